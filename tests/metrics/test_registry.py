@@ -1,0 +1,89 @@
+"""Property tests generated from what each metric declares."""
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.metrics.reference import related
+from vla.metrics import METRICS, RidgeSettings, find
+
+
+def _all_pairs(metric, x, y):
+    extra = {"settings": RidgeSettings()} if metric.directed else {}
+    table = metric.all_pairs(x[None], y[None], **extra)
+    return float(np.mean(table.fold_score)) if metric.directed else float(table[0, 0, 0])
+
+
+def _change(kind, x, rng):
+    width = x.shape[1]
+    if kind == "translation":
+        return x + rng.uniform(-10, 10, width)
+    if kind == "isotropic_scaling":
+        return x * rng.uniform(1e-3, 1e3)
+    if kind == "unit_scaling":
+        return x * rng.uniform(1e-3, 1e3, width)
+    if kind == "unit_permutation":
+        return x[:, rng.permutation(width)]
+    assert kind == "orthogonal"
+    return x @ np.linalg.qr(rng.standard_normal((width, width)))[0]
+
+
+PROPERTIES = [(name, kind) for name, metric in METRICS.items() for kind in sorted(metric.invariances)]
+
+
+@pytest.mark.parametrize(("name", "kind"), PROPERTIES)
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), side=st.sampled_from(["x", "y"]), d=st.sampled_from([6, 40]))
+def test_declared_invariances_hold(name, kind, seed, side, d):
+    metric, rng = METRICS[name], np.random.default_rng(seed)
+    x, y = related(seed, 30, d, 7)
+    before = _all_pairs(metric, x, y)
+    if kind == "item_permutation":
+        order = rng.permutation(30)
+        x, y = x[order], y[order]
+    elif side == "x":
+        x = _change(kind, x, rng)
+    else:
+        y = _change(kind, y, rng)
+    assert _all_pairs(metric, x, y) == pytest.approx(before, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("linear_predictivity", "orthogonal"), ("cka", "unit_scaling"), ("cka_debiased", "unit_scaling")]
+)
+def test_undeclared_invariances_do_not(name, kind):
+    """Otherwise the test above could not fail."""
+    x, y = related(0, 30, 40, 7)
+    changed = _change(kind, x, np.random.default_rng(0))
+    assert abs(_all_pairs(METRICS[name], changed, y) - _all_pairs(METRICS[name], x, y)) > 1e-3
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), noise=st.sampled_from([0.0, 1.0, 100.0]))
+def test_scores_keep_to_their_range(name, seed, noise):
+    metric = METRICS[name]
+    x, y = related(seed, 20, 9, 5, noise)
+    assert metric.lowest - 1e-12 <= _all_pairs(metric, x, y) <= metric.highest + 1e-12
+    assert _all_pairs(metric, x, x) == pytest.approx(metric.highest, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_direction_and_chance_are_as_declared(name):
+    metric = METRICS[name]
+    x, y = related(0, 60, 30, 8)
+    same = _all_pairs(metric, x, y) == pytest.approx(_all_pairs(metric, y, x), abs=1e-9)
+    assert same is not metric.directed
+    if metric.chance is not None:
+        rng = np.random.default_rng(0)
+        score = functools.partial(_all_pairs, metric)
+        draws = [score(rng.standard_normal((60, 30)), rng.standard_normal((60, 40))) for _ in range(30)]
+        assert np.mean(draws) == pytest.approx(metric.chance, abs=4 * np.std(draws) / np.sqrt(30))
+
+
+def test_an_unknown_metric_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"\['cka', 'cka_debiased', 'linear_predictivity'\]"):
+        find("ckaa")

@@ -1,0 +1,93 @@
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from tests.metrics.reference import ALPHAS, related
+from vla import devices
+from vla.metrics.ridge_search import gram_losses, inner_blocks, unit_losses
+from vla.metrics.ridge_spectrum import spectrum
+from vla.metrics.standardise import moments, standardise
+
+
+def _prepared(n, d, e, noise=1.0):
+    x, y = related(0, n, d, e, noise)
+    return tuple(np.asarray(standardise(jnp.asarray(v), moments(jnp.asarray(v)))) for v in (x, y))
+
+
+@pytest.mark.parametrize("d", [40, 29, 8])
+@pytest.mark.parametrize("blocks", [None, 4])
+@devices.in_float64
+def test_residuals_equal_refitting_without_the_block(d, blocks):
+    """The one independent way: leave the block out, fit again with an intercept, predict it."""
+    a, y = _prepared(30, d, 5)
+    cuts = inner_blocks(30, blocks) if blocks else None
+    alphas = jnp.array([1e-8, 1e-2, 1.0, 1e4])
+    losses = np.asarray(unit_losses(spectrum(jnp.asarray(a)), alphas, jnp.asarray(y), cuts))
+    for alpha, found in zip(alphas, losses, strict=True):
+        errors = []
+        for start, stop in cuts or [(i, i + 1) for i in range(30)]:
+            rest = np.r_[0:start, stop:30]
+            model = Ridge(alpha, solver="svd").fit(a[rest], y[rest])
+            errors.append(np.mean((model.predict(a[start:stop]) - y[start:stop]) ** 2, axis=0))
+        np.testing.assert_allclose(found, np.mean(errors, axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("d", [40, 8])
+@devices.in_float64
+def test_leave_one_out_losses_are_exact_at_every_penalty(d):
+    """Against 50-digit arithmetic, also at alpha = 1e-8 with n < d, where scikit-learn's own losses keep 8 digits."""
+    a, y = _prepared(24, d, 3)
+    found = np.asarray(unit_losses(spectrum(jnp.asarray(a)), jnp.asarray(ALPHAS), jnp.asarray(y), None)).mean(axis=1)
+    with mpmath.workdps(50):
+        rows, targets = mpmath.matrix(a.tolist()), mpmath.matrix(y.tolist())
+        # A huge weight on the constant direction is an unpenalised intercept.
+        gram = rows * rows.T + mpmath.mpf(10) ** 30 * mpmath.ones(24)
+        for alpha, loss in zip(ALPHAS, found, strict=True):
+            inverse = (gram + mpmath.mpf(float(alpha)) * mpmath.eye(24)) ** -1
+            residuals = inverse * targets
+            exact = sum((residuals[i, j] / inverse[i, i]) ** 2 for i in range(24) for j in range(3)) / 72
+            assert loss == pytest.approx(float(exact), rel=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("d", [150, 20])
+@pytest.mark.parametrize("kind", ["related", "unrelated", "itself"])
+@devices.in_float64
+def test_gram_losses_keep_within_their_stated_noise(kind, d, dtype):
+    a, y = _prepared(100, d, 60)
+    if kind == "unrelated":
+        y = np.random.default_rng(5).standard_normal(y.shape)
+        y -= y.mean(0)
+    if kind == "itself":
+        y = a
+    s = spectrum(jnp.asarray(a))
+    rows = jnp.asarray(y, dtype)
+    for blocks in (None, inner_blocks(100, 5)):
+        found = gram_losses(s, jnp.asarray(ALPHAS), (rows @ rows.T / y.shape[1])[None], blocks)
+        exact = np.asarray(unit_losses(s, jnp.asarray(ALPHAS), rows, blocks)).mean(axis=1)
+        assert np.all(np.abs(np.asarray(found.loss[0]) - exact) <= np.asarray(found.noise[0]))
+
+
+@devices.in_float64
+def test_spectrum_drops_the_constant_direction_also_among_other_null_directions():
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((30, 4)) @ rng.standard_normal((4, 50))
+    a -= a.mean(0)
+    s = spectrum(jnp.asarray(a))
+    u, values = np.asarray(s.vectors), np.asarray(s.values)
+    assert u.shape == (30, 29) and s.complete
+    np.testing.assert_allclose(u.T @ u, np.eye(29), atol=1e-12)
+    np.testing.assert_allclose(u.sum(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose((u * values) @ u.T, a @ a.T, atol=1e-10)
+    assert np.sum(values > 0) == 4
+
+
+def test_inner_blocks_are_contiguous_and_cover_everything():
+    assert inner_blocks(10, 3) == ((0, 4), (4, 7), (7, 10))
+
+
+def test_precision_outside_is_left_as_it_was():
+    assert not jax.config.jax_enable_x64

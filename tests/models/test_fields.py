@@ -1,0 +1,94 @@
+"""Reading or refusing every field of a config."""
+
+import pytest
+
+from vla.models.fields import Fields, read_json
+
+
+def test_every_kind_of_field_is_read():
+    fields = Fields({"a": 3, "b": 1e-6, "c": False, "d": "x", "e": [14, 14], "f": {"g": 1}, "h": None}, "config.json")
+    assert fields.whole("a") == 3
+    assert fields.number("b") == 1e-6
+    assert fields.flag("c") is False
+    assert fields.choice("d", ("x", "y")) == "x"
+    assert fields.side("e") == 14
+    part = fields.part("f")
+    assert part is not None and part.whole("g") == 1
+    assert fields.whole("h", None) is None
+    assert fields.whole("absent", 7) == 7
+    assert fields.part("none") is None
+    fields.finish()
+
+
+def test_all_unknown_fields_are_named_at_once():
+    fields = Fields({"size": 1, "zoom": 2, "alpha": 3, "transformers_version": "4.32.0", "id2label": {}}, "config.json")
+    fields.ignore("size")
+    with pytest.raises(ValueError, match=r"config\.json has fields .*: alpha, zoom\."):
+        fields.finish()
+
+
+@pytest.mark.parametrize(
+    "method, value, message",
+    [
+        ("whole", 1.5, "'x' is 1.5; expected a whole number"),
+        ("whole", True, "'x' is True; expected a whole number"),
+        ("whole", 0, "at least 1"),
+        ("whole", None, "'x' is None"),
+        ("number", "1e-6", "'x' is '1e-6'; expected a positive number"),
+        ("number", -1, "finite positive"),
+        ("number", float("inf"), "finite positive"),
+        ("flag", 1, "expected true or false"),
+        ("side", [14, 16], "only squares"),
+        ("side", [1, 2, 3], "two equal ones"),
+        ("side", [0, 0], "two equal ones"),
+        ("side", "14", "two equal ones"),
+        ("part", [1], "expected an object"),
+    ],
+)
+def test_a_wrong_value_is_refused(method, value, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(Fields({"x": value}, "config.json"), method)("x")
+
+
+def test_an_unknown_choice_lists_the_sorted_known_ones():
+    with pytest.raises(ValueError, match="hidden_act 'mish' is not known; known are: gelu, relu, silu"):
+        Fields({"hidden_act": "mish"}, "config.json").choice("hidden_act", ("silu", "gelu", "relu"))
+
+
+def test_a_required_field_is_missed():
+    with pytest.raises(ValueError, match="config.json has no field 'factor'"):
+        Fields({}, "config.json").number("factor")
+
+
+def test_a_value_other_than_the_supported_one_is_refused_with_the_reason():
+    Fields({}, "config.json").only("rope_interleaved", False, "why")
+    with pytest.raises(ValueError, match=r"'rope_interleaved' is True, but only False is supported \(why\)"):
+        Fields({"rope_interleaved": True}, "config.json").only("rope_interleaved", False, "why")
+
+
+@pytest.mark.parametrize(
+    "field, harmless, harmful",
+    [
+        ("pruned_heads", {}, {"1": [0]}),
+        ("is_encoder_decoder", False, True),
+        ("add_cross_attention", False, True),
+        ("quantization_config", None, {"bits": 4}),
+    ],
+)
+def test_bookkeeping_that_changes_the_model_is_refused(field, harmless, harmful):
+    Fields({field: harmless}, "config.json").finish()
+    with pytest.raises(ValueError, match=f"{field}.*not supported"):
+        Fields({field: harmful}, "config.json").finish()
+
+
+@pytest.mark.parametrize("text, message", [("{", "is not JSON"), ("[1]", "holds list"), (b"\xff\xfe", "is not JSON")])
+def test_a_file_that_holds_no_object_is_refused(text, message, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=message):
+        read_json(path)
+
+
+def test_an_absent_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="no config.json in .*expected a checkpoint directory"):
+        read_json(tmp_path / "config.json")

@@ -1,0 +1,145 @@
+"""Filling a network completely or not at all."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.checkpoints import edit_config, write_language, write_vision
+from vla.models import load_model
+from vla.models.checkpoint import Tensor
+from vla.models.families.family import Row
+from vla.models.weights import _read
+
+
+def rewrite(directory, change) -> None:
+    """Save the weights again as `change` leaves them."""
+    path = directory / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+def test_every_parameter_holds_its_tensor(tmp_path):
+    write_vision(tmp_path, "dinov2", use_swiglu_ffn=True)
+    network, tensors = load_model(tmp_path).network, load_file(tmp_path / "model.safetensors")
+    fused = tensors["encoder.layer.2.mlp.weights_in.weight"].numpy()
+    inner = len(fused) // 2
+    assert np.array_equal(network.blocks.feed_forward.gate.weight[2], fused[:inner])
+    assert np.array_equal(network.blocks.feed_forward.up.weight[2], fused[inner:])
+    key = tensors["encoder.layer.1.attention.attention.key.weight"].numpy()
+    assert np.array_equal(network.blocks.attention.key.weight[1], key)
+    assert np.array_equal(network.embedding.cls[...], tensors["embeddings.cls_token"][0, 0].numpy())
+
+
+def test_everything_wrong_is_in_one_error(tmp_path):
+    write_vision(tmp_path, "dinov2_classifier")
+
+    def spoil(tensors):
+        del tensors["dinov2.layernorm.bias"]
+        del tensors["dinov2.encoder.layer.2.norm1.weight"]
+        tensors["dinov2.encoder.layer.0.adapter.weight"] = torch.zeros(2, 2)
+        tensors["dinov2.encoder.layer.3.norm1.weight"] = torch.zeros(24)
+        tensors["dinov2.encoder.layer.1.mlp.fc1.weight"] = torch.zeros(95, 24)
+        tensors["dinov2.embeddings.cls_token"] = torch.zeros(1, 24)
+
+    rewrite(tmp_path, spoil)
+    with pytest.raises(ValueError) as error:
+        load_model(tmp_path)
+    assert str(error.value).splitlines() == [
+        f"the weights in {tmp_path} are not those that its config.json describes:",
+        "  missing: dinov2.encoder.layer.2.norm1.weight [24]",
+        "  missing: dinov2.layernorm.bias [24]",
+        "  unknown: dinov2.encoder.layer.0.adapter.weight [2, 2] in model.safetensors",
+        "  unknown: dinov2.encoder.layer.3.norm1.weight [24] in model.safetensors",
+        "  mis-shaped: dinov2.embeddings.cls_token is [1, 24] in model.safetensors, expected [1, 1, 24]",
+        "  mis-shaped: dinov2.encoder.layer.1.mlp.fc1.weight is [95, 24] in model.safetensors, expected [96, 24]",
+        "Use the config.json that was published with these weights, or download the checkpoint again",
+    ]
+
+
+@pytest.mark.parametrize(
+    "write, changes, message",
+    [
+        (write_vision, {"num_hidden_layers": 4}, "missing: encoder.layer.3"),
+        (write_vision, {"num_hidden_layers": 2}, "unknown: encoder.layer.2"),
+        (write_vision, {"qkv_bias": False}, "unknown: encoder.layer.0.attention.attention.key.bias"),
+        (write_vision, {"use_swiglu_ffn": True}, r"missing: encoder.layer.0.mlp.weights_in.weight \[128, 24\]"),
+        (write_vision, {"image_size": 35}, r"position_embeddings is \[1, 17, 24\] .*, expected \[1, 26, 24\]"),
+        (write_language, {"num_key_value_heads": 4}, r"k_proj.weight is \[12, 24\] .*, expected \[24, 24\]"),
+        (write_language, {"attention_bias": True}, "missing: model.layers.0.self_attn.k_proj.bias"),
+        (write_language, {"vocab_size": 99}, r"expected \[99, 24\]"),
+    ],
+)
+def test_a_config_of_other_weights_is_refused(write, changes, message, tmp_path):
+    write(tmp_path)
+    edit_config(tmp_path, **changes)
+    with pytest.raises(ValueError, match=message):
+        load_model(tmp_path)
+
+
+def test_tensors_that_no_readout_needs_may_be_there(tmp_path):
+    write_language(tmp_path)
+
+    def add(tensors):
+        tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.zeros(3)
+        assert "lm_head.weight" in tensors
+
+    rewrite(tmp_path, add)
+    model = load_model(tmp_path)
+    sizes = {leaf.shape for leaf in jax.tree.leaves(model.network)}
+    assert (3, 24, 24) in sizes
+
+
+@pytest.mark.parametrize("kind", ["vit", "vit_classifier", "dinov2_classifier", "dinov2_with_registers"])
+def test_poolers_classifiers_and_mask_tokens_may_be_absent_or_there(kind, tmp_path):
+    write_vision(tmp_path, kind)
+    needless = ("pooler", "classifier", "mask_token")
+
+    def drop(tensors):
+        for name in [name for name in tensors if any(part in name for part in needless)]:
+            del tensors[name]
+
+    with_them = load_model(tmp_path).fingerprint
+    rewrite(tmp_path, drop)
+    assert load_model(tmp_path).fingerprint != with_them
+
+
+def test_weights_are_on_every_device(tmp_path):
+    write_language(tmp_path)
+    for leaf in jax.tree.leaves(load_model(tmp_path).network):
+        assert leaf.sharding.device_set == set(jax.local_devices())
+
+
+def test_a_device_reads_only_its_part():
+    """What `jax.make_array_from_callback` will ask for when weights are split over devices."""
+    stored = np.arange(3 * 8 * 4, dtype=np.float32).reshape(3, 8, 4)
+    asked = []
+
+    def tensor(i: int) -> Tensor:
+        def read(index):
+            asked.append(stored[i][index].size)
+            return stored[i][index]
+
+        return Tensor(Path("model.safetensors"), (8, 4), read)
+
+    index = (slice(1, 3), slice(2, 4), slice(None))
+    part = _read([tensor(i) for i in range(3)], Row("{}", "blocks.x", part=(1, 2)), index, np.float32)
+    # rows 2:4 of the second half, of the last two blocks
+    assert np.array_equal(part, stored[1:3, 6:8])
+    assert asked == [8, 8]
+
+
+def test_index_and_shards_of_hugging_face_agree(tmp_path):
+    write_language(tmp_path, shard="10KB")
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert len(set(index["weight_map"].values())) > 2
+    load_model(tmp_path)
+    gone = sorted(tmp_path.glob("model-*.safetensors"))[1]
+    gone.unlink()
+    with pytest.raises(ValueError, match=f"files that are not there: {gone.name}"):
+        load_model(tmp_path)

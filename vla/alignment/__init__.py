@@ -1,0 +1,1 @@
+"""Alignment: activations and a metric to scores of all layer pairs."""

@@ -1,0 +1,111 @@
+"""Score every layer of one set of activations against every layer of another."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from vla import progress
+from vla.activations.labels import as_activations, join
+from vla.metrics import PROTOCOLS, Metric, RidgeSettings, find
+
+
+def score(
+    x: xr.DataArray | np.ndarray,
+    y: xr.DataArray | np.ndarray,
+    metric: str = "linear_predictivity",
+    protocol: str = "paper",
+    seed: int = 42,
+    null: int = 0,
+    show_progress: bool = False,
+    **overrides: Any,
+) -> xr.Dataset:
+    """Alignment of all layer pairs; a directed metric predicts `y` from `x`.
+
+    Args:
+      x: Activations [layer, item, unit] or [item, unit], as a DataArray or an array.
+      y: Activations of the same items. Item names, where both have them, must agree; `y` is brought to the
+        order of `x`.
+      metric: A name from `vla.metrics()`.
+      protocol: "paper", or "khosla_lab" (raw targets, test-fold statistics): named defaults of the settings.
+      seed: Seed of the outer folds and of the null's permutations.
+      null: Number of scores with the correspondence of items shuffled; one permutation serves all layer pairs.
+      show_progress: Show a bar with the time left.
+      **overrides: For linear_predictivity, fields of `vla.metrics.RidgeSettings`: alphas, outer_folds, inner_cv,
+        alpha_per_target, standardize_targets, test_statistics, groups.
+
+    Returns:
+      Dataset with `score` (x_layer, y_layer); with a null also `null_score` (permutation, x_layer, y_layer).
+      A directed metric adds, per fold, `fold_score`, `alpha` and `undefined`, the number of target units that
+      were left out because they or their prediction are constant. A score is NaN where nothing is defined, as
+      for a layer that is the same for every item. The attributes say how it was computed.
+
+    Raises:
+      ValueError: Unknown metric, protocol or setting; activations that are not finite; items that do not match
+        or are too few.
+    """
+    facts = find(metric)
+    settings = _settings(facts, protocol, seed, overrides)
+    x, y = join(as_activations(x, "x"), as_activations(y, "y"))
+    dtype = np.result_type(x.dtype, y.dtype)
+    n_items = x.sizes["item"]
+    if null < 0:
+        raise ValueError(f"null={null}: expected the number of permutations, 0 or more.")
+    rng = np.random.default_rng(seed)
+    pairings = np.stack([np.arange(n_items), *(rng.permutation(n_items) for _ in range(null))])
+    arguments: dict[str, Any] = {"pairings": pairings}
+    cells = len(pairings) * x.sizes["layer"] * y.sizes["layer"]
+    if settings is not None:
+        arguments["settings"] = settings
+        cells *= settings.outer_folds
+    with progress.bar(f"scoring {metric}", cells, show_progress) as advance:
+        table = facts.all_pairs(
+            np.ascontiguousarray(x.values, dtype), np.ascontiguousarray(y.values, dtype), advance=advance, **arguments
+        )
+    result = _directed(table) if facts.directed else _symmetric(table)
+    result = result.assign_coords(x_layer=x["layer"].values, y_layer=y["layer"].values)
+    return result.assign_attrs(
+        metric=metric,
+        protocol=protocol,
+        seed=seed,
+        n_items=n_items,
+        settings=str(dataclasses.asdict(settings)) if settings is not None else "{}",
+    )
+
+
+def _settings(facts: Metric, protocol: str, seed: int, overrides: dict[str, Any]) -> RidgeSettings | None:
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"Unknown protocol {protocol!r}; expected one of {sorted(PROTOCOLS)}.")
+    known = {field.name for field in dataclasses.fields(RidgeSettings)} - {"seed"} if facts.directed else set()
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        raise ValueError(f"{facts.name} has no setting {unknown}; expected some of {sorted(known)}.")
+    return RidgeSettings(**{**PROTOCOLS[protocol], **overrides}, seed=seed) if facts.directed else None
+
+
+def _symmetric(table: np.ndarray) -> xr.Dataset:
+    return _with_null(xr.Dataset(), table)
+
+
+def _directed(table: Any) -> xr.Dataset:
+    defined = ~np.isnan(table.fold_score)
+    count = defined.sum(axis=-1)
+    mean = np.where(defined, table.fold_score, 0).sum(axis=-1) / np.maximum(count, 1)
+    pair = ("x_layer", "y_layer", "fold")
+    alpha_dims = pair if table.alpha.ndim == 4 else (*pair, "y_unit")
+    result = xr.Dataset(
+        {
+            "fold_score": (pair, table.fold_score[0]),
+            "alpha": (alpha_dims, table.alpha[0]),
+            "undefined": (pair, table.undefined[0]),
+        }
+    )
+    return _with_null(result, np.where(count > 0, mean, np.nan))
+
+
+def _with_null(result: xr.Dataset, scores: np.ndarray) -> xr.Dataset:
+    result = result.assign(score=(("x_layer", "y_layer"), scores[0]))
+    if len(scores) > 1:
+        result = result.assign(null_score=(("permutation", "x_layer", "y_layer"), scores[1:]))
+    return result

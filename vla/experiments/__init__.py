@@ -1,0 +1,1 @@
+"""Experiments: which models see which items, and what is compared."""

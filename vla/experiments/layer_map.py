@@ -1,0 +1,199 @@
+"""The layer map: alignment of every vision layer with every language layer, for every pair of models."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from vla.activations.extract import extract_to_store, recipe
+from vla.activations.store import Recipe, Store
+from vla.alignment.score import score
+from vla.alignment.table import DIRECTIONS, SYMMETRIC, tidy
+from vla.metrics import PROTOCOLS, find
+from vla.models import Model, load_model
+from vla.records import Modality, View
+from vla.stimuli import caption_view, image_view, read_captioned_folder, sample
+
+NAME = "layer_map"
+CONDITION = "original"
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerMap:
+    """What to compare, on which items.
+
+    Attributes:
+      folder: Folder of photographs.
+      captions: Captions file; "" looks for the published names in the folder and above it.
+      name: What to call the dataset; "" takes the folder's name.
+      missing_images: "refuse" or "drop" items whose photograph is absent.
+      missing_captions: "refuse" or "drop" photographs that no caption names.
+      n_items: Size of the random sample; 0 takes every item.
+      seed: Seed of the sample, the folds and the shuffled baseline.
+      caption: Which human caption of each item is used, from 0.
+      vision_models: Hub ids or directories.
+      language_models: Hub ids or directories.
+      vision_processor: Where the image processor lies if the checkpoints come without; "" takes their own.
+      language_processor: Where the tokenizer lies if the checkpoints come without; "" takes their own.
+      vision_pool: "cls" or "mean".
+      language_pool: "mean", "mean_no_bos" or "last".
+      layers: "all", "penultimate", or a tuple of layer names that all models have.
+      dtype: "float32" or "bfloat16".
+      batch_size: Stimuli per forward pass; 0 takes the default of the modality.
+      metrics: Names of metrics.
+      protocol: Protocol of directed metrics.
+      overrides: Settings of directed metrics that differ from the protocol.
+      null: Number of shuffled correspondences for the baseline.
+      store: Root of the activation store, a path or URL; "" puts it under the working directory.
+    """
+
+    folder: str
+    captions: str = ""
+    name: str = ""
+    missing_images: str = "refuse"
+    missing_captions: str = "refuse"
+    n_items: int = 1000
+    seed: int = 42
+    caption: int = 0
+    vision_models: tuple[str, ...] = ()
+    language_models: tuple[str, ...] = ()
+    vision_processor: str = ""
+    language_processor: str = ""
+    vision_pool: str = "cls"
+    language_pool: str = "mean"
+    layers: str | tuple[str, ...] = "all"
+    dtype: str = "float32"
+    batch_size: int = 0
+    metrics: tuple[str, ...] = ("linear_predictivity", "cka", "cka_debiased")
+    protocol: str = "paper"
+    overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
+    null: int = 1
+    store: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what would fail only after hours of extraction."""
+        if not self.folder:
+            raise ValueError("No dataset: set --config.folder to a folder of photographs with captions.")
+        for role in ("vision_models", "language_models"):
+            if not getattr(self, role) or isinstance(getattr(self, role), str):
+                raise ValueError(
+                    f"{role}={getattr(self, role)!r}: expected a tuple of Hub ids or directories, for example "
+                    f"--config.{role}='(\"path/or/hub-id\",)'."
+                )
+        for name in self.metrics:
+            find(name)
+        if self.protocol not in PROTOCOLS:
+            raise ValueError(f"Unknown protocol {self.protocol!r}; expected one of {sorted(PROTOCOLS)}.")
+
+
+def views(plan: LayerMap) -> dict[Modality, View]:
+    """The sampled items as each modality sees them.
+
+    Raises:
+      ValueError: A dataset that is missing, incomplete or too small.
+    """
+    dataset = read_captioned_folder(
+        plan.folder,
+        plan.captions or None,
+        name=plan.name or None,
+        missing_images=plan.missing_images,
+        missing_captions=plan.missing_captions,
+    )
+    chosen = sample(dataset, plan.n_items or None, plan.seed)
+    return {"vision": image_view(chosen), "language": caption_view(chosen, plan.caption)}
+
+
+def extract_all(plan: LayerMap, store: Store, show_progress: bool = True) -> list[str]:
+    """Extract what the store does not have yet; returns where each set of activations lies."""
+    seen = views(plan)
+    places = []
+    for modality, source in _sources(plan):
+        wanted = _recipe(plan, _describe(plan, modality, source), seen[modality])
+        if not store.has(wanted):
+            extract_to_store(
+                _load(plan, modality, source),
+                seen[modality],
+                store,
+                pool=_pool(plan, modality),
+                layers=plan.layers,
+                batch_size=plan.batch_size or None,
+                show_progress=show_progress,
+            )
+        places.append(store.location(wanted))
+    return places
+
+
+def score_all(plan: LayerMap, store: Store, show_progress: bool = True) -> tuple[pd.DataFrame, dict[str, xr.Dataset]]:
+    """Score every model pair from the store.
+
+    Returns:
+      The tidy table, and every full result by "vision_model/language_model/metric/direction".
+
+    Raises:
+      ValueError: Activations are not in the store.
+    """
+    seen = views(plan)
+    recipes: dict[Modality, list[Recipe]] = {"vision": [], "language": []}
+    for modality, source in _sources(plan):
+        wanted = _recipe(plan, _describe(plan, modality, source), seen[modality])
+        if not store.has(wanted):
+            raise ValueError(
+                f"{wanted.words['model']} on {wanted.words['view']} is not in the store {store.root}: run "
+                "`python -m launch.extract` with the same config and --workdir first."
+            )
+        recipes[modality].append(wanted)
+    tables, results = [], {}
+    for vision in recipes["vision"]:
+        images = store.read(vision)
+        for language in recipes["language"]:
+            captions = store.read(language)
+            for metric, direction in _tasks(plan):
+                x, y = (captions, images) if direction == "language_to_vision" else (images, captions)
+                overrides = plan.overrides if find(metric).directed else {}
+                result = score(
+                    x, y, metric, plan.protocol, plan.seed, plan.null, show_progress=show_progress, **overrides
+                )
+                names = {"vision_model": vision.words["model"], "language_model": language.words["model"]}
+                results["/".join([*names.values(), metric, direction])] = result.assign_attrs(
+                    **names, direction=direction, vision_key=vision.key, language_key=language.key
+                )
+                tables.append(tidy(result, experiment=NAME, condition=CONDITION, direction=direction, **names))
+    return pd.concat(tables, ignore_index=True), results
+
+
+def open_store(plan: LayerMap, workdir: Path) -> Store:
+    """The activation store of a plan."""
+    return Store(plan.store or str(workdir / "activations"))
+
+
+def _sources(plan: LayerMap) -> Iterator[tuple[Modality, str]]:
+    yield from (("vision", source) for source in plan.vision_models)
+    yield from (("language", source) for source in plan.language_models)
+
+
+def _tasks(plan: LayerMap) -> list[tuple[str, str]]:
+    return [
+        (metric, direction)
+        for metric in plan.metrics
+        for direction in (DIRECTIONS if find(metric).directed else (SYMMETRIC,))
+    ]
+
+
+def _pool(plan: LayerMap, modality: Modality) -> str:
+    return plan.vision_pool if modality == "vision" else plan.language_pool
+
+
+def _recipe(plan: LayerMap, model: Model, view: View) -> Recipe:
+    return recipe(model, view, _pool(plan, view.modality), plan.layers)
+
+
+def _describe(plan: LayerMap, modality: Modality, source: str) -> Model:
+    return _load(plan, modality, source, weights=False)
+
+
+def _load(plan: LayerMap, modality: Modality, source: str, weights: bool = True) -> Model:
+    processor = plan.vision_processor if modality == "vision" else plan.language_processor
+    return load_model(source, dtype=plan.dtype, processor=processor or None, weights=weights)

@@ -1,0 +1,46 @@
+"""Outer cross-validation folds, by scikit-learn."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.model_selection import GroupKFold, KFold
+
+Fold = tuple[np.ndarray, np.ndarray]
+
+
+def outer_folds(n_items: int, n_folds: int, seed: int, groups: Sequence | np.ndarray | None = None) -> list[Fold]:
+    """Shuffled folds: pairs of sorted row indices (train, test).
+
+    Args:
+      n_items: Number of rows to split.
+      n_folds: Number of folds, at least 2.
+      seed: Seed of the shuffle.
+      groups: One label per row; rows with the same label never stand on both sides of a split.
+
+    Equivalent to `KFold(n_folds, shuffle=True, random_state=seed)`, or `GroupKFold` with the same
+    arguments when groups are given.
+
+    Raises:
+      ValueError: Fewer items (or groups) than folds, or a test fold of a single item, whose
+        correlation is undefined.
+    """
+    if n_folds < 2:
+        raise ValueError(f"outer_folds={n_folds}: cross-validation needs at least 2 folds.")
+    if n_items < 2 * n_folds:
+        raise ValueError(
+            f"{n_items} items are too few for {n_folds} folds: each test fold needs at least 2 items. "
+            f"Give at least {2 * n_folds} items or set outer_folds to at most {n_items // 2}."
+        )
+    rows = np.arange(n_items)
+    if groups is None:
+        return list(KFold(n_folds, shuffle=True, random_state=seed).split(rows))
+    groups = np.asarray(groups)
+    if groups.shape != (n_items,):
+        raise ValueError(f"groups has shape {groups.shape}; expected one label per item, ({n_items},).")
+    n_groups = len(np.unique(groups))
+    if n_groups < n_folds:
+        raise ValueError(f"{n_groups} groups are too few for {n_folds} folds: set outer_folds to at most {n_groups}.")
+    splits = list(GroupKFold(n_folds, shuffle=True, random_state=seed).split(rows, groups=groups))
+    if min(len(test) for _, test in splits) < 2:
+        raise ValueError(f"Grouping leaves a test fold of one item: set outer_folds below {n_folds}.")
+    return splits

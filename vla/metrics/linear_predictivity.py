@@ -1,0 +1,205 @@
+"""Linear predictivity: ridge regression from every layer of one model to every layer of another.
+
+N items, n training items, m test items, d predictor units, e target units, r directions, X predictor layers,
+T target layers, P pairings of items.
+
+Source: the paper, section 2 and appendix A.1. With default settings each cell equals, averaged over the folds of
+`KFold(5, shuffle=True)`, scikit-learn's `RidgeCV(alphas)` on z-scored features and targets, scored by the mean
+Pearson r over target units.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from vla import devices
+from vla.metrics.folds import outer_folds
+from vla.metrics.pearson import column_correlation
+from vla.metrics.ridge_search import Blocks, choose_shared, inner_blocks, unit_losses
+from vla.metrics.ridge_settings import RidgeSettings
+from vla.metrics.ridge_spectrum import Spectrum, solution_weights, spectrum
+from vla.metrics.standardise import centre, moments, standardise
+
+
+class Table(NamedTuple):
+    """Scores of all layer pairs under every pairing of items.
+
+    Attributes:
+      fold_score: Mean Pearson r over the target units where it is defined, in [-1, 1]; NaN where there is none.
+      alpha: The chosen penalty; with one penalty per unit it has a trailing unit axis.
+      undefined: How many target units were left out because they, or their prediction, are constant.
+    """
+
+    fold_score: Float[np.ndarray, "P X T folds"]
+    alpha: Float[np.ndarray, "P X T folds *e"]
+    undefined: Int[np.ndarray, "P X T folds"]
+
+
+class Predictor(NamedTuple):
+    """One predictor layer of one fold: its spectrum, and A_test A^T U."""
+
+    spectrum: Spectrum
+    projected_test: Float[Array, "m r"]
+
+
+class Targets(NamedTuple):
+    """Target layers of one fold, in the precision of the products.
+
+    Attributes:
+      train: Training rows, centred and by default z-scored.
+      gram: train train^T / e.
+      test: Test rows, centred.
+      constant: Units without variance in training or in test rows.
+    """
+
+    train: Float[Array, "T n e"]
+    gram: Float[Array, "T n n"]
+    test: Float[Array, "T m e"]
+    constant: Bool[Array, "T e"]
+
+
+@devices.in_float64
+def all_pairs(
+    x: Float[np.ndarray, "X N d"],
+    y: Float[np.ndarray, "T N e"],
+    settings: RidgeSettings,
+    pairings: Int[np.ndarray, "P N"] | None = None,
+    advance: Callable[[int], None] = lambda cells: None,
+) -> Table:
+    """Predict every layer of `y` from every layer of `x`.
+
+    Factorisations run in float64; the products after them run in the precision of the input.
+
+    Args:
+      x: Predictor activations, float32 or float64.
+      y: Target activations of the same items, same precision.
+      settings: See `RidgeSettings`.
+      pairings: Row p pairs item i of `x` with item `pairings[p, i]` of `y`; None pairs i with i. All pairings
+        share the folds and the factorisations.
+      advance: Called with the number of (pair, fold) cells just finished.
+
+    Raises:
+      ValueError: Fewer items than the folds need.
+    """
+    n_items = x.shape[1]
+    pairings = np.arange(n_items)[None] if pairings is None else pairings
+    folds = outer_folds(n_items, settings.outer_folds, settings.seed, settings.groups)
+    shape = (len(pairings), len(x), len(y), len(folds))
+    units = (y.shape[2],) if settings.alpha_per_target else ()
+    table = Table(np.full(shape, np.nan), np.full(shape + units, np.nan), np.zeros(shape, np.int64))
+    for f, (train, test) in enumerate(folds):
+        blocks = None if settings.inner_cv == "loo" else inner_blocks(len(train), settings.inner_cv)
+        targets = [
+            prepare_targets(jnp.asarray(y[:, p[train]]), jnp.asarray(y[:, p[test]]), settings.standardize_targets)
+            for p in pairings
+        ]
+        for i, layer in enumerate(x):
+            predictor = prepare_predictor(
+                jnp.asarray(layer[train]), jnp.asarray(layer[test]), settings.test_statistics == "test"
+            )
+            for p, target in enumerate(targets):
+                cell = table.fold_score[p, i, :, f], table.alpha[p, i, :, f], table.undefined[p, i, :, f]
+                for into, values in zip(cell, compare(predictor, target, settings, blocks), strict=True):
+                    into[...] = values
+                advance(len(y))
+    return table
+
+
+@jax.jit
+def _standardised(
+    train: Float[Array, "n d"], test: Float[Array, "m d"], own: Bool[Array, ""]
+) -> tuple[Float[Array, "n d"], Float[Array, "m d"]]:
+    train, test = train.astype(jnp.float64), test.astype(jnp.float64)
+    from_train = moments(train)
+    scaled = jnp.where(own, standardise(test, moments(test)), standardise(test, from_train))
+    return standardise(train, from_train), scaled
+
+
+@jax.jit
+def _project(a: Float[Array, "n d"], a_test: Float[Array, "m d"], s: Spectrum) -> Float[Array, "m r"]:
+    return (a_test @ a.T) @ s.vectors
+
+
+def prepare_predictor(train: Float[Array, "n d"], test: Float[Array, "m d"], own_statistics: bool) -> Predictor:
+    """Standardise and factorise one layer; every penalty and every target layer reuses the result.
+
+    Args:
+      train: Training rows.
+      test: Test rows.
+      own_statistics: Standardise the test rows by their own mean and scale instead of the training rows'.
+    """
+    a, a_test = _standardised(train, test, jnp.asarray(own_statistics))
+    s = spectrum(a)
+    return Predictor(s, _project(a, a_test, s))
+
+
+@functools.partial(jax.jit, static_argnames="standardize")
+def prepare_targets(train: Float[Array, "T n e"], test: Float[Array, "T m e"], standardize: bool) -> Targets:
+    """Centre, or z-score, target layers and take their Gram matrices."""
+    return jax.lax.map(lambda pair: _prepare_target(*pair, standardize), (train, test))
+
+
+def _prepare_target(train: Float[Array, "n e"], test: Float[Array, "m e"], standardize: bool) -> Targets:
+    dtype = train.dtype
+    train, test = train.astype(jnp.float64), test.astype(jnp.float64)
+    of_train, of_test = moments(train), moments(test)
+    rows = (standardise if standardize else centre)(train, of_train).astype(dtype)
+    constant = of_train.constant | of_test.constant
+    return Targets(rows, rows @ rows.T / rows.shape[1], centre(test, of_test).astype(dtype), constant)
+
+
+def compare(
+    predictor: Predictor, targets: Targets, settings: RidgeSettings, blocks: Blocks | None
+) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, "T *e"], Int[np.ndarray, " T"]]:
+    """Score one predictor layer against every target layer of a fold: (score, alpha, undefined)."""
+    alphas = jnp.asarray(settings.alphas)
+    if settings.alpha_per_target:
+        chosen = np.stack(
+            [np.argmin(unit_losses(predictor.spectrum, alphas, y, blocks), axis=0) for y in targets.train]
+        )
+        r = _correlate_per_unit(predictor, targets, alphas[jnp.asarray(chosen)])
+    else:
+        chosen = choose_shared(predictor.spectrum, alphas, targets.gram, targets.train, blocks)
+        used, which = np.unique(chosen, return_inverse=True)
+        # Padded to a power of two, so that few shapes are compiled.
+        padded = np.resize(used, 1 << (len(used) - 1).bit_length())
+        r = _correlate(predictor, targets, alphas[padded], jnp.asarray(which))
+    r = np.asarray(r, np.float64)
+    defined = ~np.isnan(r)
+    count = defined.sum(axis=1)
+    total = np.where(defined, r, 0).sum(axis=1)
+    score = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return score, np.asarray(alphas)[chosen], (r.shape[1] - count).astype(np.int64)
+
+
+@jax.jit
+def _correlate(
+    predictor: Predictor, targets: Targets, alphas: Float[Array, " a"], which: Int[Array, " T"]
+) -> Float[Array, "T e"]:
+    """Pearson r of every target unit, one penalty per target layer: prediction is (A_test A^T C_alpha) Y."""
+    s = predictor.spectrum
+    weights = solution_weights(s.values, alphas)
+    maps = jnp.einsum("mr,ar,nr->amn", predictor.projected_test, weights, s.vectors).astype(targets.train.dtype)
+    return _masked_correlation(maps[which] @ targets.train, targets)
+
+
+@jax.jit
+def _correlate_per_unit(predictor: Predictor, targets: Targets, alphas: Float[Array, "T e"]) -> Float[Array, "T e"]:
+    """Pearson r of every target unit, each with its own penalty: the weights act between A_test A^T U and U^T Y."""
+    s = predictor.spectrum
+
+    def one(target_and_alphas):
+        train, own = target_and_alphas
+        coefficients = solution_weights(s.values, own).T * (s.vectors.T @ train)
+        return (predictor.projected_test @ coefficients).astype(train.dtype)
+
+    return _masked_correlation(jax.lax.map(one, (targets.train, alphas)), targets)
+
+
+def _masked_correlation(predicted: Float[Array, "T m e"], targets: Targets) -> Float[Array, "T e"]:
+    return jnp.where(targets.constant, jnp.nan, column_correlation(predicted, targets.test))

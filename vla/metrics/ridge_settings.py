@@ -1,0 +1,55 @@
+"""The choices of linear predictivity that the paper's text leaves open."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+PAPER_ALPHAS = tuple(10.0**k for k in range(-8, 9))
+
+
+@dataclasses.dataclass(frozen=True)
+class RidgeSettings:
+    """Every choice by name, with the paper's value or its likeliest reading as the default.
+
+    Attributes:
+      alphas: Ridge penalties to choose from, positive; kept sorted and unique.
+      outer_folds: Number of shuffled outer folds.
+      inner_cv: "loo" (exact leave-one-out, as `RidgeCV(alphas)`) or a number of contiguous inner folds
+        (as `RidgeCV(alphas, cv=k, scoring="neg_mean_squared_error")`).
+      alpha_per_target: One penalty per target unit instead of one per target layer.
+      standardize_targets: Z-score targets with training statistics; otherwise they are only centred.
+      test_statistics: Whose mean and scale standardise the test rows of the predictor: "train" or "test".
+      groups: One label per item; items that share a label stay on one side of every outer split.
+      seed: Seed of the outer folds.
+    """
+
+    alphas: Any = PAPER_ALPHAS
+    outer_folds: int = 5
+    inner_cv: str | int = "loo"
+    alpha_per_target: bool = False
+    standardize_targets: bool = True
+    test_statistics: str = "train"
+    groups: Any = None
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning."""
+        try:
+            alphas = np.unique(np.asarray(self.alphas, dtype=np.float64))
+        except (TypeError, ValueError):
+            alphas = np.empty(0)
+        if not alphas.size or not np.all(np.isfinite(alphas)) or np.any(alphas <= 0):
+            raise ValueError(f"alphas={self.alphas!r}: expected one or more positive finite numbers.")
+        object.__setattr__(self, "alphas", tuple(alphas.tolist()))
+        if self.test_statistics not in ("test", "train"):
+            raise ValueError(f"test_statistics={self.test_statistics!r}: expected one of 'test', 'train'.")
+        cv = self.inner_cv
+        if cv != "loo" and (isinstance(cv, bool) or not isinstance(cv, int | np.integer) or cv < 2):
+            raise ValueError(f"inner_cv={cv!r}: expected 'loo' or a number of folds of at least 2.")
+
+
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "khosla_lab": {"standardize_targets": False, "test_statistics": "test"},
+}

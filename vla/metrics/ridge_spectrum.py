@@ -1,0 +1,90 @@
+"""The eigendecomposition from which ridge solutions for every penalty follow.
+
+n training items, d units, r retained directions, a penalties (alphas).
+
+With A (n x d) the z-scored training rows, K = A A^T and 1 the constant direction, ridge regression
+with an unpenalised intercept is governed by
+
+    C_alpha = (K + alpha I)^-1 restricted to the complement of 1  =  c I' + U diag(w_alpha) U^T
+
+where U spans directions orthogonal to 1 and I' = I - 1 1^T / n. Predictions of test rows are
+(A_test A^T) C_alpha Y, cross-validation residuals depend on C_alpha up to a scalar factor only.
+See DESIGN notes in `vla.metrics.ridge_search`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+class Spectrum(NamedTuple):
+    """Eigenvectors and eigenvalues of K on the complement of the constant direction.
+
+    Attributes:
+      vectors: U, orthonormal columns orthogonal to 1, float64.
+      values: Eigenvalues, float64, ascending; those within rounding error of zero are exactly zero.
+    """
+
+    vectors: Float[Array, "n r"]
+    values: Float[Array, " r"]
+
+    @property
+    def complete(self) -> bool:
+        """Whether U spans the whole complement of 1, so that no multiple of I' is needed."""
+        return self.vectors.shape[1] == self.vectors.shape[0] - 1
+
+
+@jax.jit
+def spectrum(a: Float[Array, "n d"]) -> Spectrum:
+    """Decompose K = a a^T for column-centred rows `a`, in float64.
+
+    The cheaper side is decomposed: the n x n matrix, or the d x d one when d is less than half of n.
+    In the first case K is reflected by a Householder matrix that maps 1/sqrt(n) to the first axis, so the
+    constant direction drops out exactly, also when K has other null directions to confuse it with.
+    """
+    n, d = a.shape
+    if 2 * d < n:
+        values, right = jnp.linalg.eigh(a.T @ a)
+        values = _clip(values, max(n, d))
+        left = a @ right / jnp.sqrt(jnp.where(values > 0, values, 1.0))
+        return Spectrum(jnp.where(values > 0, left, 0.0), values)
+    reflector = jnp.full(n, 1 / np.sqrt(n)).at[0].add(1.0)
+    reflector = reflector / jnp.linalg.norm(reflector)
+    k = _reflect(_reflect(a @ a.T, reflector).T, reflector)
+    values, inner = jnp.linalg.eigh(k[1:, 1:])
+    vectors = _reflect(jnp.concatenate([jnp.zeros((1, n - 1)), inner]), reflector)
+    return Spectrum(vectors, _clip(values, n))
+
+
+def _reflect(x: Float[Array, "n k"], unit: Float[Array, " n"]) -> Float[Array, "n k"]:
+    return x - 2 * jnp.outer(unit, unit @ x)
+
+
+def _clip(values: Float[Array, " r"], size: int) -> Float[Array, " r"]:
+    # Rounding leaves null directions at +-eps * largest; with alpha = 1e-8 that would be a random weight each.
+    floor = size * np.finfo(np.float64).eps * jnp.max(values)
+    return jnp.where(values > floor, values, 0.0)
+
+
+def solution_weights(values: Float[Array, " r"], alphas: Float[Array, " a"]) -> Float[Array, "a r"]:
+    """1 / (s + alpha) on directions that occur in training, 0 elsewhere: predictions cannot depend on the others."""
+    return jnp.where(values > 0, 1 / (values + alphas[:, None]), 0.0)
+
+
+def residual_weights(s: Spectrum, alphas: Float[Array, " a"]) -> tuple[Float[Array, " a"], Float[Array, "a r"]]:
+    """c and w with C_alpha proportional to c I' + U diag(w) U^T, scaled so that C has a mean diagonal of 1.
+
+    With a complete U, c = 0 and w = 1 / (s + alpha): nothing cancels, however small alpha. With few directions
+    C is multiplied by alpha: c = 1, w = -s / (s + alpha).
+    """
+    n = s.vectors.shape[0]
+    if s.complete:
+        c, w = jnp.zeros_like(alphas), 1 / (s.values + alphas[:, None])
+    else:
+        c, w = jnp.ones_like(alphas), -s.values / (s.values + alphas[:, None])
+    norms = jnp.sum(s.vectors**2, axis=0)
+    scale = (c * (n - 1) + w @ norms) / n
+    return c / scale, w / scale[:, None]

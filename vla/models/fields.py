@@ -1,0 +1,144 @@
+"""The fields of a config.json, each of which is read, known to be irrelevant, or refused by name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+_REQUIRED = object()
+
+# What transformers (4.x or 5.x) writes beside an architecture's own fields and what cannot change a forward pass:
+# bookkeeping, training, generation, heads, the form of outputs.
+BOOKKEEPING = frozenset(
+    """_attn_implementation_autoset _commit_hash _name_or_path architectures attn_implementation auto_map
+    bad_words_ids begin_suppress_tokens bos_token_id chunk_size_feed_forward cross_attention_hidden_size
+    decoder_start_token_id diversity_penalty do_sample dtype early_stopping encoder_no_repeat_ngram_size
+    eos_token_id exponential_decay_length_penalty finetuning_task forced_bos_token_id forced_eos_token_id
+    gradient_checkpointing id2label initializer_range is_decoder is_llama_config label2id length_penalty max_length
+    min_length model_type no_repeat_ngram_size num_beam_groups num_beams num_labels num_return_sequences
+    output_attentions output_hidden_states output_scores pad_token_id prefix problem_type remove_invalid_values
+    repetition_penalty return_dict return_dict_in_generate sep_token_id suppress_tokens task_specific_params
+    temperature tf_legacy_loss tie_encoder_decoder tie_word_embeddings tokenizer_class top_k top_p torch_dtype
+    torchscript transformers.js_config transformers_version typical_p use_bfloat16 use_cache""".split()
+)
+
+# Fields that are harmless only at the one value that means "not used".
+_ONLY = {
+    "add_cross_attention": (False,),
+    "is_encoder_decoder": (False,),
+    "pruned_heads": ({}, None),
+    "quantization_config": (None,),
+}
+
+
+class Fields:
+    """Hands out the fields of one JSON object and remembers which were asked for.
+
+    Attributes:
+      where: The file, and the place in it, named in every message.
+    """
+
+    def __init__(self, values: dict[str, Any], where: str) -> None:
+        """Start with every field of `values` unread."""
+        self.where = where
+        self._values = values
+        self._known: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the field is there with a value other than null."""
+        return self._values.get(name) is not None
+
+    def _take(self, name: str, kinds: tuple[type, ...], expected: str, default: Any) -> Any:
+        self._known.add(name)
+        if name not in self._values:
+            if default is _REQUIRED:
+                raise ValueError(f"{self.where} has no field {name!r}, which is required ({expected})")
+            return default
+        value = self._values[name]
+        if value is None and default is None:
+            return None
+        # bool is an int to Python, never to a reader of configs
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise ValueError(f"{self.where}: {name!r} is {value!r}; expected {expected}")
+        return value
+
+    def whole(self, name: str, default: Any = _REQUIRED, least: int = 1) -> Any:
+        """A whole number of at least `least` (None only where that is the default)."""
+        expected = f"a whole number of at least {least}"
+        value = self._take(name, (int,), expected, default)
+        if value is not None and value < least:
+            raise ValueError(f"{self.where}: {name!r} is {value!r}; expected {expected}")
+        return value
+
+    def number(self, name: str, default: Any = _REQUIRED) -> float:
+        """A finite positive number."""
+        value = float(self._take(name, (int, float), "a positive number", default))
+        if not 0 < value < float("inf"):
+            raise ValueError(f"{self.where}: {name!r} is {value!r}; expected a finite positive number")
+        return value
+
+    def flag(self, name: str, default: Any = _REQUIRED) -> bool:
+        """True or false."""
+        return self._take(name, (bool,), "true or false", default)
+
+    def choice(self, name: str, choices: tuple[str, ...], default: Any = _REQUIRED) -> str:
+        """One of `choices`."""
+        value = self._take(name, (str,), "a name", default)
+        if value not in choices:
+            raise ValueError(f"{self.where}: {name} {value!r} is not known; known are: {', '.join(sorted(choices))}")
+        return value
+
+    def side(self, name: str, default: Any = _REQUIRED) -> int:
+        """The side of a square, written as one number or as two equal ones."""
+        value = self._take(name, (int, list), "a whole number, or two equal ones", default)
+        sides = value if isinstance(value, list) else [value]
+        if len(sides) not in (1, 2) or any(type(side) is not int or side < 1 for side in sides):
+            raise ValueError(f"{self.where}: {name!r} is {value!r}; expected a whole number, or two equal ones")
+        if sides[0] != sides[-1]:
+            raise ValueError(f"{self.where}: {name!r} is {value!r}; only squares are supported")
+        return sides[0]
+
+    def part(self, name: str) -> "Fields | None":
+        """A nested object as fields of its own, None when absent or null."""
+        value = self._take(name, (dict,), "an object", None)
+        return None if value is None else Fields(value, f"{self.where}, {name!r}")
+
+    def only(self, name: str, allowed: object, reason: str) -> None:
+        """Refuse any value of the field but `allowed`; its absence means `allowed`."""
+        self._known.add(name)
+        value = self._values.get(name, allowed)
+        if value != allowed:
+            raise ValueError(f"{self.where}: {name!r} is {value!r}, but only {allowed!r} is supported ({reason})")
+
+    def ignore(self, *names: str) -> None:
+        """Declare fields that cannot change a forward pass."""
+        self._known.update(names)
+
+    def finish(self) -> None:
+        """Refuse every field that nobody has read or declared irrelevant, all of them in one error."""
+        for name, allowed in _ONLY.items():
+            if name in self._values and self._values[name] not in allowed:
+                raise ValueError(f"{self.where}: {name!r} is {self._values[name]!r}; such models are not supported")
+        unknown = sorted(set(self._values) - self._known - BOOKKEEPING - set(_ONLY))
+        if unknown:
+            raise ValueError(
+                f"{self.where} has fields that are not known to matter or not to matter: {', '.join(unknown)}. "
+                "Reading on could change numbers silently; remove a field that is certain to be irrelevant, "
+                "or use an architecture that is supported"
+            )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+      ValueError: The file is absent, is not JSON, or holds something other than an object.
+    """
+    if not path.is_file():
+        raise ValueError(f"no {path.name} in {path.parent}: expected a checkpoint directory in Hugging Face layout")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not JSON ({error}); download it again") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds {type(values).__name__}, expected an object of named fields")
+    return values

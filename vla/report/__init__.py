@@ -1,0 +1,1 @@
+"""Report: scores to figures and one page."""

@@ -1,0 +1,66 @@
+"""What a layer map leaves on disk: tidy table, full results, heat maps and one page."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from vla.experiments.layer_map import LayerMap, open_store, score_all
+from vla.report import heat_map
+from vla.report.page import write_page
+from vla.report.summary import summarise
+
+_KEYS = ("vision_model", "language_model", "metric", "direction")
+
+
+def write(plan: LayerMap, workdir: Path, show_progress: bool = True) -> pd.DataFrame:
+    """Score the stored activations of a plan and write all there is to see under `workdir`.
+
+    `scores.parquet` and `scores.csv` (tidy), `summary.csv`, `results/*.zarr` (every full result of `vla.score`),
+    `figures/*.png` and `*.svg`, `report/index.html`. Each of them appears whole or not at all.
+
+    Returns:
+      The summary: one row per model pair, metric, direction and condition.
+
+    Raises:
+      ValueError: Activations are not in the store.
+    """
+    table, results = score_all(plan, open_store(plan, workdir), show_progress)
+    summary = summarise(table)
+    whole(workdir / "scores.parquet", lambda path: table.to_parquet(path, index=False))
+    whole(workdir / "scores.csv", lambda path: table.to_csv(path, index=False))
+    whole(workdir / "summary.csv", lambda path: summary.to_csv(path, index=False))
+    figures = []
+    for name, result in results.items():
+        flat = name.replace("/", "--")
+        whole(workdir / "results" / f"{flat}.zarr", lambda path, result=result: _write_zarr(result, path))
+        figure = heat_map.draw(table[(table[list(_KEYS)] == [result.attrs[key] for key in _KEYS]).all(axis=1)])
+        for suffix in (".png", ".svg"):
+            whole(workdir / "figures" / f"{flat}{suffix}", lambda path, figure=figure: heat_map.save(figure, path))
+        figures.append(workdir / "figures" / f"{flat}.png")
+    whole(workdir / "report" / "index.html", lambda path: write_page(path, plan, summary, figures))
+    return summary
+
+
+def whole(path: Path, write_to: Callable[[Path], object]) -> None:
+    """Write a file or folder under another name, then put it in place, so that it is never half there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    _remove(unfinished)
+    write_to(unfinished)
+    if path.is_dir():
+        _remove(path)
+    unfinished.replace(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write_zarr(result: xr.Dataset, path: Path) -> None:
+    result.to_zarr(path, consolidated=False, zarr_format=3)
