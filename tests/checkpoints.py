@@ -81,7 +81,7 @@ def write_vision(
     if config_class is ViTConfig:
         fields["intermediate_size"] = 40
     model = sharpen(model_class(config_class(**{**fields, **changes})), seed)
-    write_image_processor(directory, size=changes.get("image_size", 28))
+    write_image_processor(directory, changes.get("image_size", 28))
     return _save(model, directory, dtype, shard)
 
 
@@ -131,16 +131,16 @@ def _save(model: PreTrainedModel, directory: Path, dtype: torch.dtype, shard: st
     return model
 
 
-def write_image_processor(directory: Path, size: int, **changes: Any) -> None:
+def write_image_processor(directory: Path, side: int, **changes: Any) -> None:
     """Write the preprocessor_config.json of a square resize with ImageNet's mean and deviation."""
     directory.mkdir(parents=True, exist_ok=True)
     fields = {
         "image_processor_type": "BitImageProcessor",
         "do_resize": True,
-        "size": {"shortest_edge": size},
+        "size": {"shortest_edge": side},
         "resample": 3,
         "do_center_crop": True,
-        "crop_size": {"height": size, "width": size},
+        "crop_size": {"height": side, "width": side},
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,

@@ -6,7 +6,6 @@ from vla.metrics.folds import outer_folds
 from vla.metrics.linear_predictivity import all_pairs
 from vla.metrics.ridge_settings import RidgeSettings
 
-
 # float64 products agree to rounding; float32 products lose digits where predictions nearly cancel.
 TOLERANCE = {np.float64: 1e-9, np.float32: 1e-5}
 

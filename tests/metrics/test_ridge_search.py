@@ -7,7 +7,8 @@ from sklearn.linear_model import Ridge
 
 from tests.metrics.reference import ALPHAS, related
 from vla import devices
-from vla.metrics.ridge_search import gram_losses, inner_blocks, unit_losses
+from vla.metrics.ridge_losses import losses, unit_losses
+from vla.metrics.ridge_search import inner_blocks
 from vla.metrics.ridge_spectrum import spectrum
 from vla.metrics.standardise import moments, standardise
 
@@ -25,8 +26,8 @@ def test_residuals_equal_refitting_without_the_block(d, blocks):
     a, y = _prepared(30, d, 5)
     cuts = inner_blocks(30, blocks) if blocks else None
     alphas = jnp.array([1e-8, 1e-2, 1.0, 1e4])
-    losses = np.asarray(unit_losses(spectrum(jnp.asarray(a)), alphas, jnp.asarray(y), cuts))
-    for alpha, found in zip(alphas, losses, strict=True):
+    found_all = np.asarray(unit_losses(spectrum(jnp.asarray(a)), alphas, jnp.asarray(y), cuts))
+    for alpha, found in zip(alphas, found_all, strict=True):
         errors = []
         for start, stop in cuts or [(i, i + 1) for i in range(30)]:
             rest = np.r_[0:start, stop:30]
@@ -66,7 +67,7 @@ def test_gram_losses_keep_within_their_stated_noise(kind, d, dtype):
     s = spectrum(jnp.asarray(a))
     rows = jnp.asarray(y, dtype)
     for blocks in (None, inner_blocks(100, 5)):
-        found = gram_losses(s, jnp.asarray(ALPHAS), (rows @ rows.T / y.shape[1])[None], blocks)
+        found = losses(s, jnp.asarray(ALPHAS), (rows @ rows.T / y.shape[1])[None], blocks)
         exact = np.asarray(unit_losses(s, jnp.asarray(ALPHAS), rows, blocks)).mean(axis=1)
         assert np.all(np.abs(np.asarray(found.loss[0]) - exact) <= np.asarray(found.noise[0]))
 

@@ -46,7 +46,9 @@ def our_layers(model: Model, *batch: Any) -> dict[str, np.ndarray]:
 def network_layers(network: Any, names: tuple[str, ...], *batch: Any) -> dict[str, np.ndarray]:
     """The same for a bare network."""
     with devices.full_precision():
-        lowered = jax.jit(lambda network, *batch: network(*batch, pool=every_token, layers=names)).lower(network, *batch)
+        lowered = jax.jit(lambda network, *batch: network(*batch, pool=every_token, layers=names)).lower(
+            network, *batch
+        )
     # Most of a parity test is LLVM polishing a program that runs once.
     read = lowered.compile(compiler_options={"xla_backend_optimization_level": 0})(network, *batch)
     return dict(zip(names, np.asarray(read), strict=True))

@@ -36,6 +36,7 @@ def test_facts(vision, language):
     assert vision.layer_names == ("embed", "block_1", "block_2", "block_3", "final_norm")
     assert "vision, 3 blocks of width 24" in repr(vision)
     assert vision.source.endswith("tiny-dinov2")
+    assert (vision.max_length, language.max_length) == (None, 64)
 
 
 def test_a_name_does_not_hang_on_how_the_directory_is_spelt(tmp_path, monkeypatch):
@@ -115,6 +116,19 @@ def test_what_a_language_model_would_misread_is_refused(language, options, messa
     options = {"batch": TOKENS, "pool": "mean", "layers": ("embed",), **options}
     with pytest.raises(ValueError, match=message):
         language.readouts(options.pop("batch"), **options)
+
+
+def test_a_model_without_weights_does_all_but_read(tmp_path, language):
+    write_language(tmp_path / "tiny-llama")
+    model = load_model(tmp_path / "tiny-llama", weights=False)
+    assert (model.layer_names, model.width, model.fingerprint) == (
+        language.layer_names,
+        language.width,
+        language.fingerprint,
+    )
+    assert np.array_equal(model.preprocess(["a dog"])[0], language.preprocess(["a dog"])[0])
+    with pytest.raises(ValueError, match="tiny-llama was loaded with weights=False and has no readouts"):
+        model.readouts(TOKENS, pool="mean", layers=("embed",))
 
 
 def test_a_fingerprint_follows_what_determines_activations(tmp_path):

@@ -92,7 +92,7 @@ class Store:
                 array = group[ARRAY].load()
         except (KeyError, OSError, ValueError) as error:
             raise ValueError(f"{where} is damaged ({error}): delete that folder and extract again.") from error
-        names = {axis: array[axis].values.astype(str).tolist() for axis in ("layer", "item")}
+        names = {axis: [str(name) for name in array[axis].values] for axis in ("layer", "item")}
         if (*names["layer"],) != recipe.layers or (*names["item"],) != recipe.items:
             raise ValueError(f"{where} holds other layers or items than its key says: delete it and extract again.")
         return array.assign_coords(names).assign_attrs(group.attrs)

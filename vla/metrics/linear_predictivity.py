@@ -20,10 +20,14 @@ from jaxtyping import Array, Bool, Float, Int
 from vla import devices
 from vla.metrics.folds import outer_folds
 from vla.metrics.pearson import column_correlation
-from vla.metrics.ridge_search import Blocks, choose_shared, inner_blocks, unit_losses
+from vla.metrics.ridge_losses import Blocks, unit_losses
+from vla.metrics.ridge_search import choose_shared, inner_blocks
 from vla.metrics.ridge_settings import RidgeSettings
 from vla.metrics.ridge_spectrum import Spectrum, solution_weights, spectrum
 from vla.metrics.standardise import centre, moments, standardise
+
+# Targets of one fold held at a time, Gram matrices included; what exceeds it is scored in portions.
+_TARGET_BYTES = 1 << 30
 
 
 class Table(NamedTuple):
@@ -52,7 +56,7 @@ class Targets(NamedTuple):
 
     Attributes:
       train: Training rows, centred and by default z-scored.
-      gram: train train^T / e.
+      gram: train train^T / e; in float64 where the losses need it.
       test: Test rows, centred.
       constant: Units without variance in training or in test rows.
     """
@@ -93,21 +97,33 @@ def all_pairs(
     units = (y.shape[2],) if settings.alpha_per_target else ()
     table = Table(np.full(shape, np.nan), np.full(shape + units, np.nan), np.zeros(shape, np.int64))
     for f, (train, test) in enumerate(folds):
-        blocks = None if settings.inner_cv == "loo" else inner_blocks(len(train), settings.inner_cv)
-        targets = [
-            prepare_targets(jnp.asarray(y[:, p[train]]), jnp.asarray(y[:, p[test]]), settings.standardize_targets)
-            for p in pairings
+        blocks = inner_blocks(len(train), settings.inner_cv)
+        predictors = [
+            prepare_predictor(jnp.asarray(layer[train]), jnp.asarray(layer[test]), settings.test_statistics == "test")
+            for layer in x
         ]
-        for i, layer in enumerate(x):
-            predictor = prepare_predictor(
-                jnp.asarray(layer[train]), jnp.asarray(layer[test]), settings.test_statistics == "test"
+        exact = not predictors[0].spectrum.complete
+        for some in _portions(len(pairings) * len(y), y[0].nbytes + len(train) ** 2 * 8):
+            p, t = np.unravel_index(some, (len(pairings), len(y)))
+            rows = pairings[p]
+            targets = prepare_targets(
+                jnp.asarray(y[t[:, None], rows[:, train]]),
+                jnp.asarray(y[t[:, None], rows[:, test]]),
+                standardize=settings.standardize_targets,
+                exact_gram=exact,
             )
-            for p, target in enumerate(targets):
-                cell = table.fold_score[p, i, :, f], table.alpha[p, i, :, f], table.undefined[p, i, :, f]
-                for into, values in zip(cell, compare(predictor, target, settings, blocks), strict=True):
-                    into[...] = values
-                advance(len(y))
+            for i, predictor in enumerate(predictors):
+                score, alpha, undefined = compare(predictor, targets, settings, blocks)
+                table.fold_score[p, i, t, f] = score
+                table.alpha[p, i, t, f] = alpha
+                table.undefined[p, i, t, f] = undefined
+                advance(len(some))
     return table
+
+
+def _portions(count: int, bytes_each: int) -> list[np.ndarray]:
+    """0..count-1 in portions that stay within the memory allowed for targets."""
+    return np.array_split(np.arange(count), -(-count * bytes_each // _TARGET_BYTES))
 
 
 @jax.jit
@@ -138,23 +154,27 @@ def prepare_predictor(train: Float[Array, "n d"], test: Float[Array, "m d"], own
     return Predictor(s, _project(a, a_test, s))
 
 
-@functools.partial(jax.jit, static_argnames="standardize")
-def prepare_targets(train: Float[Array, "T n e"], test: Float[Array, "T m e"], standardize: bool) -> Targets:
-    """Centre, or z-score, target layers and take their Gram matrices."""
-    return jax.lax.map(lambda pair: _prepare_target(*pair, standardize), (train, test))
+@functools.partial(jax.jit, static_argnames=("standardize", "exact_gram"))
+def prepare_targets(
+    train: Float[Array, "T n e"], test: Float[Array, "T m e"], *, standardize: bool, exact_gram: bool
+) -> Targets:
+    """Centre, or z-score, target layers and take their Gram matrices, in float64 if those are to be exact."""
 
+    def one(rows: tuple[Float[Array, "n e"], Float[Array, "m e"]]) -> Targets:
+        wide = [part.astype(jnp.float64) for part in rows]
+        of_train, of_test = moments(wide[0]), moments(wide[1])
+        shown = (standardise if standardize else centre)(wide[0], of_train).astype(train.dtype)
+        factor = shown.astype(jnp.float64) if exact_gram else shown
+        constant = of_train.constant | of_test.constant
+        return Targets(
+            shown, factor @ factor.T / factor.shape[1], centre(wide[1], of_test).astype(test.dtype), constant
+        )
 
-def _prepare_target(train: Float[Array, "n e"], test: Float[Array, "m e"], standardize: bool) -> Targets:
-    dtype = train.dtype
-    train, test = train.astype(jnp.float64), test.astype(jnp.float64)
-    of_train, of_test = moments(train), moments(test)
-    rows = (standardise if standardize else centre)(train, of_train).astype(dtype)
-    constant = of_train.constant | of_test.constant
-    return Targets(rows, rows @ rows.T / rows.shape[1], centre(test, of_test).astype(dtype), constant)
+    return jax.lax.map(one, (train, test))
 
 
 def compare(
-    predictor: Predictor, targets: Targets, settings: RidgeSettings, blocks: Blocks | None
+    predictor: Predictor, targets: Targets, settings: RidgeSettings, blocks: Blocks
 ) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, "T *e"], Int[np.ndarray, " T"]]:
     """Score one predictor layer against every target layer of a fold: (score, alpha, undefined)."""
     alphas = jnp.asarray(settings.alphas)

@@ -26,6 +26,7 @@ def load_model(
     dtype: str = "float32",
     processor: str | Path | None = None,
     revision: str | None = None,
+    weights: bool = True,
 ) -> Model:
     """Load a vision or language model with its own preprocessing.
 
@@ -34,6 +35,8 @@ def load_model(
       dtype: "float32" or "bfloat16", for weights and compute; readouts are float32 either way.
       processor: Directory or Hub id of the tokenizer or image processor, where the checkpoint comes without.
       revision: Branch, tag or commit of `source` on the Hub.
+      weights: False leaves the weights on disk: such a model knows its layers, widths and fingerprint and
+        preprocesses stimuli, but has no readouts.
 
     Returns:
       The model, its weights on every device.
@@ -56,7 +59,7 @@ def load_model(
         names, reader = IMAGE_PROCESSOR_FILES, ImageProcessor(home, config)
     table = family.table(config)
     abstract = abstract_network(config, dtype)
-    network = load_weights(abstract, family, table, directory, config.depth)
+    network = load_weights(abstract, family, table, directory, config.depth) if weights else abstract
     files = {"config.json": directory / "config.json"}
     files |= {file.name: file for file in weight_files(directory)}
     # Which tokenizer transformers picks may hang on the config.json beside it.

@@ -46,6 +46,7 @@ class Model:
       width: D, units per layer.
       dtype: "float32" or "bfloat16", of weights and compute; readouts are always float32.
       pools: Ways to pool tokens; the first is the default.
+      max_length: Most tokens a caption may have; None for vision models.
       network: The Flax module, a pytree.
     """
 
@@ -74,6 +75,7 @@ class Model:
         self.pools = LANGUAGE_POOLS if self.modality == "language" else VISION_POOLS
         self.layer_names = layer_names(network.config.depth)
         self.width = network.config.width
+        self.max_length = network.config.length if isinstance(network, Decoder) else None
         self.dtype = dtype
         self._processor = processor
         self._files = files
@@ -134,6 +136,8 @@ class Model:
 
     def _check(self, batch: Any, pool: str, layers: Sequence[str], mask: Any) -> None:
         """Refuse what the network would misread."""
+        if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(self.network)):
+            raise ValueError(f"{self.name} was loaded with weights=False and has no readouts; load it with its weights")
         if pool not in self.pools:
             raise ValueError(
                 f"pool {pool!r} is not known to {self.modality} models; known are: {', '.join(sorted(self.pools))}"

@@ -5,7 +5,6 @@ N patches, R registers, T tokens (1 + R + N), L blocks, D width, A attention hea
 """
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -161,6 +160,9 @@ class VisionEncoder(nnx.Module):
         self, pixels: Float[Array, "B C H W"], *, pool: Pool, layers: tuple[str, ...]
     ) -> Float[Array, "R B ..."]:
         """Pooled hidden states of the R layers called `layers`, in float32."""
-        apply: Callable[[Block, Array], Array] = lambda block, hidden: block(hidden)  # noqa: E731
+
+        def step(block: Block, hidden: Array) -> Array:
+            return block(hidden)
+
         hidden = self.embedding(pixels)
-        return read_layers(hidden, self.blocks, self.config.depth, apply, self.final_norm, pool, layers)
+        return read_layers(hidden, self.blocks, self.config.depth, step, self.final_norm, pool, layers)

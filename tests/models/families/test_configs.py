@@ -203,6 +203,7 @@ REFUSED = {
         {"rope_scaling": {"type": "llama3", "factor": 2.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0}},
         "low_freq_factor 4.0 must be below high_freq_factor 1.0",
     ),
+    "no registers": ("dinov2_with_registers", {"num_register_tokens": 0}, "'num_register_tokens' is 0; .* at least 1"),
     "interleaved rope": ("llama", {"rope_interleaved": True}, "'rope_interleaved' is True"),
     "partial rope": ("llama", {"partial_rotary_factor": 0.5}, "'partial_rotary_factor' is 0.5"),
     "partial rope of transformers 5": (

@@ -49,7 +49,7 @@ def read_dinov2_with_registers(fields: Fields) -> VisionConfig:
     """Read a config with `model_type` dinov2_with_registers; defaults as in Dinov2WithRegistersConfig."""
     # unlike plain DINOv2, whose default is 14
     patch = fields.side("patch_size", 16)
-    return _read(fields, patch, registers=fields.whole("num_register_tokens", 4, least=0), antialias=True)
+    return _read(fields, patch, registers=fields.whole("num_register_tokens", 4), antialias=True)
 
 
 def dinov2_table(config: VisionConfig) -> tuple[Row, ...]:
