@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from vla.metrics.standardise import centre, moments
+from vla.metrics.symmetric import symmetric_product
 
 
 def linear_gram(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
@@ -20,7 +21,7 @@ def linear_gram(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
     x = centre(x, moments(x))
     power = jnp.mean(x**2)
     x = x / jnp.sqrt(jnp.where(power > 0, power, 1.0))
-    return x @ x.T
+    return symmetric_product(x, x)
 
 
 def u_centred(k: Float[Array, "N N"]) -> Float[Array, "N N"]:

@@ -19,12 +19,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vla import devices
 from vla.metrics.folds import outer_folds
-from vla.metrics.pearson import column_correlation
 from vla.metrics.ridge_losses import Blocks, unit_losses
 from vla.metrics.ridge_search import choose_shared, inner_blocks
 from vla.metrics.ridge_settings import RidgeSettings
 from vla.metrics.ridge_spectrum import Spectrum, solution_weights, spectrum
-from vla.metrics.standardise import centre, moments, standardise
+from vla.metrics.standardise import moments, standardise
+from vla.metrics.symmetric import symmetric_product
 
 # Targets of one fold held at a time, Gram matrices included; what exceeds it is scored in portions.
 _TARGET_BYTES = 1 << 30
@@ -45,7 +45,13 @@ class Table(NamedTuple):
 
 
 class Predictor(NamedTuple):
-    """One predictor layer of one fold: its spectrum, and A_test A^T U."""
+    """One predictor layer of one fold.
+
+    Attributes:
+      spectrum: Of the training rows.
+      projected_test: A_test A^T U, each column centred: predictions made from it have a mean of zero over the test
+        rows, as their correlation needs.
+    """
 
     spectrum: Spectrum
     projected_test: Float[Array, "m r"]
@@ -55,13 +61,15 @@ class Targets(NamedTuple):
     """Target layers of one fold, in the precision of the products.
 
     Attributes:
-      train: Training rows, centred and by default z-scored.
-      gram: train train^T / e; in float64 where the losses need it.
-      test: Test rows, centred.
+      train: Z-scored training rows.
+      scale: What `train` is to be multiplied by where the scale of units matters: 1 for z-scored targets.
+      gram: Y Y^T / e of train times scale.
+      test: Test rows, centred, of unit norm.
       constant: Units without variance in training or in test rows.
     """
 
     train: Float[Array, "T n e"]
+    scale: Float[Array, "T e"]
     gram: Float[Array, "T n n"]
     test: Float[Array, "T m e"]
     constant: Bool[Array, "T e"]
@@ -102,7 +110,6 @@ def all_pairs(
             prepare_predictor(jnp.asarray(layer[train]), jnp.asarray(layer[test]), settings.test_statistics == "test")
             for layer in x
         ]
-        exact = not predictors[0].spectrum.complete
         for some in _portions(len(pairings) * len(y), y[0].nbytes + len(train) ** 2 * 8):
             p, t = np.unravel_index(some, (len(pairings), len(y)))
             rows = pairings[p]
@@ -110,7 +117,6 @@ def all_pairs(
                 jnp.asarray(y[t[:, None], rows[:, train]]),
                 jnp.asarray(y[t[:, None], rows[:, test]]),
                 standardize=settings.standardize_targets,
-                exact_gram=exact,
             )
             for i, predictor in enumerate(predictors):
                 score, alpha, undefined = compare(predictor, targets, settings, blocks)
@@ -138,7 +144,8 @@ def _standardised(
 
 @jax.jit
 def _project(a: Float[Array, "n d"], a_test: Float[Array, "m d"], s: Spectrum) -> Float[Array, "m r"]:
-    return (a_test @ a.T) @ s.vectors
+    k = a_test @ a.T
+    return (k - jnp.mean(k, axis=0)) @ s.vectors
 
 
 def prepare_predictor(train: Float[Array, "n d"], test: Float[Array, "m d"], own_statistics: bool) -> Predictor:
@@ -154,20 +161,28 @@ def prepare_predictor(train: Float[Array, "n d"], test: Float[Array, "m d"], own
     return Predictor(s, _project(a, a_test, s))
 
 
-@functools.partial(jax.jit, static_argnames=("standardize", "exact_gram"))
-def prepare_targets(
-    train: Float[Array, "T n e"], test: Float[Array, "T m e"], *, standardize: bool, exact_gram: bool
-) -> Targets:
-    """Centre, or z-score, target layers and take their Gram matrices, in float64 if those are to be exact."""
+@functools.partial(jax.jit, static_argnames="standardize")
+def prepare_targets(train: Float[Array, "T n e"], test: Float[Array, "T m e"], *, standardize: bool) -> Targets:
+    """Standardise target layers and take their Gram matrices.
+
+    With `standardize` off, the Gram matrices, and with them the choice of the penalty, see the raw scale of every
+    unit. Predictions need not: the correlation of a unit does not depend on its scale.
+    """
+    dtype = train.dtype
 
     def one(rows: tuple[Float[Array, "n e"], Float[Array, "m e"]]) -> Targets:
-        wide = [part.astype(jnp.float64) for part in rows]
-        of_train, of_test = moments(wide[0]), moments(wide[1])
-        shown = (standardise if standardize else centre)(wide[0], of_train).astype(train.dtype)
-        factor = shown.astype(jnp.float64) if exact_gram else shown
-        constant = of_train.constant | of_test.constant
+        wide, wide_test = (part.astype(jnp.float64) for part in rows)
+        of_train, of_test = moments(wide), moments(wide_test)
+        z = standardise(wide, of_train).astype(dtype)
+        scale = jnp.ones_like(of_train.scale) if standardize else of_train.scale
+        factor = z * scale.astype(dtype)
+        unit = standardise(wide_test, of_test) / np.sqrt(wide_test.shape[0])
         return Targets(
-            shown, factor @ factor.T / factor.shape[1], centre(wide[1], of_test).astype(test.dtype), constant
+            train=z,
+            scale=scale,
+            gram=symmetric_product(factor, factor) / factor.shape[1],
+            test=unit.astype(dtype),
+            constant=of_train.constant | of_test.constant,
         )
 
     return jax.lax.map(one, (train, test))
@@ -184,7 +199,7 @@ def compare(
         )
         r = _correlate_per_unit(predictor, targets, alphas[jnp.asarray(chosen)])
     else:
-        chosen = choose_shared(predictor.spectrum, alphas, targets.gram, targets.train, blocks)
+        chosen = choose_shared(predictor.spectrum, alphas, targets.gram, targets.train, targets.scale, blocks)
         used, which = np.unique(chosen, return_inverse=True)
         # Padded to a power of two, so that few shapes are compiled.
         padded = np.resize(used, 1 << (len(used) - 1).bit_length())
@@ -205,7 +220,7 @@ def _correlate(
     s = predictor.spectrum
     weights = solution_weights(s.values, alphas)
     maps = jnp.einsum("mr,ar,nr->amn", predictor.projected_test, weights, s.vectors).astype(targets.train.dtype)
-    return _masked_correlation(maps[which] @ targets.train, targets)
+    return _correlation(maps[which] @ targets.train, targets)
 
 
 @jax.jit
@@ -213,13 +228,17 @@ def _correlate_per_unit(predictor: Predictor, targets: Targets, alphas: Float[Ar
     """Pearson r of every target unit, each with its own penalty: the weights act between A_test A^T U and U^T Y."""
     s = predictor.spectrum
 
-    def one(target_and_alphas):
+    def one(target_and_alphas: tuple[Float[Array, "n e"], Float[Array, " e"]]) -> Float[Array, "m e"]:
         train, own = target_and_alphas
         coefficients = solution_weights(s.values, own).T * (s.vectors.T @ train)
         return (predictor.projected_test @ coefficients).astype(train.dtype)
 
-    return _masked_correlation(jax.lax.map(one, (targets.train, alphas)), targets)
+    return _correlation(jax.lax.map(one, (targets.train, alphas)), targets)
 
 
-def _masked_correlation(predicted: Float[Array, "T m e"], targets: Targets) -> Float[Array, "T e"]:
-    return jnp.where(targets.constant, jnp.nan, column_correlation(predicted, targets.test))
+def _correlation(predicted: Float[Array, "T m e"], targets: Targets) -> Float[Array, "T e"]:
+    """Pearson r of predictions whose mean over the test rows is zero; NaN where either side is constant."""
+    power = jnp.sum(predicted * predicted, axis=1)
+    defined = (power > 0) & ~targets.constant
+    r = jnp.sum(predicted * targets.test, axis=1) / jnp.sqrt(jnp.where(power > 0, power, 1.0))
+    return jnp.where(defined, jnp.clip(r, -1.0, 1.0), jnp.nan)

@@ -11,14 +11,17 @@ Source: Golub, Heath & Wahba (1979) for leave-one-out; blocks by the same Schur 
 """
 
 import functools
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from vla.metrics.ridge_spectrum import Spectrum, residual_weights
+from vla.metrics.symmetric import lower_tiles, symmetric_product
 
 # Contiguous validation blocks (start, stop) of inner k-fold; None stands for leave-one-out.
 Blocks = tuple[tuple[int, int], ...] | None
@@ -26,9 +29,6 @@ Blocks = tuple[tuple[int, int], ...] | None
 # Rounding errors of the products below were measured at up to about 10 eps times the size of their terms. Losses
 # closer than this many of those units cannot be told apart by them.
 _NOISE_UNITS = 32.0
-
-# R^T R is formed in this many row and column tiles, of which only the lower triangle is computed.
-_TILES = 4
 
 
 class Losses(NamedTuple):
@@ -44,48 +44,62 @@ def losses(s: Spectrum, alphas: Float[Array, " a"], grams: Float[Array, "T n n"]
     Args:
       s: Spectrum of the predictor layer.
       alphas: Penalties, positive.
-      grams: Y Y^T / e of the centred training targets; float32 makes the products of a complete spectrum fast, at
-        the noise that is reported. With few directions pass float64.
+      grams: Y Y^T / e of the centred training targets; their precision is that of the products, and the noise
+        that is reported is that of the precision.
       blocks: Inner folds.
     """
     if s.complete or blocks is not None:
         return _losses_of_many_directions(s, alphas, grams, blocks)
-    return _losses_of_few_directions(s, alphas, grams.astype(jnp.float64))
+    return _losses_of_few_directions(s, alphas, grams)
 
 
 @functools.partial(jax.jit, static_argnames="blocks")
 def unit_losses(s: Spectrum, alphas: Float[Array, " a"], y: Float[Array, "n e"], blocks: Blocks) -> Float[Array, "a e"]:
     """Losses of every target unit, from the residuals themselves, in float64: slower, but nothing cancels."""
-    c, w = residual_weights(s, alphas)
+    n = s.vectors.shape[0]
     y = y.astype(jnp.float64)
+    if blocks is not None:
+        maker = _residual_maker(s, alphas, blocks, jnp.dtype("float64"))
+        return jax.lax.map(lambda a: jnp.sum((maker(a) @ y) ** 2, axis=0), jnp.arange(alphas.shape[0]))
+    centred, turned = y - jnp.mean(y, axis=0), s.vectors.T @ y
 
-    def one(cw):
-        return jnp.sum((_residual_maker(s, *cw, blocks, jnp.dtype("float64")) @ y) ** 2, axis=0)
+    def leave_one_out(cw: tuple[Float[Array, ""], Float[Array, " r"]]) -> Float[Array, " e"]:
+        c, w = cw
+        diagonal = c * (1 - 1 / n) + (s.vectors**2) @ w
+        residuals = (c * centred + s.vectors @ (w[:, None] * turned)) / diagonal[:, None]
+        return jnp.mean(residuals**2, axis=0)
 
-    return jax.lax.map(one, (c, w))
+    return jax.lax.map(leave_one_out, residual_weights(s, alphas))
 
 
 def _residual_maker(
-    s: Spectrum, c: Float[Array, ""], w: Float[Array, " r"], blocks: Blocks, dtype: jnp.dtype
-) -> Float[Array, "n n"]:
-    """R, rows weighted so that |R Y|^2 is the mean over inner folds of their mean squared error.
+    s: Spectrum, alphas: Float[Array, " a"], blocks: Blocks, dtype: jnp.dtype
+) -> Callable[[Int[Array, ""]], Float[Array, "n n"]]:
+    """A function from the index of a penalty to R, its rows weighted so that |R Y|^2 is the mean over inner folds of
+    their mean squared error.
 
-    Leave-one-out with a complete U has no cancellation and is formed in `dtype`; otherwise C is formed in float64
-    and only R is rounded.
+    Leave-one-out with a complete U has no cancellation and is formed in `dtype`; otherwise C is formed in float64 and
+    only R is rounded.
     """
     n = s.vectors.shape[0]
+    c, w = residual_weights(s, alphas)
     if blocks is None and s.complete:
-        diagonal = (s.vectors**2) @ w
-        u, uw = s.vectors.astype(dtype), (s.vectors * (w / np.sqrt(n))).astype(dtype)
-        return (uw @ u.T) / diagonal.astype(dtype)[:, None]
-    big_c = (s.vectors * w) @ s.vectors.T + c * (jnp.eye(n) - 1 / n)
-    if blocks is None:
-        return (big_c / jnp.diagonal(big_c)[:, None] / np.sqrt(n)).astype(dtype)
-    rows = []
-    for start, stop in blocks:
-        block = jnp.linalg.solve(big_c[start:stop, start:stop], big_c[start:stop])
-        rows.append(block / np.sqrt(len(blocks) * (stop - start)))
-    return jnp.concatenate(rows).astype(dtype)
+        u = s.vectors.astype(dtype)
+        narrow_w = w.astype(dtype)
+        row_scale = (1 / (np.sqrt(n) * (w @ (s.vectors**2).T))).astype(dtype)
+        return lambda a: symmetric_product(u * narrow_w[a], u) * row_scale[a][:, None]
+
+    def general(a: Int[Array, ""]) -> Float[Array, "n n"]:
+        big_c = symmetric_product(s.vectors * w[a], s.vectors) + c[a] * (jnp.eye(n) - 1 / n)
+        if blocks is None:
+            return (big_c / jnp.diagonal(big_c)[:, None] / np.sqrt(n)).astype(dtype)
+        rows = []
+        for start, stop in blocks:
+            block = jnp.linalg.solve(big_c[start:stop, start:stop], big_c[start:stop])
+            rows.append(block / np.sqrt(len(blocks) * (stop - start)))
+        return jnp.concatenate(rows).astype(dtype)
+
+    return general
 
 
 @functools.partial(jax.jit, static_argnames="blocks")
@@ -94,52 +108,51 @@ def _losses_of_many_directions(
 ) -> Losses:
     """<R^T R, Y Y^T> in the precision of `grams`, summed over rows in float64."""
     n = s.vectors.shape[0]
-    c, w = residual_weights(s, alphas)
-    edges = [n * i // _TILES for i in range(_TILES + 1)]
-    tiles = [
-        (slice(*edges[i : i + 2]), slice(*edges[j : j + 2]), 1.0 if i == j else 2.0)
-        for i in range(_TILES)
-        for j in range(i + 1)
-    ]
+    maker = _residual_maker(s, alphas, blocks, grams.dtype)
+    tiles = lower_tiles(n)
 
-    def products(cw):
-        r = _residual_maker(s, *cw, blocks, grams.dtype)
-        return [r[:, rows].T @ r[:, columns] for rows, columns, _ in tiles]
+    def products(a: Int[Array, ""]) -> list[Float[Array, "rows columns"]]:
+        r = maker(a)
+        return [r[:, rows].T @ r[:, columns] for rows, columns in tiles]
 
-    loss = jnp.zeros((alphas.shape[0], grams.shape[0]), jnp.float64)
+    loss = jnp.zeros((grams.shape[0], alphas.shape[0]), jnp.float64)
     power = jnp.zeros(alphas.shape[0], jnp.float64)
-    for product, (rows, columns, times) in zip(jax.lax.map(products, (c, w)), tiles, strict=True):
-        by_row = jnp.einsum("aij,tij->iat", product, grams[:, rows, columns])
-        loss += times * jnp.sum(by_row.astype(jnp.float64), axis=0)
+    for product, (rows, columns) in zip(jax.lax.map(products, jnp.arange(alphas.shape[0])), tiles, strict=True):
+        times = 1.0 if rows == columns else 2.0
+        loss += times * _inner_products(grams[:, rows, columns], product)
         power += times * jnp.sum(jnp.sum(product**2, axis=-1).astype(jnp.float64), axis=-1)
     size = jnp.linalg.norm(grams.astype(jnp.float64), axis=(1, 2))
     noise = _NOISE_UNITS * jnp.finfo(grams.dtype).eps * jnp.outer(size, jnp.sqrt(power))
-    return Losses(loss.T, noise)
+    return Losses(loss, noise)
+
+
+def _inner_products(a: Float[Array, "X r c"], b: Float[Array, "Y r c"]) -> Float[Array, "X Y"]:
+    """Sums of elementwise products of all pairs: in the arrays' precision within a run of rows, in float64 beyond."""
+    runs = math.gcd(a.shape[1], 8)
+    by_run = jnp.einsum("xqk,yqk->qxy", a.reshape(len(a), runs, -1), b.reshape(len(b), runs, -1))
+    return jnp.sum(by_run.astype(jnp.float64), axis=0)
 
 
 @jax.jit
 def _losses_of_few_directions(s: Spectrum, alphas: Float[Array, " a"], grams: Float[Array, "T n n"]) -> Losses:
-    """Leave-one-out losses without any n x n matrix per penalty, in float64.
+    """Leave-one-out losses without any n x n matrix per penalty, in the precision of `grams`.
 
     With V = [1/sqrt(n), U], H = V diag(f) V^T, f = (1, s / (s + alpha)) and g_i = (1 - H_ii)^-2, expanding
     sum_i g_i |((I - H) Y)_i|^2 gives, for G = Y Y^T,
 
         sum_i g_i G_ii  -  2 sum_k f_k (V^T diag(g) G V)_kk  +  sum_kl f_k f_l (V^T diag(g) V)_kl (V^T G V)_kl.
     """
-    n = s.vectors.shape[0]
+    n, dtype = s.vectors.shape[0], grams.dtype
     v = jnp.concatenate([jnp.full((n, 1), 1 / np.sqrt(n)), s.vectors], axis=1)
     shrunk = s.values / (s.values + alphas[:, None])
     f = jnp.concatenate([jnp.ones_like(alphas)[:, None], shrunk], axis=1)
     g = 1 / (1 - f @ (v**2).T) ** 2
+    v, f, weight = v.astype(dtype), f.astype(dtype), g.astype(dtype)
     gv = grams @ v
-    own = jnp.einsum("an,tnn->ta", g, grams)
-    crossed = jnp.einsum("tak,ak->ta", jnp.einsum("an,tnk->tak", g, v * gv), f)
-    turned = v.T @ gv
-
-    def fitted(gf):
-        weight, factor = gf
-        return jnp.einsum("kl,tkl->t", (v.T * weight) @ v * jnp.outer(factor, factor), turned)
-
-    squared = jax.lax.map(fitted, (g, f)).T
-    noise = _NOISE_UNITS * jnp.finfo(jnp.float64).eps * (own + jnp.abs(crossed) + squared)
+    own = jnp.einsum("an,tnn->ta", g, grams.astype(jnp.float64))
+    by_direction = jnp.einsum("an,tnk->tak", weight, v * gv)
+    crossed = jnp.sum((by_direction * f).astype(jnp.float64), axis=-1)
+    weighted = jax.lax.map(lambda gf: (v.T * gf[0]) @ v * jnp.outer(gf[1], gf[1]), (weight, f))
+    squared = _inner_products(v.T @ gv, weighted)
+    noise = _NOISE_UNITS * jnp.finfo(dtype).eps * (own + jnp.abs(crossed) + squared)
     return Losses((own - 2 * crossed + squared) / n, noise / n)

@@ -27,7 +27,12 @@ def inner_blocks(n: int, inner_cv: str | int) -> Blocks:
 
 
 def choose_shared(
-    s: Spectrum, alphas: Float[Array, " a"], grams: Float[Array, "T n n"], y: Float[Array, "T n e"], blocks: Blocks
+    s: Spectrum,
+    alphas: Float[Array, " a"],
+    grams: Float[Array, "T n n"],
+    y: Float[Array, "T n e"],
+    scale: Float[Array, "T e"],
+    blocks: Blocks,
 ) -> np.ndarray:
     """Index of the best penalty per target layer; the smallest of equals, as scikit-learn takes it.
 
@@ -38,14 +43,20 @@ def choose_shared(
       s: Spectrum of the predictor layer.
       alphas: Penalties, positive, ascending.
       grams: Y Y^T / e of every target layer.
-      y: The centred training targets themselves.
+      y: The training targets, z-scored.
+      scale: Per unit, what makes of `y` the Y of `grams`.
       blocks: Inner folds.
     """
+    if not np.any(s.values):  # a layer that is the same for every item predicts the same with every penalty
+        return np.zeros(len(grams), np.int64)
     loss, noise = (np.asarray(x) for x in losses(s, alphas, grams, blocks))
     best = np.argmin(loss, axis=1)
     close = loss - noise <= np.min(loss + noise, axis=1, keepdims=True)
-    for t in np.flatnonzero(close.sum(axis=1) > 1):
+    unsure = (close.sum(axis=1) > 1) & np.any(loss > 0, axis=1)  # constant targets have no loss to compare
+    for t in np.flatnonzero(unsure):
         candidates = np.flatnonzero(close[t])
-        exact = np.asarray(unit_losses(s, alphas[candidates], y[t], blocks)).mean(axis=1)
-        best[t] = candidates[np.argmin(exact)]
+        # Padded to a power of two, so that few shapes are compiled; the first of equals is taken.
+        padded = np.resize(candidates, 1 << (len(candidates) - 1).bit_length())
+        exact = np.asarray(unit_losses(s, alphas[padded], y[t] * scale[t], blocks)).mean(axis=1)
+        best[t] = padded[np.argmin(exact)]
     return best

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from vla.metrics.symmetric import symmetric_product
+
 
 class Spectrum(NamedTuple):
     """Eigenvectors and eigenvalues of K on the complement of the constant direction.
@@ -53,7 +55,7 @@ def spectrum(a: Float[Array, "n d"]) -> Spectrum:
         return Spectrum(jnp.where(values > 0, left, 0.0), values)
     reflector = jnp.full(n, 1 / np.sqrt(n)).at[0].add(1.0)
     reflector = reflector / jnp.linalg.norm(reflector)
-    k = _reflect(_reflect(a @ a.T, reflector).T, reflector)
+    k = _reflect(_reflect(symmetric_product(a, a), reflector).T, reflector)
     values, inner = jnp.linalg.eigh(k[1:, 1:])
     vectors = _reflect(jnp.concatenate([jnp.zeros((1, n - 1)), inner]), reflector)
     return Spectrum(vectors, _clip(values, n))
