@@ -4,13 +4,14 @@ Question: which layers of a vision model and of a language model agree, and in w
 Cost: 1,000 items take minutes on a laptop for models of ViT-S size; scoring costs minutes for any size.
 
     python -m launch.extract --config=configs/captioned_folder.py --config.folder=flickr8k \
-        --config.vision_models='("facebook/dinov2-base",)' --config.language_models='("openlm-research/open_llama_3b",)'
+        --config.vision_models=facebook/dinov2-base --config.language_models=HuggingFaceTB/SmolLM2-1.7B
     python -m launch.score ...   (the same flags)
 
 `:quick` as argument takes 200 items and the penultimate layers only.
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -33,13 +34,22 @@ def get_config(arg: str = "") -> ConfigDict:
     config.language_processor = ""
     config.vision_pool = "cls"
     config.language_pool = "mean"
-    config.layers = "penultimate" if arg == "quick" else "all"
+    config.layers = placeholder(object)
+    if arg == "quick":
+        config.layers = "penultimate"
     config.dtype = "float32"
     config.batch_size = 0
 
     config.metrics = ("linear_predictivity", "cka", "cka_debiased")
     config.protocol = "paper"
-    config.overrides = ConfigDict({}, convert_dict=True)
+    # None keeps the protocol's choice; the words are in `vla.metrics.RidgeSettings`.
+    config.overrides = ConfigDict()
+    config.overrides.alphas = placeholder(tuple)
+    config.overrides.outer_folds = placeholder(int)
+    config.overrides.inner_cv = placeholder(object)
+    config.overrides.alpha_per_target = placeholder(bool)
+    config.overrides.standardize_targets = placeholder(bool)
+    config.overrides.test_statistics = placeholder(str)
     config.null = 1
     config.store = ""
     return config

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 
@@ -20,6 +20,7 @@ def run(main: Callable[[], None]) -> None:
     """Parse flags and run `main`; a ValueError ends the program with its message and status 1."""
 
     def guarded(argv: list[str]) -> None:
+        logging.set_verbosity(logging.WARNING)
         if len(argv) > 1:
             raise app.UsageError(f"Not understood: {' '.join(argv[1:])}. Options begin with --.")
         try:

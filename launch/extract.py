@@ -1,7 +1,7 @@
 """Extract every layer's activations of the configured models on the configured items into the store.
 
     python -m launch.extract --config=configs/captioned_folder.py --config.folder=photos \
-        --config.vision_models='("facebook/dinov2-base",)' --config.language_models='("path/to/llama",)' --workdir=run
+        --config.vision_models=facebook/dinov2-base --config.language_models=path/to/llama --workdir=run
 """
 
 from launch import entry

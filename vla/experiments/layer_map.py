@@ -40,12 +40,12 @@ class LayerMap:
       language_processor: Where the tokenizer lies if the checkpoints come without; "" takes their own.
       vision_pool: "cls" or "mean".
       language_pool: "mean", "mean_no_bos" or "last".
-      layers: "all", "penultimate", or a tuple of layer names that all models have.
+      layers: "all", "penultimate", or layer names that all models have; None means all.
       dtype: "float32" or "bfloat16".
       batch_size: Stimuli per forward pass; 0 takes the default of the modality.
       metrics: Names of metrics.
       protocol: Protocol of directed metrics.
-      overrides: Settings of directed metrics that differ from the protocol.
+      overrides: Settings of directed metrics that differ from the protocol; None leaves the protocol's.
       null: Number of shuffled correspondences for the baseline.
       store: Root of the activation store, a path or URL; "" puts it under the working directory.
     """
@@ -64,7 +64,7 @@ class LayerMap:
     language_processor: str = ""
     vision_pool: str = "cls"
     language_pool: str = "mean"
-    layers: str | tuple[str, ...] = "all"
+    layers: str | tuple[str, ...] | None = "all"
     dtype: str = "float32"
     batch_size: int = 0
     metrics: tuple[str, ...] = ("linear_predictivity", "cka", "cka_debiased")
@@ -74,14 +74,16 @@ class LayerMap:
     store: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what would fail only after hours of extraction."""
+        """Settle what was left open; refuse what would fail only after hours of extraction."""
+        object.__setattr__(self, "layers", self.layers or "all")
+        object.__setattr__(self, "overrides", {k: v for k, v in self.overrides.items() if v is not None})
         if not self.folder:
             raise ValueError("No dataset: set --config.folder to a folder of photographs with captions.")
         for role in ("vision_models", "language_models"):
             if not getattr(self, role) or isinstance(getattr(self, role), str):
                 raise ValueError(
-                    f"{role}={getattr(self, role)!r}: expected a tuple of Hub ids or directories, for example "
-                    f"--config.{role}='(\"path/or/hub-id\",)'."
+                    f"{role}={getattr(self, role)!r}: expected Hub ids or directories; on the command line "
+                    f"--config.{role}=one/model or --config.{role}='(\"one/model\", \"another/model\")'."
                 )
         for name in self.metrics:
             find(name)
@@ -170,8 +172,10 @@ def open_store(plan: LayerMap, workdir: Path) -> Store:
 
 
 def _sources(plan: LayerMap) -> Iterator[tuple[Modality, str]]:
-    yield from (("vision", source) for source in plan.vision_models)
-    yield from (("language", source) for source in plan.language_models)
+    for source in plan.vision_models:
+        yield "vision", source
+    for source in plan.language_models:
+        yield "language", source
 
 
 def _tasks(plan: LayerMap) -> list[tuple[str, str]]:

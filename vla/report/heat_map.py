@@ -23,7 +23,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """
     conditions = list(dict.fromkeys(table["condition"]))
     first = table.iloc[0]
-    maps = {name: _matrix(table[table["condition"] == name]) for name in conditions}
+    maps = {name: _matrix(table.loc[table["condition"] == name]) for name in conditions}
     finite = np.concatenate([m.values[np.isfinite(m.values)] for m in maps.values()])
     low, high = (min(0.0, finite.min()), finite.max()) if finite.size else (0.0, 1.0)
     rows, columns = maps[conditions[0]].shape
@@ -31,13 +31,12 @@ def draw(table: pd.DataFrame) -> Figure:
     size = (1.9 + 0.26 * columns, 1.6 + 0.26 * rows)
     figure = Figure(figsize=(max(4.0, size[0]) * len(conditions), max(3.4, size[1])), layout="constrained")
     axes = figure.subplots(1, len(conditions), squeeze=False)[0]
-    image = None
     for axis, name in zip(axes, conditions, strict=True):
-        image = _map(axis, maps[name], low, high, matplotlib.colormaps["viridis"])
+        _map(axis, maps[name], low, high)
         axis.set_title(name)
         axis.set_xlabel(f"{first['language_model']} (language)")
     axes[0].set_ylabel(f"{first['vision_model']} (vision)")
-    figure.colorbar(image, ax=list(axes), label=str(first["metric"]))
+    figure.colorbar(axes[0].images[0], ax=list(axes), label=str(first["metric"]))
     figure.suptitle(f"{LABELS[str(first['direction'])]}, {first['n_items']} items")
     return figure
 
@@ -54,12 +53,12 @@ def _matrix(rows: pd.DataFrame) -> pd.DataFrame:
     return matrix.loc[list(dict.fromkeys(rows["vision_layer"])), list(dict.fromkeys(rows["language_layer"]))]
 
 
-def _map(axis: Axes, matrix: pd.DataFrame, low: float, high: float, colours: matplotlib.colors.Colormap):
+def _map(axis: Axes, matrix: pd.DataFrame, low: float, high: float) -> None:
     values = matrix.to_numpy(float)
     axis.set_facecolor("0.92")
     axis.patch.set_hatch("///")
     axis.patch.set_edgecolor("0.6")
-    image = axis.imshow(values, origin="lower", vmin=low, vmax=high, cmap=colours, aspect="equal")
+    axis.imshow(values, origin="lower", vmin=low, vmax=high, cmap="viridis", aspect="equal")
     if np.isfinite(values).any():
         y, x = np.unravel_index(np.nanargmax(values), values.shape)
         axis.plot(x, y, marker="o", markersize=7, markerfacecolor="none", markeredgecolor="white", markeredgewidth=1.5)
@@ -69,4 +68,3 @@ def _map(axis: Axes, matrix: pd.DataFrame, low: float, high: float, colours: mat
         )  # fmt: skip
     axis.set_xticks(range(values.shape[1]), list(matrix.columns), rotation=90, fontsize=7)
     axis.set_yticks(range(values.shape[0]), list(matrix.index), fontsize=7)
-    return image

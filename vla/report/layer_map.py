@@ -15,11 +15,17 @@ from vla.report.summary import summarise
 _KEYS = ("vision_model", "language_model", "metric", "direction")
 
 
-def write(plan: LayerMap, workdir: Path, show_progress: bool = True) -> pd.DataFrame:
+def write(plan: LayerMap, workdir: Path, show_progress: bool = True, note: str = "") -> pd.DataFrame:
     """Score the stored activations of a plan and write all there is to see under `workdir`.
 
     `scores.parquet` and `scores.csv` (tidy), `summary.csv`, `results/*.zarr` (every full result of `vla.score`),
     `figures/*.png` and `*.svg`, `report/index.html`. Each of them appears whole or not at all.
+
+    Args:
+      plan: What to compare.
+      workdir: Where to write.
+      show_progress: Show bars with the time left.
+      note: What a reader of the page must know before trusting its numbers.
 
     Returns:
       The summary: one row per model pair, metric, direction and condition.
@@ -36,11 +42,11 @@ def write(plan: LayerMap, workdir: Path, show_progress: bool = True) -> pd.DataF
     for name, result in results.items():
         flat = name.replace("/", "--")
         whole(workdir / "results" / f"{flat}.zarr", lambda path, result=result: _write_zarr(result, path))
-        figure = heat_map.draw(table[(table[list(_KEYS)] == [result.attrs[key] for key in _KEYS]).all(axis=1)])
+        figure = heat_map.draw(table.loc[(table[list(_KEYS)] == [result.attrs[key] for key in _KEYS]).all(axis=1)])
         for suffix in (".png", ".svg"):
             whole(workdir / "figures" / f"{flat}{suffix}", lambda path, figure=figure: heat_map.save(figure, path))
         figures.append(workdir / "figures" / f"{flat}.png")
-    whole(workdir / "report" / "index.html", lambda path: write_page(path, plan, summary, figures))
+    whole(workdir / "report" / "index.html", lambda path: write_page(path, plan, summary, figures, note))
     return summary
 
 
@@ -63,4 +69,6 @@ def _remove(path: Path) -> None:
 
 
 def _write_zarr(result: xr.Dataset, path: Path) -> None:
-    result.to_zarr(path, consolidated=False, zarr_format=3)
+    # As objects, layer names are stored under zarr's own string type; numpy's fixed-length one has no specification.
+    names = {axis: result[axis].astype(object) for axis in ("x_layer", "y_layer")}
+    result.assign_coords(names).to_zarr(path, consolidated=False, zarr_format=3)

@@ -15,8 +15,8 @@ _STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; color: #1b1b1b; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; font-size: .88rem; } .wide { overflow-x: auto; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th { background: #f2f2f2; } td.text, th.text { text-align: left; }
+th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap; }
+th { background: #f2f2f2; } td { font-variant-numeric: tabular-nums; }
 img { max-width: 100%; height: auto; } figure { margin: 1rem 0 2rem; break-inside: avoid; }
 figcaption { font-size: .88rem; color: #444; } .note { background: #fff6dc; padding: .6rem 1rem; }
 """
@@ -37,9 +37,8 @@ def write_page(path: Path, plan: LayerMap, summary: pd.DataFrame, figures: Seque
       note: What a reader must know before trusting the numbers, shown at the top.
     """
     shown = "\n".join(_figure(figure) for figure in figures)
-    settings = pd.DataFrame(
-        [(name, str(value)) for name, value in dataclasses.asdict(plan).items()], columns=["setting", "value"]
-    )
+    chosen = dataclasses.asdict(plan)
+    settings = pd.DataFrame({"setting": list(chosen), "value": [str(value) for value in chosen.values()]})
     remark = f'<p class="note" role="note">{html.escape(note)}</p>' if note else ""
     path.write_text(
         f"""<!doctype html>
@@ -80,17 +79,4 @@ def _figure(path: Path) -> str:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    head = "".join(f'<th scope="col"{_align(frame[name])}>{html.escape(name)}</th>' for name in frame)
-    body = "".join(
-        "<tr>" + "".join(f"<td{_align(frame[name])}>{_cell(row[name])}</td>" for name in frame) + "</tr>"
-        for _, row in frame.iterrows()
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _align(column: pd.Series) -> str:
-    return "" if pd.api.types.is_numeric_dtype(column) else ' class="text"'
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else html.escape(str(value))
+    return frame.to_html(index=False, border=0, float_format="{:.4f}".format, na_rep="", justify="left")

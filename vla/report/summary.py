@@ -12,18 +12,18 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     with a score), mean, best, best_vision_layer, best_language_layer. Groups stay in the order of the table.
     """
     rows = []
-    for key, group in table.groupby(_GROUP, sort=False):
-        scored = group.dropna(subset="score")
-        best = scored.loc[scored["score"].idxmax()] if len(scored) else None
+    for _, group in table.groupby(_GROUP, sort=False):
+        scored = group.dropna(subset=["score"])
+        best = scored.sort_values("score", kind="stable").tail(1)
         rows.append(
-            {
-                **dict(zip(_GROUP, key, strict=True)),
-                "n_items": group["n_items"].iloc[0],
-                "layer_pairs": len(scored),
-                "mean": scored["score"].mean(),
-                "best": None if best is None else best["score"],
-                "best_vision_layer": None if best is None else best["vision_layer"],
-                "best_language_layer": None if best is None else best["language_layer"],
-            }
+            group[[*_GROUP, "n_items"]]
+            .head(1)
+            .assign(
+                layer_pairs=len(scored),
+                mean=scored["score"].mean(),
+                best=best["score"].max(),
+                best_vision_layer=", ".join(best["vision_layer"]),
+                best_language_layer=", ".join(best["language_layer"]),
+            )
         )
-    return pd.DataFrame(rows)
+    return pd.concat(rows, ignore_index=True)
