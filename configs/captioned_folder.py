@@ -50,6 +50,6 @@ def get_config(arg: str = "") -> ConfigDict:
     config.overrides.alpha_per_target = placeholder(bool)
     config.overrides.standardize_targets = placeholder(bool)
     config.overrides.test_statistics = placeholder(str)
-    config.null = 1
+    config.null = 5
     config.store = ""
     return config

@@ -19,5 +19,4 @@ def get_config(arg: str = "") -> ConfigDict:
     if arg not in ("", "quick"):
         raise ValueError(f"Unknown argument {arg!r}; expected '' or 'quick'.")
     config.n_items = 60 if arg == "quick" else 500
-    config.null = 5
     return config

@@ -8,16 +8,19 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where in the code an error arose.")
+
 
 def define(default_config: str, default_workdir: str) -> tuple[flags.FlagHolder[Any], flags.FlagHolder[str]]:
-    """Define `--config` and `--workdir`."""
-    config = config_flags.DEFINE_config_file("config", default_config, "Config file; values by --config.key=value.")
+    """Define `--config`, by default a file of this repository, and `--workdir`."""
+    path = str(Path(__file__).parents[1] / default_config)
+    config = config_flags.DEFINE_config_file("config", path, "Config file; values by --config.key=value.")
     workdir = flags.DEFINE_string("workdir", default_workdir, "Where everything is written.")
     return config, workdir
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parse flags and run `main`; a ValueError ends the program with its message and status 1."""
+    """Parse flags and run `main`; a ValueError ends the program with its message and status 1, unless --traceback."""
 
     def guarded(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)
@@ -26,6 +29,8 @@ def run(main: Callable[[], None]) -> None:
         try:
             main()
         except ValueError as error:
+            if TRACEBACK.value:
+                raise
             sys.exit(f"error: {error}")
 
     app.run(guarded)

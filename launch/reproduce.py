@@ -1,6 +1,6 @@
 """The quick start: draw a small world, extract, score, and write a page, offline and with the code that runs real data.
 
-    python -m launch.reproduce
+python -m launch.reproduce
 """
 
 from launch import entry

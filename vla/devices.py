@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
@@ -27,9 +27,14 @@ def device_count() -> int:
     return mesh().size
 
 
-def replicate(tree: T) -> T:
-    """Put every array of a pytree on every device."""
-    return jax.device_put(tree, NamedSharding(mesh(), PartitionSpec()))
+def on_every_device(shape: tuple[int, ...], read: Callable[[Any], np.ndarray]) -> jax.Array:
+    """An array that every device holds whole, made without a copy of it on the host.
+
+    Args:
+      shape: Of the whole array.
+      read: Called with the part that a device wants, one slice per axis; returns that part.
+    """
+    return jax.make_array_from_callback(shape, NamedSharding(mesh(), PartitionSpec()), read)
 
 
 def split_leading(tree: T) -> T:

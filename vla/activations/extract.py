@@ -1,6 +1,7 @@
 """Stimuli through a model to labelled activations, in memory or in the store."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import xarray as xr
 from vla import progress
 from vla.activations.batches import read_out
 from vla.activations.labels import check_items, label
-from vla.activations.store import Recipe, Store
+from vla.activations.recipe import Recipe
+from vla.activations.store import Store
 from vla.models import Model
 from vla.records import View
 
@@ -19,32 +21,33 @@ NUMERICS_VERSION = 1
 
 def extract(
     model: Model,
-    stimuli: Sequence[Any],
+    stimuli: Any,
     pool: str | None = None,
-    layers: str | Sequence[str] = "all",
-    batch_size: int | None = None,
-    items: Sequence | None = None,
+    layers: Any = "all",
+    batch_size: Any = None,
+    items: Any = None,
     show_progress: bool = False,
 ) -> xr.DataArray:
     """Pooled activations of every stimulus at every wanted layer.
 
     Args:
       model: From `vla.load_model`.
-      stimuli: Captions (str) for a language model; images for a vision model: paths, PIL images or uint8 arrays
-        [H, W, 3].
+      stimuli: A list. Captions (str) for a language model; images for a vision model: paths, PIL images or uint8
+        arrays [H, W, 3].
       pool: Vision "cls" (default) or "mean" over patches; language "mean" (default) over all tokens,
         "mean_no_bos" or "last".
       layers: "all", "penultimate" (the last block but one), a layer name or several.
       batch_size: Stimuli per forward pass; results do not depend on it beyond float32 rounding.
-      items: Names of the rows; default 0..N-1.
+      items: Names of the rows, each a string or a number; default 0..N-1.
       show_progress: Show a bar with rate and time left.
 
     Returns:
       float32 DataArray with dims (layer, item, unit).
 
     Raises:
-      ValueError: An unknown pool or layer, no stimuli, an empty caption, an unreadable image, activations that are
-        not finite, or item names that do not fit; the message names the item.
+      ValueError: An unknown pool or layer, no stimuli, stimuli for the other modality, an empty caption, an
+        unreadable image, activations that are not finite, or item names that do not fit; the message names the
+        item.
     """
     stimuli = _listed(stimuli)
     names = list(range(len(stimuli))) if items is None else check_items(items, len(stimuli))
@@ -54,14 +57,18 @@ def extract(
     return label(values, wanted, names, name=model.name)
 
 
-def recipe(model: Model, view: View, pool: str | None = None, layers: str | Sequence[str] = "all") -> Recipe:
+def recipe(model: Model, view: View, pool: str | None = None, layers: Any = "all") -> Recipe:
     """What determines the activations of a model on a view.
 
     Raises:
-      ValueError: The view is for the other modality, or an unknown pool or layer.
+      ValueError: The view is for the other modality, is empty, or its ids are not unique or not one per stimulus; an
+        unknown pool or layer.
     """
     if view.modality != model.modality:
         raise ValueError(f"{view.name} is a view for {view.modality}, but {model.name} is a {model.modality} model.")
+    check_items(view.ids, len(view.stimuli))
+    if not view.ids:
+        raise ValueError(f"{view.name} has no items: give at least one.")
     return Recipe(
         determines={
             "model_fingerprint": model.fingerprint,
@@ -82,8 +89,8 @@ def extract_to_store(
     view: View,
     store: Store,
     pool: str | None = None,
-    layers: str | Sequence[str] = "all",
-    batch_size: int | None = None,
+    layers: Any = "all",
+    batch_size: Any = None,
     show_progress: bool = False,
 ) -> Recipe:
     """Extract a view into the store unless it is there; a killed run continues at the chunk it had reached.
@@ -95,17 +102,17 @@ def extract_to_store(
       ValueError: As `extract`; what was finished before the error is kept, and nothing looks finished.
     """
     wanted = recipe(model, view, pool, layers)
-    if store.has(wanted):
-        return wanted
     writer = store.writer(wanted)
+    pending = [] if writer.finished else writer.pending
     with progress.bar(f"extracting {model.name} on {view.name}", len(view.ids), show_progress) as advance:
-        advance(len(view.ids) - sum(stop - start for start, stop in writer.pending))
-        for start, stop in writer.pending:
-            chunk = slice(start, stop)
+        advance(len(view.ids) - sum(stop - start for start, stop in pending))
+        for start, stop in pending:
+            if writer.finished:
+                break  # another process was faster
             values = read_out(
                 model,
-                view.stimuli[chunk],
-                view.ids[chunk],
+                view.stimuli[start:stop],
+                view.ids[start:stop],
                 wanted.determines["pool"],
                 wanted.layers,
                 batch_size,
@@ -116,22 +123,23 @@ def extract_to_store(
     return wanted
 
 
-def resolve_layers(model: Model, layers: str | Sequence[str]) -> tuple[str, ...]:
+def resolve_layers(model: Model, layers: Any) -> tuple[str, ...]:
     """Layer names in canonical order.
 
     Raises:
       ValueError: An unknown name; the message lists the known ones.
     """
-    if layers == "all":
+    if isinstance(layers, str) and layers == "all":
         return model.layer_names
     depth = len(model.layer_names) - 2
-    asked = [layers] if isinstance(layers, str) else list(layers)
-    names = {f"block_{depth - 1}" if name == "penultimate" else name for name in asked}
+    spoken = {"penultimate": f"block_{depth - 1}"} if depth > 1 else {}
+    asked = [layers] if isinstance(layers, str) or not isinstance(layers, Iterable) else list(layers)
+    names = {spoken.get(str(name), str(name)) for name in asked}
     unknown = sorted(names - set(model.layer_names))
     if unknown or not names:
         raise ValueError(
-            f"{model.name} has no layer {', '.join(map(repr, unknown)) or 'in an empty list'}; expected 'all', "
-            f"'penultimate' or some of {', '.join(model.layer_names)}."
+            f"{model.name} has no layer {', '.join(map(repr, unknown)) or 'in an empty list'}; expected "
+            f"{', '.join(map(repr, ['all', *spoken]))} or some of {', '.join(model.layer_names)}."
         )
     return tuple(name for name in model.layer_names if name in names)
 
@@ -151,9 +159,19 @@ def resolve_pool(model: Model, pool: str | None) -> str:
     return pool
 
 
-def _listed(stimuli: Sequence[Any]) -> list[Any]:
-    if isinstance(stimuli, str | bytes):
-        raise ValueError("stimuli is one string; expected a list of captions or of images.")
+def _listed(stimuli: Any) -> list[Any]:
+    """The stimuli as a list; refuse what Python would take apart or reorder without a word."""
+    # An array of one picture would pass as a list of its rows.
+    picture = isinstance(stimuli, np.ndarray) and stimuli.dtype.kind not in "OU" and stimuli.ndim != 4
+    if picture or isinstance(stimuli, str | bytes | os.PathLike) or not isinstance(stimuli, Iterable):
+        raise ValueError(
+            f"stimuli is one {type(stimuli).__name__}; expected a list of captions or of images, such as [stimulus]."
+        )
+    if isinstance(stimuli, Mapping | Set):
+        raise ValueError(
+            f"stimuli is a {type(stimuli).__name__}; expected a list, whose order is that of the rows. Names of the "
+            "rows are given as items=."
+        )
     stimuli = list(stimuli)
     if not stimuli:
         raise ValueError("There are no stimuli: give at least one.")

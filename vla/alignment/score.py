@@ -1,6 +1,7 @@
 """Score every layer of one set of activations against every layer of another."""
 
 import dataclasses
+import json
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,12 @@ from vla.metrics import PROTOCOLS, Metric, RidgeSettings, find
 
 
 def score(
-    x: xr.DataArray | np.ndarray,
-    y: xr.DataArray | np.ndarray,
+    x: Any,
+    y: Any,
     metric: str = "linear_predictivity",
     protocol: str = "paper",
-    seed: int = 42,
-    null: int = 0,
+    seed: Any = 42,
+    null: Any = 0,
     show_progress: bool = False,
     **overrides: Any,
 ) -> xr.Dataset:
@@ -29,7 +30,7 @@ def score(
         order of `x`.
       metric: A name from `vla.metrics()`.
       protocol: "paper", or "khosla_lab" (raw targets, test-fold statistics): named defaults of the settings.
-      seed: Seed of the outer folds and of the null's permutations.
+      seed: Seed of the outer folds and of the null's permutations, in 0..2**32 - 1.
       null: Number of scores with the correspondence of items shuffled; one permutation serves all layer pairs.
       show_progress: Show a bar with the time left.
       **overrides: For linear_predictivity, fields of `vla.metrics.RidgeSettings`: alphas, outer_folds, inner_cv,
@@ -46,12 +47,12 @@ def score(
         or are too few.
     """
     facts = find(metric)
+    _whole("seed", seed, 2**32 - 1)
+    _whole("null", null)
     settings = _settings(facts, protocol, seed, overrides)
     x, y = join(as_activations(x, "x"), as_activations(y, "y"))
     dtype = np.result_type(x.dtype, y.dtype)
     n_items = x.sizes["item"]
-    if null < 0:
-        raise ValueError(f"null={null}: expected the number of permutations, 0 or more.")
     rng = np.random.default_rng(seed)
     pairings = np.stack([np.arange(n_items), *(rng.permutation(n_items) for _ in range(null))])
     arguments: dict[str, Any] = {"pairings": pairings}
@@ -68,20 +69,38 @@ def score(
     return result.assign_attrs(
         metric=metric,
         protocol=protocol,
-        seed=seed,
+        seed=int(seed),
         n_items=n_items,
-        settings=str(dataclasses.asdict(settings)) if settings is not None else "{}",
+        null=int(null),
+        # As text: attributes of zarr and netCDF hold no nested values.
+        settings=json.dumps({} if settings is None else dataclasses.asdict(settings), default=_plain),
     )
 
 
-def _settings(facts: Metric, protocol: str, seed: int, overrides: dict[str, Any]) -> RidgeSettings | None:
+def _whole(name: str, value: Any, most: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value <= (most or value):
+        limit = "0 or more" if most is None else f"0 to {most}"
+        raise ValueError(f"{name}={value!r}: expected a whole number, {limit}.")
+
+
+def _plain(value: Any) -> list:
+    """What JSON makes of a setting that is an array or a sequence of labels."""
+    return np.asarray(value).tolist()
+
+
+def _settings(facts: Metric, protocol: str, seed: Any, overrides: dict[str, Any]) -> RidgeSettings | None:
     if protocol not in PROTOCOLS:
         raise ValueError(f"Unknown protocol {protocol!r}; expected one of {sorted(PROTOCOLS)}.")
     known = {field.name for field in dataclasses.fields(RidgeSettings)} - {"seed"} if facts.directed else set()
     unknown = sorted(set(overrides) - known)
     if unknown:
-        raise ValueError(f"{facts.name} has no setting {unknown}; expected some of {sorted(known)}.")
-    return RidgeSettings(**{**PROTOCOLS[protocol], **overrides}, seed=seed) if facts.directed else None
+        expected = f"expected some of {sorted(known)}" if known else "it has no settings"
+        raise ValueError(f"{facts.name} does not know the settings {unknown}; {expected}.")
+    if not facts.directed:
+        return None
+    chosen = {name: value.item() if isinstance(value, np.generic) else value for name, value in overrides.items()}
+    _whole("outer_folds", chosen.get("outer_folds", 2))
+    return RidgeSettings(**{**PROTOCOLS[protocol], **chosen}, seed=int(seed))
 
 
 def _symmetric(table: np.ndarray) -> xr.Dataset:

@@ -19,6 +19,7 @@ COLUMNS = (
 
 DIRECTIONS = ("vision_to_language", "language_to_vision")
 SYMMETRIC = "symmetric"
+SHUFFLED = "shuffled"
 
 
 def tidy(
@@ -37,44 +38,35 @@ def tidy(
 
     Returns:
       A frame with the columns `COLUMNS`.
+
+    Raises:
+      ValueError: An unknown direction.
     """
+    if direction not in (*DIRECTIONS, SYMMETRIC):
+        raise ValueError(f"direction={direction!r}; expected one of {sorted((*DIRECTIONS, SYMMETRIC))}.")
+    vision, language = ("y_layer", "x_layer") if direction == "language_to_vision" else ("x_layer", "y_layer")
     scores = {condition: result["score"]}
     if "null_score" in result:
-        scores["shuffled"] = result["null_score"].mean("permutation")
-    return pd.concat(
-        [
-            _rows(score, result, experiment, name, vision_model, language_model, direction)
-            for name, score in scores.items()
-        ],
-        ignore_index=True,
-    )
-
-
-def _rows(
-    score: xr.DataArray,
-    result: xr.Dataset,
-    experiment: str,
-    condition: str,
-    vision_model: str,
-    language_model: str,
-    direction: str,
-) -> pd.DataFrame:
-    vision, language = ("y_layer", "x_layer") if direction == "language_to_vision" else ("x_layer", "y_layer")
-    score = score.transpose(vision, language)
-    vision_layers, language_layers = score[vision].values.astype(str), score[language].values.astype(str)
-    frame = pd.DataFrame(
-        {
-            "vision_layer": np.repeat(vision_layers, len(language_layers)),
-            "language_layer": np.tile(language_layers, len(vision_layers)),
-            "score": score.values.ravel(),
-        }
-    )
-    return frame.assign(
-        experiment=experiment,
-        condition=condition,
-        vision_model=vision_model,
-        language_model=language_model,
-        metric=result.attrs["metric"],
-        direction=direction,
-        n_items=result.attrs["n_items"],
-    )[list(COLUMNS)]
+        scores[SHUFFLED] = result["null_score"].mean("permutation")
+    frames = []
+    for name, score in scores.items():
+        grid = score.transpose(vision, language)
+        vision_layers, language_layers = grid[vision].values.astype(str), grid[language].values.astype(str)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "experiment": experiment,
+                    "condition": name,
+                    "vision_model": vision_model,
+                    "language_model": language_model,
+                    "metric": result.attrs["metric"],
+                    "direction": direction,
+                    "vision_layer": np.repeat(vision_layers, len(language_layers)),
+                    "language_layer": np.tile(language_layers, len(vision_layers)),
+                    "n_items": result.attrs["n_items"],
+                    "score": grid.values.ravel(),
+                },
+                columns=list(COLUMNS),
+            )
+        )
+    return pd.concat(frames, ignore_index=True)

@@ -70,7 +70,7 @@ class LayerMap:
     metrics: tuple[str, ...] = ("linear_predictivity", "cka", "cka_debiased")
     protocol: str = "paper"
     overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
-    null: int = 1
+    null: int = 5
     store: str = ""
 
     def __post_init__(self) -> None:
@@ -83,7 +83,7 @@ class LayerMap:
             if not getattr(self, role) or isinstance(getattr(self, role), str):
                 raise ValueError(
                     f"{role}={getattr(self, role)!r}: expected Hub ids or directories; on the command line "
-                    f"--config.{role}=one/model or --config.{role}='(\"one/model\", \"another/model\")'."
+                    f'--config.{role}=one/model or --config.{role}=\'("one/model", "another/model")\'.'
                 )
         for name in self.metrics:
             find(name)
@@ -109,23 +109,28 @@ def views(plan: LayerMap) -> dict[Modality, View]:
 
 
 def extract_all(plan: LayerMap, store: Store, show_progress: bool = True) -> list[str]:
-    """Extract what the store does not have yet; returns where each set of activations lies."""
+    """Extract what the store does not have yet; returns where each set of activations lies.
+
+    Every model and the whole dataset are looked at before anything is computed.
+
+    Raises:
+      ValueError: As `views`, `vla.load_model` and `vla.extract`.
+    """
     seen = views(plan)
-    places = []
-    for modality, source in _sources(plan):
-        wanted = _recipe(plan, _describe(plan, modality, source), seen[modality])
+    tasks = [(source, _recipe(plan, modality, source, seen[modality])) for modality, source in _sources(plan)]
+    for source, wanted in tasks:
         if not store.has(wanted):
+            modality = wanted.words["modality"]
             extract_to_store(
                 _load(plan, modality, source),
                 seen[modality],
                 store,
                 pool=_pool(plan, modality),
-                layers=plan.layers,
+                layers=plan.layers or "all",
                 batch_size=plan.batch_size or None,
                 show_progress=show_progress,
             )
-        places.append(store.location(wanted))
-    return places
+    return [store.location(wanted) for _, wanted in tasks]
 
 
 def score_all(plan: LayerMap, store: Store, show_progress: bool = True) -> tuple[pd.DataFrame, dict[str, xr.Dataset]]:
@@ -140,7 +145,7 @@ def score_all(plan: LayerMap, store: Store, show_progress: bool = True) -> tuple
     seen = views(plan)
     recipes: dict[Modality, list[Recipe]] = {"vision": [], "language": []}
     for modality, source in _sources(plan):
-        wanted = _recipe(plan, _describe(plan, modality, source), seen[modality])
+        wanted = _recipe(plan, modality, source, seen[modality])
         if not store.has(wanted):
             raise ValueError(
                 f"{wanted.words['model']} on {wanted.words['view']} is not in the store {store.root}: run "
@@ -190,12 +195,9 @@ def _pool(plan: LayerMap, modality: Modality) -> str:
     return plan.vision_pool if modality == "vision" else plan.language_pool
 
 
-def _recipe(plan: LayerMap, model: Model, view: View) -> Recipe:
-    return recipe(model, view, _pool(plan, view.modality), plan.layers)
-
-
-def _describe(plan: LayerMap, modality: Modality, source: str) -> Model:
-    return _load(plan, modality, source, weights=False)
+def _recipe(plan: LayerMap, modality: Modality, source: str, view: View) -> Recipe:
+    model = _load(plan, modality, source, weights=False)
+    return recipe(model, view, _pool(plan, modality), plan.layers or "all")
 
 
 def _load(plan: LayerMap, modality: Modality, source: str, weights: bool = True) -> Model:

@@ -3,6 +3,8 @@
 n rows, k columns.
 """
 
+import itertools
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -13,15 +15,18 @@ Tile = tuple[slice, slice]
 
 def lower_tiles(n: int) -> list[Tile]:
     """Row and column slices that cover the lower triangle of an n x n matrix, diagonal tiles included."""
-    edges = [n * i // _TILES for i in range(_TILES + 1)]
-    spans = [slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+    spans = _spans(n)
     return [(rows, columns) for i, rows in enumerate(spans) for columns in spans[: i + 1]]
 
 
 def symmetric_product(a: Float[Array, "n k"], b: Float[Array, "n k"]) -> Float[Array, "n n"]:
     """a b^T where that is symmetric, as for b = a or b = a diag(w); only the lower tiles are computed."""
-    n = a.shape[0]
-    edges = [n * i // _TILES for i in range(_TILES + 1)]
-    below = {(rows.start, columns.start): a[rows] @ b[columns].T for rows, columns in lower_tiles(n)}
-    starts = edges[:-1]
-    return jnp.block([[below[i, j] if i >= j else below[j, i].T for j in starts] for i in starts])
+    spans = _spans(a.shape[0])
+    below = [[a[rows] @ b[columns].T for columns in spans[: i + 1]] for i, rows in enumerate(spans)]
+    places = range(len(spans))
+    return jnp.block([[below[i][j] if i >= j else below[j][i].T for j in places] for i in places])
+
+
+def _spans(n: int) -> list[slice]:
+    edges = sorted({n * i // _TILES for i in range(_TILES + 1)})
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from vla import devices
@@ -48,15 +46,14 @@ def load_weights(abstract: Any, family: Family, table: Sequence[Row], directory:
     shapes = {path: variable.get_value().shape for path, variable in flat.items()}
     _check(sources, rows, shapes, tensors, family, prefix, directory)
 
-    everywhere = NamedSharding(devices.mesh(), PartitionSpec())
     for path, variable in flat.items():
         found = [tensors[name] for name in sources[path]]
         dtype = variable.get_value().dtype
 
-        def read(index: Any, found=found, row=rows[path], dtype=dtype) -> np.ndarray:
+        def read(index: tuple[slice, ...], found=found, row=rows[path], dtype=dtype) -> np.ndarray:
             return _read(found, row, index, dtype)
 
-        variable.set_value(jax.make_array_from_callback(shapes[path], everywhere, read))
+        variable.set_value(devices.on_every_device(shapes[path], read))
     return nnx.merge(graph, state)
 
 

@@ -61,10 +61,10 @@ def _map(axis: Axes, matrix: pd.DataFrame, low: float, high: float) -> None:
     axis.imshow(values, origin="lower", vmin=low, vmax=high, cmap="viridis", aspect="equal")
     if np.isfinite(values).any():
         y, x = np.unravel_index(np.nanargmax(values), values.shape)
-        axis.plot(x, y, marker="o", markersize=7, markerfacecolor="none", markeredgecolor="white", markeredgewidth=1.5)
-        axis.annotate(
-            f"{values[y, x]:.3f}", (x, y), xytext=(0, 6), textcoords="offset points", ha="center", color="white",
-            fontsize=7, fontweight="bold",
-        )  # fmt: skip
+        # Dark on the bright end of the scale, white on the dark end.
+        ink = "black" if values[y, x] > (low + high) / 2 else "white"
+        axis.plot(x, y, marker="o", markersize=7, markerfacecolor="none", markeredgecolor=ink, markeredgewidth=1.5)
+        place = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
+        axis.annotate(f"{values[y, x]:.3f}", (x, y), color=ink, fontsize=7, fontweight="bold", **place)
     axis.set_xticks(range(values.shape[1]), list(matrix.columns), rotation=90, fontsize=7)
     axis.set_yticks(range(values.shape[0]), list(matrix.index), fontsize=7)

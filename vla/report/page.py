@@ -23,7 +23,8 @@ figcaption { font-size: .88rem; color: #444; } .note { background: #fff6dc; padd
 
 _QUESTION = """Each cell of a map asks how well one layer of one model tells what one layer of the other model does with
 the same items. <em>original</em> pairs every photograph with its own caption; <em>shuffled</em> pairs it with the
-caption of another item, so it shows what the measure gives when there is nothing to agree about."""
+caption of another item, so it shows what the measure gives when there is nothing to agree about.
+Hatched cells have no score: the layer is the same for every item, as a class token is before the first block."""
 
 
 def write_page(path: Path, plan: LayerMap, summary: pd.DataFrame, figures: Sequence[Path], note: str = "") -> None:

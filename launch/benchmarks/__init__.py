@@ -1,0 +1,1 @@
+"""What `python -m launch.benchmark` measures, one peer comparison per file."""

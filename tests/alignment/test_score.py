@@ -1,0 +1,251 @@
+"""`vla.score`: every layer pair, against scikit-learn's loop and plain NumPy, with what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from sklearn.model_selection import GroupKFold, KFold
+
+import vla
+from tests.metrics.reference import ALPHAS, related, ridge_folds
+from vla.alignment.score import score
+
+N = 40
+ITEMS = [f"{i}.jpg" for i in range(N)]
+
+
+def activations(values, layers, items=ITEMS):
+    coords = {"layer": list(layers), "item": list(items)}
+    return xr.DataArray(values, dims=("layer", "item", "unit"), coords=coords)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Two vision layers of 6 units and three language layers of 4."""
+    layers = [related(seed, N, 6, 4, noise=2.0) for seed in range(3)]
+    x = activations(np.stack([layers[0][0], layers[1][0]]), ("embed", "block_1"))
+    y = activations(np.stack([side[1] for side in layers]), ("embed", "block_1", "final_norm"))
+    return x, y
+
+
+@pytest.fixture(scope="module")
+def result(pair):
+    return score(*pair)
+
+
+def plain_cka(a, b):
+    a, b = a - a.mean(0), b - b.mean(0)
+    return np.linalg.norm(a.T @ b) ** 2 / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b))
+
+
+def test_linear_predictivity_is_the_scikit_learn_loop(pair, result):
+    x, y = pair
+    assert result["score"].dims == ("x_layer", "y_layer")
+    assert result["fold_score"].dims == result["alpha"].dims == ("x_layer", "y_layer", "fold")
+    assert result["x_layer"].values.tolist() == ["embed", "block_1"]
+    assert result["y_layer"].values.tolist() == ["embed", "block_1", "final_norm"]
+    for a in x["layer"].values:
+        for b in y["layer"].values:
+            r, alphas = ridge_folds(x.sel(layer=a).values, y.sel(layer=b).values)
+            cell = result.sel(x_layer=a, y_layer=b)
+            np.testing.assert_allclose(cell["fold_score"].values, r.mean(axis=1), atol=1e-6)
+            np.testing.assert_allclose(float(cell["score"]), r.mean(axis=1).mean(), atol=1e-6)
+            np.testing.assert_allclose(cell["alpha"].values, alphas)
+    assert (result["undefined"] == 0).all()
+
+
+def test_constant_units_are_left_out_and_counted(pair):
+    x, y = pair
+    values = y.values.copy()
+    values[1, :, 2] = 3.0
+    values[2] = 1.0
+    result = score(x, y.copy(data=values))
+    r, _ = ridge_folds(x.values[0], values[1])
+    np.testing.assert_allclose(float(result["score"][0, 1]), np.nanmean(r, axis=1).mean(), atol=1e-6)
+    assert result["undefined"].values[0].tolist() == [[0] * 5, [1] * 5, [4] * 5]
+    assert np.isnan(result["score"].values[:, 2]).all() and np.isfinite(result["score"].values[:, :2]).all()
+
+
+@pytest.mark.parametrize("metric", ["cka", "cka_debiased"])
+def test_a_symmetric_metric_gives_one_table(pair, metric):
+    x, y = pair
+    there, back = score(x, y, metric=metric), score(y, x, metric=metric)
+    assert set(there.data_vars) == {"score"} and there["score"].dims == ("x_layer", "y_layer")
+    np.testing.assert_allclose(there["score"].values, back["score"].values.T, atol=1e-12)
+    if metric == "cka":
+        expected = [[plain_cka(a, b) for b in y.values] for a in x.values]
+        np.testing.assert_allclose(there["score"].values, expected, atol=1e-10)
+
+
+def test_a_directed_metric_is_not_symmetric(pair, result):
+    back = score(pair[1], pair[0])
+    assert np.abs(result["score"].values - back["score"].values.T).max() > 0.01
+
+
+@pytest.mark.parametrize("metric", ["linear_predictivity", "cka"])
+def test_the_null_is_the_score_of_shuffled_items(pair, metric):
+    x, y = pair
+    y = y.drop_vars("item")
+    result = score(x, y, metric=metric, null=2, seed=7)
+    rng = np.random.default_rng(7)
+    assert result["null_score"].dims == ("permutation", "x_layer", "y_layer")
+    for shuffled in result["null_score"].values:
+        order = rng.permutation(N)
+        by_hand = score(x, y.values[:, order], metric=metric, seed=7)["score"].values
+        np.testing.assert_allclose(shuffled, by_hand, atol=1e-9)
+    np.testing.assert_allclose(result["score"].values, score(x, y, metric=metric, seed=7)["score"].values, atol=1e-12)
+
+
+def test_items_in_another_order_change_nothing(pair, result):
+    x, y = pair
+    turned = y.isel(item=np.random.default_rng(0).permutation(N))
+    np.testing.assert_array_equal(score(x, turned)["score"].values, result["score"].values)
+    with pytest.raises(ValueError, match="1 of x are not in y: 39.jpg; y has instead other.jpg"):
+        score(x, y.assign_coords(item=[*ITEMS[:-1], "other.jpg"]))
+    with pytest.raises(ValueError, match="x has 40 items and y has 39"):
+        score(x, y.isel(item=slice(39)))
+
+
+def test_plain_arrays_of_two_or_three_axes_are_scored_alike(pair, result):
+    x, y = pair
+    plain = score(x.values, y.values)
+    np.testing.assert_array_equal(plain["score"].values, result["score"].values)
+    assert plain["x_layer"].values.tolist() == ["layer_0", "layer_1"]
+    one = score(x.values[1], y.sel(layer="final_norm"))
+    np.testing.assert_allclose(one["score"].values, [[result["score"].values[1, 2]]], atol=1e-12)
+    assert one["y_layer"].values.tolist() == ["final_norm"]
+
+
+def test_what_xarray_reads_from_disk_is_scored_alike(pair, result, tmp_path):
+    """Text as zarr gives it back, rows and dims in another order than in memory."""
+    x, y = pair
+    named = {axis: x[axis].astype(object) for axis in ("layer", "item")}
+    x.assign_coords(named).isel(item=slice(None, None, -1)).to_dataset(name="x").transpose("unit", ...).to_zarr(
+        tmp_path / "x.zarr"
+    )
+    read = score(y, xr.open_zarr(tmp_path / "x.zarr")["x"], metric="cka")
+    np.testing.assert_allclose(read["score"].values, score(y, x, metric="cka")["score"].values, atol=1e-12)
+    assert read["y_layer"].values.tolist() == ["embed", "block_1"]
+
+
+def test_float32_is_close_to_float64(pair, result):
+    x, y = (side.astype(np.float32) for side in pair)
+    np.testing.assert_allclose(score(x, y)["score"].values, result["score"].values, atol=1e-5)
+
+
+def test_khosla_lab_is_its_explicit_settings(pair, result):
+    named = score(*pair, protocol="khosla_lab")
+    spelt = score(*pair, standardize_targets=False, test_statistics="test")
+    np.testing.assert_array_equal(named["score"].values, spelt["score"].values)
+    r, _ = ridge_folds(pair[0].values[0], pair[1].values[0], standardize_targets=False, test_statistics="test")
+    np.testing.assert_allclose(float(named["score"][0, 0]), r.mean(axis=1).mean(), atol=1e-6)
+    assert np.abs(named["score"].values - result["score"].values).max() > 1e-4
+
+
+def test_overrides_win_over_the_protocol(pair):
+    mixed = score(*pair, protocol="khosla_lab", standardize_targets=True)
+    spelt = score(*pair, test_statistics="test")
+    np.testing.assert_array_equal(mixed["score"].values, spelt["score"].values)
+
+
+def test_one_penalty_per_target_gives_one_alpha_per_unit(pair):
+    x, y = pair
+    result = score(x, y, alpha_per_target=True)
+    assert result["alpha"].dims == ("x_layer", "y_layer", "fold", "y_unit")
+    _, alphas = ridge_folds(x.values[0], y.values[1], per_target=True)
+    np.testing.assert_allclose(result["alpha"].values[0, 1], alphas)
+
+
+def test_inner_folds_and_groups_reach_the_metric(pair):
+    x, y = pair
+    r, alphas = ridge_folds(x.values[0], y.values[0], inner_cv=5)
+    inner = score(x, y, inner_cv=5)
+    np.testing.assert_allclose(inner["alpha"].values[0, 0], alphas)
+    np.testing.assert_allclose(float(inner["score"][0, 0]), r.mean(axis=1).mean(), atol=1e-6)
+    groups = [f"scene {i // 2}" for i in range(N)]
+    folds = list(GroupKFold(4, shuffle=True, random_state=42).split(x.values[0], groups=groups))
+    r, _ = ridge_folds(x.values[0], y.values[0], folds=folds)
+    grouped = score(x, y, groups=groups, outer_folds=4)
+    np.testing.assert_allclose(grouped["fold_score"].values[0, 0], r.mean(axis=1), atol=1e-6)
+    assert json.loads(grouped.attrs["settings"])["groups"] == groups
+
+
+def test_the_seed_chooses_the_folds(pair, result):
+    x, y = pair
+    other = score(x, y, seed=np.int64(7))
+    r, _ = ridge_folds(x.values[0], y.values[0], folds=list(KFold(5, shuffle=True, random_state=7).split(ITEMS)))
+    np.testing.assert_allclose(other["fold_score"].values[0, 0], r.mean(axis=1), atol=1e-6)
+    assert np.abs(other["score"].values - result["score"].values).max() > 1e-4
+    np.testing.assert_array_equal(score(x, y, seed=42)["score"].values, result["score"].values)
+
+
+def test_attributes_say_how_it_was_computed(pair, result, tmp_path):
+    settings = json.loads(result.attrs["settings"])
+    assert settings == {
+        "alphas": [float(alpha) for alpha in settings["alphas"]],
+        "outer_folds": 5,
+        "inner_cv": "loo",
+        "alpha_per_target": False,
+        "standardize_targets": True,
+        "test_statistics": "train",
+        "groups": None,
+        "seed": 42,
+    }
+    np.testing.assert_allclose(settings["alphas"], ALPHAS)
+    said = {name: value for name, value in result.attrs.items() if name != "settings"}
+    assert said == {"metric": "linear_predictivity", "protocol": "paper", "seed": 42, "n_items": 40, "null": 0}
+    assert score(*pair, metric="cka").attrs["settings"] == "{}"
+    array_settings = score(*pair, alphas=np.array([1.0]), groups=np.arange(N), inner_cv=np.int64(3), outer_folds=4)
+    assert json.loads(array_settings.attrs["settings"])["inner_cv"] == 3
+    array_settings.assign_coords(
+        {axis: array_settings[axis].astype(object) for axis in ("x_layer", "y_layer")}
+    ).to_zarr(tmp_path / "result.zarr", consolidated=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"metric": "cosine"}, r"Unknown metric 'cosine'; expected one of \['cka', 'cka_debiased', 'linear_pred"),
+        ({"protocol": "mine"}, r"Unknown protocol 'mine'; expected one of \['khosla_lab', 'paper'\]"),
+        (
+            {"alpha": 3, "folds": 2},
+            r"linear_predictivity does not know the settings \['alpha', 'folds'\]; expected some of \['alpha_per",
+        ),
+        ({"metric": "cka", "alphas": (1.0,)}, r"cka does not know the settings \['alphas'\]; it has no settings"),
+        ({"null": -1}, "null=-1: expected a whole number, 0 or more"),
+        ({"null": True}, "null=True: expected a whole number"),
+        ({"seed": 1.5}, "seed=1.5: expected a whole number"),
+        ({"seed": -1}, "seed=-1: expected a whole number, 0 to 4294967295"),
+        ({"seed": 2**32}, "seed=4294967296: expected"),
+        ({"outer_folds": "5"}, "outer_folds='5': expected a whole number"),
+        ({"outer_folds": 1}, "outer_folds=1: cross-validation needs at least 2 folds"),
+        ({"outer_folds": 21}, "40 items are too few for 21 folds: .*set outer_folds to at most 20"),
+        ({"alphas": (-1.0,)}, "alphas=.*expected one or more positive"),
+    ],
+)
+def test_unknown_choices_are_refused_with_the_alternatives(pair, options, words):
+    with pytest.raises(ValueError, match=words):
+        score(*pair, **options)
+
+
+def test_bad_activations_are_refused_by_name(pair):
+    x, y = pair
+    values = y.values.copy()
+    values[2, 5, 1] = np.nan
+    with pytest.raises(ValueError, match="y is not finite: nan at layer final_norm, item 5.jpg, unit 1"):
+        score(x, y.copy(data=values))
+    with pytest.raises(ValueError, match=r"x has shape \(3,\)"):
+        score(np.zeros(3), y)
+    with pytest.raises(ValueError, match="9 items are too few for 5 folds"):
+        score(x.isel(item=slice(9)), y.isel(item=slice(9)))
+
+
+def test_metrics_are_listed_with_their_facts():
+    facts = vla.metrics()
+    assert {"linear_predictivity", "cka", "cka_debiased"} <= facts.keys()
+    assert facts["linear_predictivity"].directed and not facts["cka"].directed
+    assert (facts["cka"].lowest, facts["cka"].highest) == (0.0, 1.0)
+    facts.clear()
+    assert "cka" in vla.metrics()
+    assert vla.score is score

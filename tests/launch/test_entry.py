@@ -1,0 +1,23 @@
+import pytest
+from absl.testing import flagsaver
+
+from launch import entry
+
+
+def test_a_users_mistake_is_one_line_without_a_traceback(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["launch"])
+
+    def main():
+        raise ValueError("the folder is missing; create it")
+
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
+        entry.run(main)
+    assert stopped.value.code == "error: the folder is missing; create it"
+
+
+def test_a_stray_word_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["launch", "folder=photos"])
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:
+        entry.run(lambda: None)
+    assert stopped.value.code == 1
+    assert "Not understood: folder=photos" in capsys.readouterr().err

@@ -1,0 +1,158 @@
+"""The floors of the house: who may import whom, read from the source without importing it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("vla", "launch", "configs")
+
+# From top to bottom; a module imports from its own room and from lower floors only.
+FLOORS = (
+    ("launch", "configs"),
+    ("vla.microworld", "vla.report"),
+    ("vla.experiments",),
+    ("vla.alignment",),
+    ("vla.activations",),
+    ("vla.metrics", "vla.models", "vla.stimuli"),
+    ("vla.devices", "vla.progress", "vla.records"),
+)
+# Rooms that see less than their floor allows.
+ONLY = {"vla.microworld": {"vla.models", "vla.stimuli", "vla.devices", "vla.progress", "vla.records"}}
+COMMAND_LINE = {"absl", "ml_collections"}
+INPUT_OUTPUT = {"fsspec", "h5py", "io", "os", "pathlib", "shutil", "tempfile", "urllib", "xarray", "zarr"}
+MOST_LINES = 300
+
+
+def imports(source: str, module: str, is_package: bool = False) -> Iterator[str]:
+    """Full names of everything that a module imports, wherever in its text."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = module.split(".")
+            here = parts[: len(parts) - node.level + is_package] if node.level else []
+            base = ".".join([*here, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def room(name: str) -> str | None:
+    """The room that a full name belongs to; None for what is none of ours and for `vla` itself."""
+    return next((r for floor in FLOORS for r in floor if name == r or name.startswith(f"{r}.")), None)
+
+
+def floor(name: str) -> int:
+    """The number of a room's floor, from the top."""
+    return next(i for i, rooms in enumerate(FLOORS) if name in rooms)
+
+
+def faults(source: str, module: str, is_package: bool = False) -> list[str]:
+    """What is wrong with the imports of a module."""
+    own, found = room(module), []
+    for name in imports(source, module, is_package):
+        top, target = name.split(".")[0], room(name)
+        if top in COMMAND_LINE and own not in FLOORS[0]:
+            found.append(f"{module} imports {name}: flags and configs stop at launch")
+        if top in ("torch", "torchvision") and not module.startswith("launch.benchmark"):
+            found.append(f"{module} imports {name}: torch is for tests and benchmarks")
+        if own == "vla.metrics" and top in INPUT_OUTPUT:
+            found.append(f"{module} imports {name}: metrics are pure functions of arrays")
+        if top in ("tests", "third_party"):
+            found.append(f"{module} imports {name}, which users do not have")
+        if module == "vla" or (top == "vla" and target is None and own in FLOORS[0]):
+            continue  # the one table of contents, and those who use the library as users do
+        if top == "vla" and target is None:
+            found.append(f"{module} imports {name}: import from the room that defines it")
+        if target is None or target == own:
+            continue
+        assert own is not None
+        if {own, target} <= set(FLOORS[0]):
+            continue  # a launch script and its config are one floor
+        if floor(target) <= floor(own) or target not in ONLY.get(own, {target}):
+            found.append(f"{module} imports {name}: {own} may not import from {target}")
+        if target == "vla.microworld" and own != "launch":
+            found.append(f"{module} imports {name}: the microworld is for launch only")
+    return found
+
+
+def modules() -> list[Path]:
+    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def named(path: Path) -> tuple[str, bool]:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    is_package = parts[-1] == "__init__"
+    return ".".join(parts[:-1] if is_package else parts), is_package
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_module_keeps_to_its_floor(path):
+    name, is_package = named(path)
+    assert name == "vla" or room(name) is not None, f"{name} stands on no floor: add its room to FLOORS"
+    source = path.read_text(encoding="utf-8")
+    assert faults(source, name, is_package) == []
+    assert ast.get_docstring(ast.parse(source)), f"{name} does not say what it is"
+    assert len(source.splitlines()) <= MOST_LINES
+
+
+def test_there_is_something_to_look_at():
+    names = {named(path)[0] for path in modules()}
+    assert {"vla", "vla.activations.store", "vla.metrics.cka", "launch.score"} <= names
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "words"),
+    [
+        ("vla.metrics.made_up", "from vla.alignment.score import score", "may not import from vla.alignment"),
+        ("vla.metrics.made_up", "from vla.models import load_model", "may not import from vla.models"),
+        ("vla.models.made_up", "import vla.stimuli.images", "may not import from vla.stimuli"),
+        ("vla.models.made_up", "def f():\n    from vla.metrics import find", "may not import from vla.metrics"),
+        ("vla.models.made_up", "from ..stimuli import images", "may not import from vla.stimuli"),
+        ("vla.devices", "from vla import metrics", "may not import from vla.metrics"),
+        ("vla.records", "from . import metrics", "may not import from vla.metrics"),
+        ("vla.activations.made_up", "from vla.alignment import score", "may not import from vla.alignment"),
+        ("vla.alignment.made_up", "import vla.experiments.layer_map", "may not import from vla.experiments"),
+        ("vla.experiments.made_up", "from vla.report import page", "may not import from vla.report"),
+        ("vla.report.made_up", "import launch.entry", "may not import from launch"),
+        ("vla.report.made_up", "from vla.microworld import draw", "vla.microworld"),
+        ("vla.microworld.made_up", "from vla.metrics import find", "may not import from vla.metrics"),
+        ("vla.activations.made_up", "from vla import extract", "import from the room that defines it"),
+        ("configs.made_up", "import vla.microworld", "for launch only"),
+        ("vla.metrics.made_up", "import os.path", "pure functions"),
+        ("vla.metrics.made_up", "from pathlib import Path", "pure functions"),
+        ("vla.metrics.made_up", "import fsspec", "pure functions"),
+        ("vla.report.made_up", "from absl import flags", "stop at launch"),
+        ("vla.metrics.made_up", "import ml_collections", "stop at launch"),
+        ("vla.models.made_up", "import torch.nn as nn", "torch is for tests"),
+        ("launch.extract", "import torch", "torch is for tests"),
+        ("vla.models.made_up", "from tests.checkpoints import WORDS", "users do not have"),
+    ],
+)
+def test_a_climbing_module_is_flagged(module, source, words):
+    (fault,) = faults(source, module)[-1:]
+    assert module in fault and words in fault
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("vla.activations.made_up", "from vla.models import Model\nfrom vla.stimuli import decode_image"),
+        ("vla.metrics.made_up", "from vla import devices\nfrom vla.metrics.cka import compare\nimport jax"),
+        ("vla.metrics.made_up", "from .cka import compare"),
+        ("vla.report.made_up", "from vla.alignment.table import tidy\nfrom pathlib import Path"),
+        ("vla.microworld.made_up", "from vla.models import load_model\nfrom vla.records import Item"),
+        ("vla", "from vla.activations.extract import extract"),
+        ("launch.made_up", "import vla\nfrom vla.microworld import draw\nfrom absl import flags"),
+        ("launch.benchmark", "import torch"),
+        ("launch.benchmarks.made_up", "import torch"),
+    ],
+)
+def test_what_is_allowed_is_not_flagged(module, source):
+    assert faults(source, module) == []
+
+
+def test_a_relative_import_in_a_package_is_read_from_the_package():
+    assert list(imports("from .cka import compare", "vla.metrics", is_package=True)) == ["vla.metrics.cka.compare"]
+    assert list(imports("from .cka import compare", "vla.metrics.made_up")) == ["vla.metrics.cka.compare"]

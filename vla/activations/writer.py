@@ -1,0 +1,196 @@
+"""Writes one group of the activation store chunk by chunk, so that a kill at any moment costs one chunk.
+
+Every file is put in place whole, so a file that is there is finished. The chunks come first, in a folder of their
+own; the metadata, without which they are no group, come last. Nothing is read back, deleted or locked on the way, so
+that a second process at the same work does the same without harm.
+"""
+
+import contextlib
+import functools
+import os
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import zarr
+from fsspec.implementations.local import LocalFileSystem
+from jaxtyping import Float
+from zarr.abc.buffer import Buffer
+from zarr.codecs import BytesCodec, Crc32cCodec
+from zarr.errors import ZarrUserWarning
+from zarr.storage import MemoryStore
+
+from vla.activations.labels import DIMS
+from vla.activations.recipe import Recipe
+
+# Items per chunk: what a kill can cost, and the unit in which batches are formed.
+CHUNK_ITEMS = 256
+
+ARRAY = "activations"
+
+_ROOT = "zarr.json"
+
+
+class Writer:
+    """Writes the group of one recipe; nothing looks finished before `publish`."""
+
+    def __init__(self, fs: fsspec.AbstractFileSystem, base: str, recipe: Recipe) -> None:
+        """Nothing is created yet.
+
+        Args:
+          fs: Where the store is.
+          base: The store's root in it.
+          recipe: What is to be written.
+        """
+        self._fs, self._base, self._recipe = fs, base, recipe
+        self._local = isinstance(fs, LocalFileSystem)
+        self._group = f"{base}/{recipe.name}.zarr"
+        # The chunk size is part of the name: chunks of another size would not fit.
+        self._partial = f"{base}/{recipe.name}.{CHUNK_ITEMS}.partial"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the finished group is in its place."""
+        return self._fs.exists(f"{self._group}/{_ROOT}")
+
+    @property
+    def chunks(self) -> list[tuple[int, int]]:
+        """Rows (start, stop) of every chunk of items."""
+        n = len(self._recipe.items)
+        return [(start, min(start + CHUNK_ITEMS, n)) for start in range(0, n, CHUNK_ITEMS)]
+
+    @property
+    def pending(self) -> list[tuple[int, int]]:
+        """Chunks not yet finished."""
+        self._fs.invalidate_cache()
+        there = set(self._fs.find(self._partial))
+        return [
+            chunk
+            for chunk in self.chunks
+            if not there.issuperset(f"{self._partial}/{key}" for key in _keys(chunk, self._recipe))
+        ]
+
+    def write(self, chunk: tuple[int, int], values: Float[np.ndarray, "layer item unit"]) -> None:
+        """Write one chunk of finite values, one file per layer.
+
+        Raises:
+          ValueError: The file system does not take it.
+        """
+        start, stop = chunk
+        assert np.isfinite(values).all()
+        self._in_memory.array[:, start:stop] = values
+        with self._writing():
+            for key in _keys(chunk, self._recipe):
+                self._put(f"{self._partial}/{key}", self._in_memory.files.pop(key).to_bytes())
+
+    def publish(self) -> None:
+        """Make the finished group visible under its final name, then remove what was only on the way to it.
+
+        Raises:
+          ValueError: The file system does not take it.
+        """
+        pending = self.pending
+        if not self.finished:
+            assert not pending, "publish before every chunk is finished"
+            with self._writing():
+                self._publish_local() if self._local else self._publish_remote()
+        self._clear()
+
+    def _publish_local(self) -> None:
+        for key, data in self._in_memory.metadata.items():
+            self._put(f"{self._partial}/{key}", data)
+        # Fails where another process has put the same group there, which `_writing` finds out.
+        os.rename(self._partial, self._group)
+
+    def _publish_remote(self) -> None:
+        # Object stores have no rename; without its root zarr.json a group does not exist.
+        for chunk in self.chunks:
+            for key in _keys(chunk, self._recipe):
+                self._fs.copy(f"{self._partial}/{key}", f"{self._group}/{key}")
+        for key, data in self._in_memory.metadata.items():
+            self._put(f"{self._group}/{key}", data)
+
+    def _clear(self) -> None:
+        """Remove everything else that bears the name of the finished group."""
+        for path in map(str, self._fs.ls(self._base, detail=False)):
+            name = path.rstrip("/").rsplit("/", 1)[-1]
+            if name.startswith(f"{self._recipe.name}.") and name != f"{self._recipe.name}.zarr":
+                # Another process may be removing the same, or still be about to.
+                with contextlib.suppress(OSError):
+                    self._fs.rm(path, recursive=True)
+
+    def _put(self, path: str, data: bytes) -> None:
+        """Put a file in place whole or not at all."""
+        if not self._local:
+            self._fs.pipe_file(path, data)
+            return
+        place = Path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(f"{self._base}/{self._recipe.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            unfinished.write_bytes(data)
+            unfinished.replace(place)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Pass over an error of the file system where another process has meanwhile finished the same group."""
+        try:
+            yield
+        except OSError as error:
+            if not self.finished:
+                raise ValueError(
+                    f"Activations cannot be written to {self._group}: {error}. Make room, permit writing, or remove "
+                    "what is in the way, then run again: the chunks that are finished are kept."
+                ) from error
+
+    @functools.cached_property
+    def _in_memory(self) -> "_InMemory":
+        return _InMemory(self._recipe)
+
+
+class _InMemory:
+    """The group in memory, where zarr encodes what is then put in place file by file.
+
+    Attributes:
+      files: Encoded files by key, to which a write to `array` adds.
+      array: The activations, on `files`.
+      metadata: All files but the chunks of `array`, the group's root last.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.files: dict[str, Buffer] = {}
+        store = MemoryStore(self.files)
+        title = f"Activations of {recipe.words['model']} on {recipe.words['view']}"
+        group = zarr.create_group(
+            store, attributes={"title": title, **recipe.words, **recipe.determines, "key": recipe.key}
+        )
+        self.array = group.create_array(
+            ARRAY,
+            shape=(len(recipe.layers), len(recipe.items), recipe.width),
+            chunks=(1, min(CHUNK_ITEMS, len(recipe.items)), recipe.width),
+            dtype="float32",
+            fill_value=np.nan,
+            compressors=[Crc32cCodec()],
+            serializer=BytesCodec(),
+            dimension_names=DIMS,
+        )
+        for axis, names in (("layer", recipe.layers), ("item", recipe.items)):
+            data = np.array(names, dtype=np.dtypes.StringDType())
+            group.create_array(axis, data=data, chunks=data.shape, compressors=[Crc32cCodec()], dimension_names=(axis,))
+        with warnings.catch_warnings():
+            # Consolidated metadata are not yet part of the format's specification: readers that do not know them
+            # pass them over, and xarray complains of a group without.
+            warnings.simplefilter("ignore", ZarrUserWarning)
+            zarr.consolidate_metadata(store)
+        keys = sorted(self.files, key=lambda key: (key == _ROOT, key))
+        self.metadata = {key: self.files[key].to_bytes() for key in keys}
+
+
+def _keys(chunk: tuple[int, int], recipe: Recipe) -> list[str]:
+    """The files of a chunk of items, one per layer, as zarr names them."""
+    return [f"{ARRAY}/c/{layer}/{chunk[0] // CHUNK_ITEMS}/0" for layer in range(len(recipe.layers))]
