@@ -1,6 +1,5 @@
 """Extraction gives what Hugging Face's torch models give for each stimulus alone, in the order of the stimuli."""
 
-import dataclasses
 import subprocess
 import sys
 
@@ -11,9 +10,8 @@ from safetensors.numpy import load_file, save_file
 
 from tests.activations import tiny
 from tests.checkpoints import WORDS, write_image_processor, write_language, write_vision
-from vla.activations.extract import extract, recipe, resolve_layers
+from vla.activations.extract import extract, resolve_layers
 from vla.models import load_model
-from vla.records import View
 
 SAME = 1e-6
 
@@ -247,56 +245,6 @@ def test_only_the_items_that_meet_the_break_are_named(tmp_path):
     words = r"net gives nan at layer embed for 2 of the 4 items of a batch: b, d\. Load the model with dtype='float32'"
     with pytest.raises(ValueError, match=words):
         extract(load_model(tmp_path / "net", dtype="bfloat16"), stimuli, items=list("abcd"))
-
-
-def view(**changes):
-    made = View("world/caption_0", "language", ("a", "b"), ("a dog", "a cat"), "content")
-    return dataclasses.replace(made, **changes)
-
-
-def test_every_ingredient_of_an_extraction_is_in_the_key(language, tmp_path):
-    model, known = language[0], recipe(language[0], view())
-    assert known.determines == {
-        "model_fingerprint": model.fingerprint,
-        "view_content": "content",
-        "pool": "mean",
-        "dtype": "float32",
-        "numerics_version": 1,
-    }
-    assert (known.layers, known.items, known.width) == (tiny.LAYERS, ("a", "b"), 24)
-    assert known.words == {
-        "model": "tiny-llama",
-        "source": model.source,
-        "modality": "language",
-        "view": "world/caption_0",
-    }
-    write_language(tmp_path / "net", max_position_embeddings=tiny.LENGTH)  # the same model elsewhere
-    same = recipe(load_model(tmp_path / "net", weights=False), view(name="other words"), pool="mean", layers="all")
-    others = [
-        recipe(load_model(tmp_path / "net", weights=False, dtype="bfloat16"), view()),
-        recipe(model, view(content="other")),
-        recipe(model, view(ids=("a", "c"))),
-        recipe(model, view(), pool="last"),
-        recipe(model, view(), layers="penultimate"),
-    ]
-    write_language(tmp_path / "net", seed=1, max_position_embeddings=tiny.LENGTH)
-    others.append(recipe(load_model(tmp_path / "net", weights=False), view()))
-    assert same.key == known.key
-    assert len({known.key, *(other.key for other in others)}) == 7
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"modality": "vision"}, "world/caption_0 is a view for vision, but tiny-llama is a language model"),
-        ({"ids": ("a", "a")}, "item 'a' occurs more than once"),
-        ({"ids": ("a",)}, "1 item names for 2 stimuli"),
-        ({"ids": (), "stimuli": ()}, "world/caption_0 has no items"),
-    ],
-)
-def test_a_view_that_does_not_fit_is_refused(language, changes, words):
-    with pytest.raises(ValueError, match=words):
-        recipe(language[0], view(**changes))
 
 
 EIGHT = """

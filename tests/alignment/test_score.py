@@ -122,7 +122,7 @@ def test_what_xarray_reads_from_disk_is_scored_alike(pair, result, tmp_path):
     x, y = pair
     named = {axis: x[axis].astype(object) for axis in ("layer", "item")}
     x.assign_coords(named).isel(item=slice(None, None, -1)).to_dataset(name="x").transpose("unit", ...).to_zarr(
-        tmp_path / "x.zarr"
+        tmp_path / "x.zarr", zarr_format=2
     )
     read = score(y, xr.open_zarr(tmp_path / "x.zarr")["x"], metric="cka")
     np.testing.assert_allclose(read["score"].values, score(y, x, metric="cka")["score"].values, atol=1e-12)
@@ -200,7 +200,8 @@ def test_attributes_say_how_it_was_computed(pair, result, tmp_path):
     assert json.loads(array_settings.attrs["settings"])["inner_cv"] == 3
     array_settings.assign_coords(
         {axis: array_settings[axis].astype(object) for axis in ("x_layer", "y_layer")}
-    ).to_zarr(tmp_path / "result.zarr", consolidated=False)
+    ).to_zarr(tmp_path / "result.zarr", zarr_format=2)
+    assert xr.open_zarr(tmp_path / "result.zarr").attrs == array_settings.attrs
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_scores_stand_above_the_shuffled_baseline(quick_start):
 def test_full_results_are_on_disk(quick_start):
     where, _ = quick_start
     (path,) = (where / "workdir" / "results").glob("*linear_predictivity--vision_to_language.zarr")
-    result = xr.open_zarr(path, chunks=None, consolidated=False)
+    result = xr.open_zarr(path, chunks=None)
     assert dict(result["alpha"].sizes) == {"x_layer": 8, "y_layer": 8, "fold": 5}
     table = pd.read_csv(where / "workdir" / "scores.csv")
     rows = table.query(
@@ -115,7 +115,7 @@ def test_extract_and_score_with_overrides(quick_start):
     _run(where, "-m", "launch.score", *flags)
     results = list((where / "other run" / "results").iterdir())
     assert len(results) == 2
-    result = xr.open_zarr(results[0], chunks=None, consolidated=False)
+    result = xr.open_zarr(results[0], chunks=None)
     assert set(np.unique(result["alpha"])) <= {1.0, 100.0} and result.sizes["permutation"] == 2
     assert json.loads(result.attrs["settings"])["inner_cv"] == 4
 

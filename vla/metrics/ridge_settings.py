@@ -26,7 +26,7 @@ class RidgeSettings:
 
     alphas: Any = PAPER_ALPHAS
     outer_folds: int = 5
-    inner_cv: str | int = "loo"
+    inner_cv: Any = "loo"
     alpha_per_target: bool = False
     standardize_targets: bool = True
     test_statistics: str = "train"

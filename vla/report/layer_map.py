@@ -69,6 +69,7 @@ def _remove(path: Path) -> None:
 
 
 def _write_zarr(result: xr.Dataset, path: Path) -> None:
-    # As objects, layer names are stored under zarr's own string type; numpy's fixed-length one has no specification.
+    # As objects, names are stored as strings of any length. Format 2 because its consolidated metadata are part of
+    # the format, so that `xarray.open_zarr` reads it without a warning.
     names = {axis: result[axis].astype(object) for axis in ("x_layer", "y_layer")}
-    result.assign_coords(names).to_zarr(path, consolidated=False, zarr_format=3)
+    result.assign_coords(names).to_zarr(path, zarr_format=2)
