@@ -72,6 +72,20 @@ def test_gram_losses_keep_within_their_stated_noise(kind, d, dtype):
         assert np.all(np.abs(np.asarray(found.loss[0]) - exact) <= np.asarray(found.noise[0]))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@devices.in_float64
+def test_losses_between_computed_penalties_keep_within_their_stated_noise(dtype):
+    """Penalties far below the smallest eigenvalue are interpolated: here eight of nine are below 1e-4 of it."""
+    a, y = _prepared(40, 400, 6)
+    s = spectrum(jnp.asarray(a))
+    alphas = np.append(np.logspace(-6, np.log10(0.9e-4 * float(s.values[0])), 8), 1e4)
+    rows = jnp.asarray(y, dtype)
+    found = losses(s, jnp.asarray(alphas), (rows @ rows.T / y.shape[1])[None], None)
+    exact = np.asarray(unit_losses(s, jnp.asarray(alphas), rows, None)).mean(axis=1)
+    assert np.all(np.abs(np.asarray(found.loss[0]) - exact) <= np.asarray(found.noise[0]))
+    assert np.all(np.asarray(found.noise[0]) < 1e-3 * exact)
+
+
 @devices.in_float64
 def test_spectrum_drops_the_constant_direction_also_among_other_null_directions():
     rng = np.random.default_rng(0)

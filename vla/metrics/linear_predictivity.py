@@ -104,19 +104,16 @@ def all_pairs(
     shape = (len(pairings), len(x), len(y), len(folds))
     units = (y.shape[2],) if settings.alpha_per_target else ()
     table = Table(np.full(shape, np.nan), np.full(shape + units, np.nan), np.zeros(shape, np.int64))
+    own_statistics = settings.test_statistics == "test"
+    layers, y_layers = [jnp.asarray(layer) for layer in x], jnp.asarray(y)
     for f, (train, test) in enumerate(folds):
         blocks = inner_blocks(len(train), settings.inner_cv)
-        predictors = [
-            prepare_predictor(jnp.asarray(layer[train]), jnp.asarray(layer[test]), settings.test_statistics == "test")
-            for layer in x
-        ]
+        predictors = [prepare_predictor(layer, train, test, own_statistics) for layer in layers]
         for some in _portions(len(pairings) * len(y), y[0].nbytes + len(train) ** 2 * 8):
             p, t = np.unravel_index(some, (len(pairings), len(y)))
             rows = pairings[p]
             targets = prepare_targets(
-                jnp.asarray(y[t[:, None], rows[:, train]]),
-                jnp.asarray(y[t[:, None], rows[:, test]]),
-                standardize=settings.standardize_targets,
+                y_layers, t, rows[:, train], rows[:, test], standardize=settings.standardize_targets
             )
             for i, predictor in enumerate(predictors):
                 score, alpha, undefined = compare(predictor, targets, settings, blocks)
@@ -134,12 +131,12 @@ def _portions(count: int, bytes_each: int) -> list[np.ndarray]:
 
 @jax.jit
 def _standardised(
-    train: Float[Array, "n d"], test: Float[Array, "m d"], own: Bool[Array, ""]
+    layer: Float[Array, "N d"], train: Int[Array, " n"], test: Int[Array, " m"], own: Bool[Array, ""]
 ) -> tuple[Float[Array, "n d"], Float[Array, "m d"]]:
-    train, test = train.astype(jnp.float64), test.astype(jnp.float64)
-    from_train = moments(train)
-    scaled = jnp.where(own, standardise(test, moments(test)), standardise(test, from_train))
-    return standardise(train, from_train), scaled
+    rows, test_rows = layer[train].astype(jnp.float64), layer[test].astype(jnp.float64)
+    of_train, of_test = moments(rows), moments(test_rows)
+    scaled = jnp.where(own, standardise(test_rows, of_test), standardise(test_rows, of_train))
+    return standardise(rows, of_train), scaled
 
 
 @jax.jit
@@ -148,35 +145,53 @@ def _project(a: Float[Array, "n d"], a_test: Float[Array, "m d"], s: Spectrum) -
     return (k - jnp.mean(k, axis=0)) @ s.vectors
 
 
-def prepare_predictor(train: Float[Array, "n d"], test: Float[Array, "m d"], own_statistics: bool) -> Predictor:
+def prepare_predictor(
+    layer: Float[Array, "N d"], train: np.ndarray, test: np.ndarray, own_statistics: bool
+) -> Predictor:
     """Standardise and factorise one layer; every penalty and every target layer reuses the result.
 
     Args:
-      train: Training rows.
-      test: Test rows.
+      layer: Activations of all items.
+      train: Rows to fit on.
+      test: Rows to predict.
       own_statistics: Standardise the test rows by their own mean and scale instead of the training rows'.
     """
-    a, a_test = _standardised(train, test, jnp.asarray(own_statistics))
+    a, a_test = _standardised(layer, train, test, own_statistics)
     s = spectrum(a)
     return Predictor(s, _project(a, a_test, s))
 
 
 @functools.partial(jax.jit, static_argnames="standardize")
-def prepare_targets(train: Float[Array, "T n e"], test: Float[Array, "T m e"], *, standardize: bool) -> Targets:
+def prepare_targets(
+    layers: Float[Array, "Y N e"],
+    which: Int[Array, " T"],
+    train: Int[Array, "T n"],
+    test: Int[Array, "T m"],
+    *,
+    standardize: bool,
+) -> Targets:
     """Standardise target layers and take their Gram matrices.
 
     With `standardize` off, the Gram matrices, and with them the choice of the penalty, see the raw scale of every
     unit. Predictions need not: the correlation of a unit does not depend on its scale.
-    """
-    dtype = train.dtype
 
-    def one(rows: tuple[Float[Array, "n e"], Float[Array, "m e"]]) -> Targets:
-        wide, wide_test = (part.astype(jnp.float64) for part in rows)
-        of_train, of_test = moments(wide), moments(wide_test)
-        z = standardise(wide, of_train).astype(dtype)
+    Args:
+      layers: Activations of all items at every layer.
+      which: Layers to prepare.
+      train: Rows to fit on, for each of them.
+      test: Rows to predict, for each of them.
+      standardize: Whether the Gram matrices are those of z-scored targets.
+    """
+    dtype = layers.dtype
+
+    def one(task: tuple[Int[Array, ""], Int[Array, " n"], Int[Array, " m"]]) -> Targets:
+        layer, train_rows, test_rows = task
+        rows, unseen = (layers[layer][part].astype(jnp.float64) for part in (train_rows, test_rows))
+        of_train, of_test = moments(rows), moments(unseen)
+        z = standardise(rows, of_train).astype(dtype)
         scale = jnp.ones_like(of_train.scale) if standardize else of_train.scale
         factor = z * scale.astype(dtype)
-        unit = standardise(wide_test, of_test) / np.sqrt(wide_test.shape[0])
+        unit = standardise(unseen, of_test) / np.sqrt(unseen.shape[0])
         return Targets(
             train=z,
             scale=scale,
@@ -185,7 +200,7 @@ def prepare_targets(train: Float[Array, "T n e"], test: Float[Array, "T m e"], *
             constant=of_train.constant | of_test.constant,
         )
 
-    return jax.lax.map(one, (train, test))
+    return jax.lax.map(one, (which, train, test))
 
 
 def compare(

@@ -53,16 +53,16 @@ def spectrum(a: Float[Array, "n d"]) -> Spectrum:
         values = _clip(values, max(n, d))
         left = a @ right / jnp.sqrt(jnp.where(values > 0, values, 1.0))
         return Spectrum(jnp.where(values > 0, left, 0.0), values)
-    reflector = jnp.full(n, 1 / np.sqrt(n)).at[0].add(1.0)
-    reflector = reflector / jnp.linalg.norm(reflector)
-    k = _reflect(_reflect(symmetric_product(a, a), reflector).T, reflector)
+    unit = jnp.full(n, 1 / np.sqrt(n)).at[0].add(1.0)
+    unit = unit / jnp.linalg.norm(unit)
+    # (I - 2 u u^T) K (I - 2 u u^T) as one symmetric update of rank two.
+    k = symmetric_product(a, a)
+    ku = k @ unit
+    half = 2 * ku - 2 * (unit @ ku) * unit
+    k = k - jnp.outer(unit, half) - jnp.outer(half, unit)
     values, inner = jnp.linalg.eigh(k[1:, 1:])
-    vectors = _reflect(jnp.concatenate([jnp.zeros((1, n - 1)), inner]), reflector)
-    return Spectrum(vectors, _clip(values, n))
-
-
-def _reflect(x: Float[Array, "n k"], unit: Float[Array, " n"]) -> Float[Array, "n k"]:
-    return x - 2 * jnp.outer(unit, unit @ x)
+    vectors = jnp.concatenate([jnp.zeros((1, n - 1)), inner])
+    return Spectrum(vectors - 2 * jnp.outer(unit, unit @ vectors), _clip(values, n))
 
 
 def _clip(values: Float[Array, " r"], size: int) -> Float[Array, " r"]:
