@@ -71,6 +71,19 @@ def test_unrelated_features_take_the_largest_alphas(dtype):
     _agrees([x[:, :20]], [y], TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_penalty_under_which_an_item_has_full_leverage_is_not_chosen(dtype):
+    """Leave-one-out is 0 / 0 for an item that alone decides a unit, if nothing is penalised."""
+    x, y = related(17, 50, 6, 4, dtype=dtype)
+    x[:, 5] = 0
+    x[7, 5] = 1.0
+    table = all_pairs(x[None], y[None], RidgeSettings(alphas=(1e-300, 1.0)))
+    np.testing.assert_array_equal(table.alpha, 1.0)
+    np.testing.assert_array_equal(
+        table.fold_score, all_pairs(x[None], y[None], RidgeSettings(alphas=(1.0,))).fold_score
+    )
+
+
 def test_outlying_items_and_units():
     x, y = related(5, 100, 140, 30)
     x[3] *= 300

@@ -50,9 +50,12 @@ def choose_shared(
     if not np.any(s.values):  # a layer that is the same for every item predicts the same with every penalty
         return np.zeros(len(grams), np.int64)
     loss, noise = (np.asarray(x) for x in losses(s, alphas, grams, blocks))
+    # An item that alone decides a direction has leverage 1 under a vanishing penalty: 0 / 0, a penalty of no use.
+    usable = np.isfinite(loss) & np.isfinite(noise)
+    loss, noise = np.where(usable, loss, np.inf), np.where(usable, noise, 0.0)
     best = np.argmin(loss, axis=1)
     close = loss - noise <= np.min(loss + noise, axis=1, keepdims=True)
-    unsure = (close.sum(axis=1) > 1) & np.any(loss > 0, axis=1)  # constant targets have no loss to compare
+    unsure = (close.sum(axis=1) > 1) & np.any(usable & (loss > 0), axis=1)  # constant targets have no loss to compare
     for t in np.flatnonzero(unsure):
         candidates = np.flatnonzero(close[t])
         # Padded to a power of two, so that few shapes are compiled; the first of equals is taken.
