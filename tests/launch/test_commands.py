@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,32 @@ def test_extract_and_score_with_overrides(quick_start):
     result = xr.open_zarr(results[0], chunks=None)
     assert set(np.unique(result["alpha"])) <= {1.0, 100.0} and result.sizes["permutation"] == 2
     assert json.loads(result.attrs["settings"])["inner_cv"] == 4
+
+
+def test_models_of_one_name_are_refused_and_names_may_hold_dashes(quick_start, tmp_path):
+    where, _ = quick_start
+    world = where / "workdir" / "microworld"
+    vision = world / "models-500-42" / "untrained-dinov2"
+    twin, dashed = tmp_path / "twin" / vision.name, tmp_path / "my--vision--model"
+    twin.parent.mkdir()
+    twin.symlink_to(vision)
+    shutil.copytree(vision, dashed)
+    flags = [
+        f"--config.folder={world / 'scenes-500-42'}",
+        f"--config.language_models=({str(world / 'models-500-42' / 'untrained-llama')!r},)",
+        "--config.n_items=40",
+        "--config.layers=penultimate",
+        "--config.metrics=('cka',)",
+        "--workdir=run",
+    ]
+    for second in (twin, vision):
+        both = f"--config.vision_models=({str(vision)!r}, {str(second)!r})"
+        refused = _run(tmp_path, "-m", "launch.extract", *flags, both, succeeds=False)
+        assert "are both called 'untrained-dinov2'" in refused.stderr and not (tmp_path / "run").exists()
+    flags.append(f"--config.vision_models=({str(dashed)!r},)")
+    _run(tmp_path, "-m", "launch.extract", *flags)
+    _run(tmp_path, "-m", "launch.score", *flags)
+    assert "cka, symmetric: my--vision--model and untrained-llama" in (tmp_path / "run/report/index.html").read_text()
 
 
 def test_a_run_without_models_says_how_to_name_them(tmp_path):

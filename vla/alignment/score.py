@@ -9,7 +9,7 @@ import xarray as xr
 
 from vla import progress
 from vla.activations.labels import as_activations, join
-from vla.metrics import PROTOCOLS, Metric, RidgeSettings, find
+from vla.metrics import Metric, RidgeSettings, find, find_protocol
 
 
 def score(
@@ -89,8 +89,7 @@ def _plain(value: Any) -> list:
 
 
 def _settings(facts: Metric, protocol: str, seed: Any, overrides: dict[str, Any]) -> RidgeSettings | None:
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"Unknown protocol {protocol!r}; expected one of {sorted(PROTOCOLS)}.")
+    defaults = find_protocol(protocol)
     known = {field.name for field in dataclasses.fields(RidgeSettings)} - {"seed"} if facts.directed else set()
     unknown = sorted(set(overrides) - known)
     if unknown:
@@ -100,7 +99,7 @@ def _settings(facts: Metric, protocol: str, seed: Any, overrides: dict[str, Any]
         return None
     chosen = {name: value.item() if isinstance(value, np.generic) else value for name, value in overrides.items()}
     _whole("outer_folds", chosen.get("outer_folds", 2))
-    return RidgeSettings(**{**PROTOCOLS[protocol], **chosen}, seed=int(seed))
+    return RidgeSettings(**{**defaults, **chosen}, seed=int(seed))
 
 
 def _symmetric(table: np.ndarray) -> xr.Dataset:

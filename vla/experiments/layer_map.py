@@ -12,7 +12,7 @@ from vla.activations.extract import extract_to_store, recipe
 from vla.activations.store import Recipe, Store
 from vla.alignment.score import score
 from vla.alignment.table import DIRECTIONS, SYMMETRIC, tidy
-from vla.metrics import PROTOCOLS, find
+from vla.metrics import find, find_protocol
 from vla.models import Model, load_model
 from vla.records import Modality, View
 from vla.stimuli import caption_view, image_view, read_captioned_folder, sample
@@ -87,8 +87,7 @@ class LayerMap:
                 )
         for name in self.metrics:
             find(name)
-        if self.protocol not in PROTOCOLS:
-            raise ValueError(f"Unknown protocol {self.protocol!r}; expected one of {sorted(PROTOCOLS)}.")
+        find_protocol(self.protocol)
 
 
 def views(plan: LayerMap) -> dict[Modality, View]:
@@ -117,10 +116,9 @@ def extract_all(plan: LayerMap, store: Store, show_progress: bool = True) -> lis
       ValueError: As `views`, `vla.load_model` and `vla.extract`.
     """
     seen = views(plan)
-    tasks = [(source, _recipe(plan, modality, source, seen[modality])) for modality, source in _sources(plan)]
-    for source, wanted in tasks:
+    tasks = _recipes(plan, seen)
+    for modality, source, wanted in tasks:
         if not store.has(wanted):
-            modality = wanted.words["modality"]
             extract_to_store(
                 _load(plan, modality, source),
                 seen[modality],
@@ -130,7 +128,7 @@ def extract_all(plan: LayerMap, store: Store, show_progress: bool = True) -> lis
                 batch_size=plan.batch_size or None,
                 show_progress=show_progress,
             )
-    return [store.location(wanted) for _, wanted in tasks]
+    return [store.location(wanted) for _, _, wanted in tasks]
 
 
 def score_all(plan: LayerMap, store: Store, show_progress: bool = True) -> tuple[pd.DataFrame, dict[str, xr.Dataset]]:
@@ -144,8 +142,7 @@ def score_all(plan: LayerMap, store: Store, show_progress: bool = True) -> tuple
     """
     seen = views(plan)
     recipes: dict[Modality, list[Recipe]] = {"vision": [], "language": []}
-    for modality, source in _sources(plan):
-        wanted = _recipe(plan, modality, source, seen[modality])
+    for modality, _, wanted in _recipes(plan, seen):
         if not store.has(wanted):
             raise ValueError(
                 f"{wanted.words['model']} on {wanted.words['view']} is not in the store {store.root}: run "
@@ -195,9 +192,19 @@ def _pool(plan: LayerMap, modality: Modality) -> str:
     return plan.vision_pool if modality == "vision" else plan.language_pool
 
 
-def _recipe(plan: LayerMap, modality: Modality, source: str, view: View) -> Recipe:
-    model = _load(plan, modality, source, weights=False)
-    return recipe(model, view, _pool(plan, modality), plan.layers or "all")
+def _recipes(plan: LayerMap, seen: dict[Modality, View]) -> list[tuple[Modality, str, Recipe]]:
+    """Modality, source and recipe of every model; refuses models that tables and files could not tell apart."""
+    tasks, sources = [], {}
+    for modality, source in _sources(plan):
+        model = _load(plan, modality, source, weights=False)
+        if (modality, model.name) in sources:
+            raise ValueError(
+                f"{sources[modality, model.name]} and {source} are both called {model.name!r}, the last part of a "
+                "source: name each model once, or rename one of the folders."
+            )
+        sources[modality, model.name] = source
+        tasks.append((modality, source, recipe(model, seen[modality], _pool(plan, modality), plan.layers or "all")))
+    return tasks
 
 
 def _load(plan: LayerMap, modality: Modality, source: str, weights: bool = True) -> Model:

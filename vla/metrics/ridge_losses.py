@@ -78,28 +78,27 @@ def _residual_maker(
     """A function from the index of a penalty to R, its rows weighted so that |R Y|^2 is the mean over inner folds of
     their mean squared error.
 
-    Leave-one-out with a complete U has no cancellation and is formed in `dtype`; otherwise C is formed in float64 and
-    only R is rounded.
+    Leave-one-out, for which U must be complete, has no cancellation and is formed in `dtype`; for inner folds C is
+    formed in float64 and only R is rounded.
     """
     n = s.vectors.shape[0]
     c, w = residual_weights(s, alphas)
-    if blocks is None and s.complete:
+    if blocks is None:
+        assert s.complete
         u = s.vectors.astype(dtype)
         narrow_w = w.astype(dtype)
         row_scale = (1 / (np.sqrt(n) * (w @ (s.vectors**2).T))).astype(dtype)
         return lambda a: symmetric_product(u * narrow_w[a], u) * row_scale[a][:, None]
 
-    def general(a: Int[Array, ""]) -> Float[Array, "n n"]:
+    def by_block(a: Int[Array, ""]) -> Float[Array, "n n"]:
         big_c = symmetric_product(s.vectors * w[a], s.vectors) + c[a] * (jnp.eye(n) - 1 / n)
-        if blocks is None:
-            return (big_c / jnp.diagonal(big_c)[:, None] / np.sqrt(n)).astype(dtype)
         rows = []
         for start, stop in blocks:
             block = jnp.linalg.solve(big_c[start:stop, start:stop], big_c[start:stop])
             rows.append(block / np.sqrt(len(blocks) * (stop - start)))
         return jnp.concatenate(rows).astype(dtype)
 
-    return general
+    return by_block
 
 
 def _losses_of_many_directions(

@@ -53,3 +53,14 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "paper": {},
     "khosla_lab": {"standardize_targets": False, "test_statistics": "test"},
 }
+
+
+def find_protocol(name: str) -> dict[str, Any]:
+    """The settings of that protocol which differ from the defaults.
+
+    Raises:
+      ValueError: There is none; the message lists those there are.
+    """
+    if name not in PROTOCOLS:
+        raise ValueError(f"Unknown protocol {name!r}; expected one of {sorted(PROTOCOLS)}.")
+    return PROTOCOLS[name]

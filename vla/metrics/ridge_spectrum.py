@@ -9,7 +9,7 @@ with an unpenalised intercept is governed by
 
 where U spans directions orthogonal to 1 and I' = I - 1 1^T / n. Predictions of test rows are
 (A_test A^T) C_alpha Y, cross-validation residuals depend on C_alpha up to a scalar factor only.
-See DESIGN notes in `vla.metrics.ridge_search`.
+`vla.metrics.ridge_losses` has the residuals.
 """
 
 from typing import NamedTuple

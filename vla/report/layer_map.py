@@ -38,14 +38,16 @@ def write(plan: LayerMap, workdir: Path, show_progress: bool = True, note: str =
     whole(workdir / "scores.parquet", lambda path: table.to_parquet(path, index=False))
     whole(workdir / "scores.csv", lambda path: table.to_csv(path, index=False))
     whole(workdir / "summary.csv", lambda path: summary.to_csv(path, index=False))
-    figures = []
+    figures = {}
     for name, result in results.items():
         flat = name.replace("/", "--")
         whole(workdir / "results" / f"{flat}.zarr", lambda path, result=result: _write_zarr(result, path))
         figure = heat_map.draw(table.loc[(table[list(_KEYS)] == [result.attrs[key] for key in _KEYS]).all(axis=1)])
         for suffix in (".png", ".svg"):
             whole(workdir / "figures" / f"{flat}{suffix}", lambda path, figure=figure: heat_map.save(figure, path))
-        figures.append(workdir / "figures" / f"{flat}.png")
+        vision, language, metric, direction = (result.attrs[key] for key in _KEYS)
+        words = f"{metric}, {direction.replace('_', ' ')}: {vision} and {language}"
+        figures[words] = workdir / "figures" / f"{flat}.png"
     whole(workdir / "report" / "index.html", lambda path: write_page(path, plan, summary, figures, note))
     return summary
 

@@ -3,7 +3,6 @@
 import base64
 import dataclasses
 import html
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -27,17 +26,17 @@ caption of another item, so it shows what the measure gives when there is nothin
 Hatched cells have no score: the layer is the same for every item, as a class token is before the first block."""
 
 
-def write_page(path: Path, plan: LayerMap, summary: pd.DataFrame, figures: Sequence[Path], note: str = "") -> None:
+def write_page(path: Path, plan: LayerMap, summary: pd.DataFrame, figures: dict[str, Path], note: str = "") -> None:
     """Write the page; figures are embedded, so it needs no other file and no network.
 
     Args:
       path: The file to write.
       plan: What was compared.
       summary: As from `vla.report.summary.summarise`.
-      figures: PNG files, named "vision--language--metric--direction.png".
+      figures: PNG files by what they show, in words.
       note: What a reader must know before trusting the numbers, shown at the top.
     """
-    shown = "\n".join(_figure(figure) for figure in figures)
+    shown = "\n".join(_figure(words, figure) for words, figure in figures.items())
     chosen = dataclasses.asdict(plan)
     settings = pd.DataFrame({"setting": list(chosen), "value": [str(value) for value in chosen.values()]})
     remark = f'<p class="note" role="note">{html.escape(note)}</p>' if note else ""
@@ -69,9 +68,7 @@ def write_page(path: Path, plan: LayerMap, summary: pd.DataFrame, figures: Seque
     )
 
 
-def _figure(path: Path) -> str:
-    vision, language, metric, direction = path.stem.split("--")
-    words = f"{metric}, {direction.replace('_', ' ')}: {vision} and {language}"
+def _figure(words: str, path: Path) -> str:
     data = base64.b64encode(path.read_bytes()).decode()
     return (
         f'<figure><img alt="Heat maps of {html.escape(words)}, original and shuffled; the numbers are in scores.csv" '
