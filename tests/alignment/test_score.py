@@ -250,3 +250,17 @@ def test_metrics_are_listed_with_their_facts():
     facts.clear()
     assert "cka" in vla.metrics()
     assert vla.score is score
+
+
+def test_several_metrics_in_one_call_score_as_each_alone(pair):
+    x, y = pair
+    both = score(x, y, metric=["cka", "linear_predictivity"], null=2, outer_folds=3)
+    assert list(both) == ["cka", "linear_predictivity"]
+    xr.testing.assert_identical(both["cka"], score(x, y, metric="cka", null=2))
+    xr.testing.assert_identical(both["linear_predictivity"], score(x, y, null=2, outer_folds=3))
+
+
+@pytest.mark.parametrize("metric", [[], ["cka", "cka"]])
+def test_a_list_of_metrics_names_each_once(pair, metric):
+    with pytest.raises(ValueError, match="a list of different names"):
+        score(*pair, metric=metric)

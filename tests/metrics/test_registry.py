@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.metrics.reference import related
-from vla.metrics import METRICS, RidgeSettings, find
+from vla.metrics import METRICS, find
+from vla.metrics.linear_predictivity import Table
 
 
 def _all_pairs(metric, x, y):
-    extra = {"settings": RidgeSettings()} if metric.directed else {}
-    table = metric.all_pairs(x[None], y[None], **extra)
-    return float(np.mean(table.fold_score)) if metric.directed else float(table[0, 0, 0])
+    table = metric.all_pairs(x[None], y[None], settings=metric.settings())
+    return float(np.mean(table.fold_score)) if isinstance(table, Table) else float(table[0, 0, 0])
 
 
 def _change(kind, x, rng):
@@ -68,7 +68,7 @@ def test_scores_keep_to_their_range(name, seed, noise):
     metric = METRICS[name]
     x, y = related(seed, 20, 9, 5, noise)
     assert metric.lowest - 1e-12 <= _all_pairs(metric, x, y) <= metric.highest + 1e-12
-    assert _all_pairs(metric, x, x) == pytest.approx(metric.highest, abs=1e-6)
+    assert _all_pairs(metric, x, x) == pytest.approx(metric.perfect, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))

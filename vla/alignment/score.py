@@ -10,34 +10,37 @@ import xarray as xr
 from vla import progress
 from vla.activations.labels import as_activations, join
 from vla.metrics import Metric, RidgeSettings, find, find_protocol
+from vla.metrics.linear_predictivity import Table
 
 
 def score(
     x: Any,
     y: Any,
-    metric: str = "linear_predictivity",
+    metric: Any = "linear_predictivity",
     protocol: str = "paper",
     seed: Any = 42,
     null: Any = 0,
     show_progress: bool = False,
     **overrides: Any,
-) -> xr.Dataset:
+) -> Any:
     """Alignment of all layer pairs; a directed metric predicts `y` from `x`.
 
     Args:
       x: Activations [layer, item, unit] or [item, unit], as a DataArray or an array.
       y: Activations of the same items. Item names, where both have them, must agree; `y` is brought to the
         order of `x`.
-      metric: A name from `vla.metrics()`.
+      metric: A name from `vla.metrics()`, or a list of names.
       protocol: "paper", or "khosla_lab" (raw targets, test-fold statistics): named defaults of the settings.
       seed: Seed of the outer folds and of the null's permutations, in 0..2**32 - 1.
       null: Number of scores with the correspondence of items shuffled; one permutation serves all layer pairs.
       show_progress: Show a bar with the time left.
       **overrides: For linear_predictivity, fields of `vla.metrics.RidgeSettings`: alphas, outer_folds, inner_cv,
-        alpha_per_target, standardize_targets, test_statistics, groups.
+        alpha_per_target, standardize_targets, test_statistics, groups. For other metrics, the fields of their
+        `vla.metrics()[name].settings`. Of a list of metrics, each is given those that it knows.
 
     Returns:
-      Dataset with `score` (x_layer, y_layer); with a null also `null_score` (permutation, x_layer, y_layer).
+      A Dataset; of a list of metrics, a dict of Datasets by name. It has `score` (x_layer, y_layer); with a null
+      also `null_score` (permutation, x_layer, y_layer).
       A directed metric adds, per fold, `fold_score`, `alpha` and `undefined`, the number of target units that
       were left out because they or their prediction are constant. A score is NaN where nothing is defined, as
       for a layer that is the same for every item. The attributes say how it was computed.
@@ -46,35 +49,35 @@ def score(
       ValueError: Unknown metric, protocol or setting; activations that are not finite; items that do not match
         or are too few.
     """
-    facts = find(metric)
+    names = [metric] if isinstance(metric, str) else list(metric)
+    found = [find(name) for name in names]
+    if not found or len(set(names)) < len(names):
+        raise ValueError(f"metric={metric!r}: expected the name of a metric, or a list of different names.")
     _whole("seed", seed, 2**32 - 1)
     _whole("null", null)
-    settings = _settings(facts, protocol, seed, overrides)
+    chosen = _settings(found, protocol, int(seed), overrides)
     x, y = join(as_activations(x, "x"), as_activations(y, "y"))
     dtype = np.result_type(x.dtype, y.dtype)
+    values = [np.ascontiguousarray(side.values, dtype) for side in (x, y)]
     n_items = x.sizes["item"]
     rng = np.random.default_rng(seed)
     pairings = np.stack([np.arange(n_items), *(rng.permutation(n_items) for _ in range(null))])
-    arguments: dict[str, Any] = {"pairings": pairings}
-    cells = len(pairings) * x.sizes["layer"] * y.sizes["layer"]
-    if settings is not None:
-        arguments["settings"] = settings
-        cells *= settings.outer_folds
-    with progress.bar(f"scoring {metric}", cells, show_progress) as advance:
-        table = facts.all_pairs(
-            np.ascontiguousarray(x.values, dtype), np.ascontiguousarray(y.values, dtype), advance=advance, **arguments
+    results = {}
+    for facts, settings in zip(found, chosen, strict=True):
+        cells = len(pairings) * x.sizes["layer"] * y.sizes["layer"] * getattr(settings, "outer_folds", 1)
+        with progress.bar(f"scoring {facts.name}", cells, show_progress) as advance:
+            table = facts.all_pairs(*values, settings=settings, pairings=pairings, advance=advance)
+        result = _with_folds(table) if isinstance(table, Table) else _with_null(xr.Dataset(), table)
+        results[facts.name] = result.assign_coords(x_layer=x["layer"].values, y_layer=y["layer"].values).assign_attrs(
+            metric=facts.name,
+            protocol=protocol,
+            seed=int(seed),
+            n_items=n_items,
+            null=int(null),
+            # As text: attributes of zarr and netCDF hold no nested values.
+            settings=json.dumps(dataclasses.asdict(settings), default=_plain),
         )
-    result = _directed(table) if facts.directed else _symmetric(table)
-    result = result.assign_coords(x_layer=x["layer"].values, y_layer=y["layer"].values)
-    return result.assign_attrs(
-        metric=metric,
-        protocol=protocol,
-        seed=int(seed),
-        n_items=n_items,
-        null=int(null),
-        # As text: attributes of zarr and netCDF hold no nested values.
-        settings=json.dumps({} if settings is None else dataclasses.asdict(settings), default=_plain),
-    )
+    return results[metric] if isinstance(metric, str) else results
 
 
 def _whole(name: str, value: Any, most: int | None = None) -> None:
@@ -88,25 +91,28 @@ def _plain(value: Any) -> list:
     return np.asarray(value).tolist()
 
 
-def _settings(facts: Metric, protocol: str, seed: Any, overrides: dict[str, Any]) -> RidgeSettings | None:
+def _settings(metrics: list[Metric], protocol: str, seed: int, overrides: dict[str, Any]) -> list[Any]:
+    """The settings of each metric; an override that none of them knows is refused."""
     defaults = find_protocol(protocol)
-    known = {field.name for field in dataclasses.fields(RidgeSettings)} - {"seed"} if facts.directed else set()
-    unknown = sorted(set(overrides) - known)
+    known = {metric.name: {field.name for field in dataclasses.fields(metric.settings)} for metric in metrics}
+    every = sorted(set().union(*known.values()) - {"seed"})
+    unknown = sorted(set(overrides) - set(every))
     if unknown:
-        expected = f"expected some of {sorted(known)}" if known else "it has no settings"
-        raise ValueError(f"{facts.name} does not know the settings {unknown}; {expected}.")
-    if not facts.directed:
-        return None
-    chosen = {name: value.item() if isinstance(value, np.generic) else value for name, value in overrides.items()}
-    _whole("outer_folds", chosen.get("outer_folds", 2))
-    return RidgeSettings(**{**defaults, **chosen}, seed=int(seed))
+        expected = f"expected some of {every}" if every else "it has no settings"
+        raise ValueError(f"{', '.join(known)} does not know the settings {unknown}; {expected}.")
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in overrides.items()}
+    _whole("outer_folds", plain.get("outer_folds", 2))
+    plain["seed"] = seed
+    chosen = []
+    for metric in metrics:
+        base = defaults if metric.settings is RidgeSettings else {}
+        own = {name: value for name, value in plain.items() if name in known[metric.name]}
+        chosen.append(metric.settings(**{**base, **own}))
+    return chosen
 
 
-def _symmetric(table: np.ndarray) -> xr.Dataset:
-    return _with_null(xr.Dataset(), table)
-
-
-def _directed(table: Any) -> xr.Dataset:
+def _with_folds(table: Table) -> xr.Dataset:
+    """Scores as the mean over folds, with what is known of each fold."""
     defined = ~np.isnan(table.fold_score)
     count = defined.sum(axis=-1)
     mean = np.where(defined, table.fold_score, 0).sum(axis=-1) / np.maximum(count, 1)

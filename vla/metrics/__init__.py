@@ -1,4 +1,5 @@
 """Similarity of two sets of activations of the same items: pure functions of arrays."""
 
-from vla.metrics.registry import METRICS, Metric, find
+from vla.metrics.metric import Metric
+from vla.metrics.registry import METRICS, find
 from vla.metrics.ridge_settings import PROTOCOLS, RidgeSettings, find_protocol

@@ -6,23 +6,26 @@ Sources: Kornblith et al. (2019) and the paper's appendix A.1 for the biased for
 Nguyen, Raghu & Kornblith (2021) for the unbiased HSIC of the debiased form.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
+from vla.metrics import signatures
 from vla.metrics.gram import linear_gram, u_centred
+from vla.metrics.metric import ROTATIONS, Metric
 
 
-def prepare_biased(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
+def prepare_biased(x: Float[Array, "N D"], settings: object = None) -> Float[Array, "N N"]:
     """Signature whose inner products are CKA: the centred Gram matrix, normalised to unit Frobenius norm.
 
     CKA(X, Y) = <HKH, HLH> / (|HKH| |HLH|), in [0, 1]. NaN when all items are alike.
     """
-    return _normalised(linear_gram(x))
+    return normalised(linear_gram(x))
 
 
-def prepare_debiased(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
+def prepare_debiased(x: Float[Array, "N D"], settings: object = None) -> Float[Array, "N N"]:
     """Signature whose inner products are debiased CKA: the U-centred Gram matrix, normalised.
 
     CKA(X, Y) = HSIC_1(K, L) / sqrt(HSIC_1(K, K) HSIC_1(L, L)), in [-1, 1], 0 in expectation for independent
@@ -33,20 +36,36 @@ def prepare_debiased(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
     """
     if x.shape[0] < 4:
         raise ValueError(f"cka_debiased needs at least 4 items; {x.shape[0]} given.")
-    return _normalised(u_centred(linear_gram(x)))
-
-
-def compare(a: Float[Array, "X N N"], b: Float[Array, "Y N N"]) -> Float[Array, "X Y"]:
-    """Inner products of all signatures on the left with all on the right."""
-    return jnp.tensordot(a, b, axes=((-2, -1), (-2, -1)))
-
-
-def permute(signature: Float[Array, "X N N"], order: np.ndarray) -> Float[Array, "X N N"]:
-    """The signature of the items in another order."""
-    return signature[..., order, :][..., order]
+    return normalised(u_centred(linear_gram(x)))
 
 
 @jax.jit
-def _normalised(k: Float[Array, "N N"]) -> Float[Array, "N N"]:
+def normalised(k: Float[Array, "N N"]) -> Float[Array, "N N"]:
+    """To unit Frobenius norm; NaN where there is nothing but zeros."""
     size = jnp.linalg.norm(k)
     return jnp.where(size > 0, k / jnp.where(size > 0, size, 1.0), jnp.nan)
+
+
+CKA = Metric(
+    name="cka",
+    directed=False,
+    lowest=0.0,
+    highest=1.0,
+    chance=None,
+    invariances=ROTATIONS,
+    formula="<HKH, HLH> / (|HKH| |HLH|), K = XX^T, L = YY^T",
+    source="Kornblith et al. 2019; biased HSIC as in the paper's appendix A.1",
+    all_pairs=functools.partial(signatures.all_pairs, prepare=prepare_biased),
+)
+
+CKA_DEBIASED = Metric(
+    name="cka_debiased",
+    directed=False,
+    lowest=-1.0,
+    highest=1.0,
+    chance=0.0,
+    invariances=ROTATIONS,
+    formula="HSIC_1(K, L) / sqrt(HSIC_1(K, K) HSIC_1(L, L)), HSIC_1 the unbiased estimator",
+    source="Song et al. 2012; Nguyen, Raghu & Kornblith 2021",
+    all_pairs=functools.partial(signatures.all_pairs, prepare=prepare_debiased),
+)

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vla import devices
 from vla.metrics.folds import outer_folds
+from vla.metrics.metric import Metric
 from vla.metrics.ridge_losses import Blocks, unit_losses
 from vla.metrics.ridge_search import choose_shared, inner_blocks
 from vla.metrics.ridge_settings import RidgeSettings
@@ -257,3 +258,17 @@ def _correlation(predicted: Float[Array, "T m e"], targets: Targets) -> Float[Ar
     defined = (power > 0) & ~targets.constant
     r = jnp.sum(predicted * targets.test, axis=1) / jnp.sqrt(jnp.where(power > 0, power, 1.0))
     return jnp.where(defined, jnp.clip(r, -1.0, 1.0), jnp.nan)
+
+
+LINEAR_PREDICTIVITY = Metric(
+    name="linear_predictivity",
+    directed=True,
+    lowest=-1.0,
+    highest=1.0,
+    chance=0.0,
+    invariances=frozenset({"translation", "unit_permutation", "unit_scaling"}),
+    formula="mean over folds and target units of Pearson r(Y_test, ridge prediction of Y_test from X_test)",
+    source="He, Trott & Khosla, Seeing Through Words, Speaking Through Pixels, section 2 and appendix A.1",
+    all_pairs=all_pairs,
+    settings=RidgeSettings,
+)

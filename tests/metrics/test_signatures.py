@@ -1,0 +1,39 @@
+import functools
+
+import numpy as np
+import pytest
+
+from vla.metrics import cka, signatures
+
+all_pairs = functools.partial(signatures.all_pairs, prepare=cka.prepare_biased)
+
+
+def data(n=30, layers=(5, 4)):
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal((count, n, 6)) for count in layers]
+
+
+@pytest.mark.parametrize("layers_at_a_time", [1, 2, 3])
+def test_a_small_memory_bound_changes_nothing(layers_at_a_time):
+    x, y = data()
+    pairings = np.stack([np.arange(30), np.random.default_rng(1).permutation(30)])
+    done = []
+    tiled = all_pairs(x, y, pairings=pairings, advance=done.append, most_bytes=layers_at_a_time * 3 * 4 * 30 * 30)
+    np.testing.assert_allclose(tiled, all_pairs(x, y, pairings=pairings), rtol=1e-12)
+    assert sum(done) == 2 * 5 * 4 and max(done) == layers_at_a_time * min(4, layers_at_a_time)
+
+
+@pytest.mark.parametrize("n", [4, 127, 128, 150])  # 128 * 129 / 2 = 8256 pairs: just above one chunk
+def test_inner_products_are_those_of_whole_matrices(n):
+    x, y = data(n, (2, 3))
+    order = np.random.default_rng(2).permutation(n)
+    (table,) = all_pairs(x, y, pairings=order[None])
+    a, b = ([np.asarray(matrix) for matrix in map(_normal, side)] for side in (x, y))
+    expected = [[np.sum(one * other[np.ix_(order, order)]) for other in b] for one in a]
+    np.testing.assert_allclose(table, expected, rtol=1e-10)
+
+
+def _normal(layer):
+    centred = layer - layer.mean(0)
+    gram = centred @ centred.T
+    return gram / np.linalg.norm(gram)
