@@ -1,5 +1,6 @@
 """Pictures of every kind people have, read as a person sees them."""
 
+import dataclasses
 import io
 import os
 from pathlib import Path
@@ -62,6 +63,44 @@ def test_exif_orientation(orientation):
     exif[0x0112] = orientation
     data = encoded(Image.fromarray(QUADRANTS), "PNG", exif=exif)
     np.testing.assert_array_equal(np.asarray(decode_image(data)), TURNED[orientation](QUADRANTS))
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """A picture that opens to whatever it holds."""
+
+    held: object
+
+    def open(self):
+        if isinstance(self.held, Exception):
+            raise self.held
+        return self.held
+
+    def content(self) -> str:
+        return "0" * 64
+
+
+def test_a_picture_is_opened(tmp_path):
+    (tmp_path / "q.png").write_bytes(encoded(Image.fromarray(QUADRANTS), "PNG"))
+    for held in (QUADRANTS, Image.fromarray(QUADRANTS), encoded(Image.fromarray(QUADRANTS), "PNG"), tmp_path / "q.png"):
+        np.testing.assert_array_equal(np.asarray(decode_image(Held(held), "x")), QUADRANTS)
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        (b"", r"image of item 'x' \(0 bytes\) is empty"),
+        (b"<html>", r"image of item 'x' \(6 bytes\) cannot be read"),
+        (np.zeros((2, 2)), "image of item 'x' is an array of float64"),
+        (None, "image of item 'x' is a NoneType; expected a path"),
+        (Held(QUADRANTS), "image of item 'x' opens to another picture, a Held; expected a path, bytes or pixels"),
+        (OSError("the disk is gone"), "image of item 'x' cannot be opened: the disk is gone. Put what it is read from"),
+        (ValueError("row 7 is damaged"), "^row 7 is damaged$"),
+    ],
+)
+def test_a_picture_that_cannot_be_read(held, words):
+    with pytest.raises(ValueError, match=words):
+        decode_image(Held(held), "x")
 
 
 def test_a_given_image_is_not_changed():

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from vla.records import Picture
+
 WHITE = (255, 255, 255, 255)
 GREY_16 = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 EIGHT_BITS = ("1", "CMYK", "HSV", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
@@ -24,8 +26,9 @@ def decode_image(source: object, name: str | None = None) -> Image.Image:
     - Of an animation the first frame is taken; colour profiles are not applied.
 
     Args:
-      source: A path; the bytes of an image file; a PIL image (it is not changed); or a uint8 array of values
-        0..255 and shape [H, W, 3], [H, W, 4] (red, green, blue, opacity) or [H, W] (grey).
+      source: A path; the bytes of an image file; a PIL image (it is not changed); a uint8 array of values
+        0..255 and shape [H, W, 3], [H, W, 4] (red, green, blue, opacity) or [H, W] (grey); or a `Picture`, which is
+        opened.
       name: The item's id, for messages.
 
     Raises:
@@ -53,6 +56,8 @@ def _opened(source: object, name: str | None) -> tuple[str, Image.Image]:
     item = "" if name is None else f" of item {name!r}"
     if isinstance(source, Image.Image):
         return f"image{item}", source
+    if isinstance(source, Picture):
+        return _opened(_from_picture(source, f"image{item}"), name)
     if isinstance(source, str | os.PathLike):
         label = f"image{item} ({os.fspath(source)})"
         try:
@@ -69,7 +74,7 @@ def _opened(source: object, name: str | None) -> tuple[str, Image.Image]:
     else:
         raise ValueError(
             f"image{item} is a {type(source).__name__}; expected a path, the bytes of an image file, a PIL "
-            "image or a uint8 array [H, W, 3]"
+            "image, a uint8 array [H, W, 3] or a picture with open() and content()"
         )
     if not data:
         raise ValueError(f"{label} is empty. Fetch the file again, or leave the item out")
@@ -77,6 +82,19 @@ def _opened(source: object, name: str | None) -> tuple[str, Image.Image]:
         return label, Image.open(io.BytesIO(data))
     except Exception as error:
         raise _unreadable(label, error) from error
+
+
+def _from_picture(picture: Picture, label: str) -> object:
+    """What a picture holds, read now."""
+    try:
+        held = picture.open()
+    except OSError as error:
+        raise ValueError(
+            f"{label} cannot be opened: {error}. Put what it is read from in place, or leave the item out"
+        ) from error
+    if isinstance(held, Picture):
+        raise ValueError(f"{label} opens to another picture, a {type(held).__name__}; expected a path, bytes or pixels")
+    return held
 
 
 def _from_array(label: str, array: np.ndarray) -> tuple[str, Image.Image]:

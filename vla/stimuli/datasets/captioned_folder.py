@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from vla.records import Dataset, Item, listed
-from vla.stimuli.captions_file import CaptionRow, read_captions
+from vla.stimuli.datasets.captions_file import CaptionRow, read_captions
 
 CAPTION_FILES = ("captions.txt", "captions.csv", "captions.jsonl", "metadata.jsonl", "metadata.csv")
 PHOTOGRAPH_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -24,7 +24,7 @@ def read_captioned_folder(
 
     Kaggle's Flickr8k is read as published, from `flickr8k` (`captions.txt` beside `Images/`) and from
     `flickr8k/Images` alike. Items come in order of first appearance in the captions file, captions in
-    published order; a file's forms are those of `vla.stimuli.captions_file`.
+    published order; a file's forms are those of `vla.stimuli.datasets.captions_file`.
 
     Args:
       folder: The photographs, directly or in its `Images` (or `images`) folder, in subfolders if the

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vla.stimuli.captions_file import CaptionRow, read_captions
+from vla.stimuli.datasets.captions_file import CaptionRow, read_captions
 
 
 def written(tmp_path, name, text, encoding="utf-8"):

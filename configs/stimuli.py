@@ -1,0 +1,42 @@
+"""Contact sheet of a dataset: its images and captions, original and manipulated, as the models will see them.
+
+Question: do the conditions show what they are meant to show?
+Cost: seconds; with masks of things and stuff every mask is looked at, tens of seconds for 5,000.
+
+    python -m launch.stimuli --config=configs/stimuli.py --config.directory=flickr8k
+    python -m launch.stimuli --config.dataset=coco_val2017 --config.directory=coco \
+        --config.image_views='("original", "things_only:fill=mean", "rotation:angle=30 + blur:sigma=2")' \
+        --config.caption_views='("original", "nouns", "scrambled:fraction=0.5")'
+
+`all` shows every manipulation for which the dataset has what is needed, and says why the others are not shown.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Values by name; the words behind specs of views are in `vla.stimuli.view`."""
+    if arg:
+        raise ValueError(f"Unknown argument {arg!r}; expected ''.")
+    config = ConfigDict()
+    config.dataset = "flickr8k"
+    config.directory = placeholder(str)
+    config.n_items = 1000
+    config.seed = 42
+    config.missing_images = "refuse"
+    config.data_dir = placeholder(str)
+    # Of the dataset's reader, as in --config.options="{'image': 'img', 'text': 'caption'}".
+    config.options = placeholder(object)
+
+    config.image_views = placeholder(object)
+    config.caption_views = placeholder(object)
+    config.image_views = config.caption_views = "all"
+    config.n_shown = 8
+    config.side = 192
+    # A vision model whose own resizing and cutting is done to the images; "" shows what every model is given.
+    config.vision_model = ""
+    # A spaCy pipeline by name or folder, and where its tags are kept; "" for ~/.cache/vla/tags.
+    config.tagger = "en_core_web_sm"
+    config.tags = ""
+    return config

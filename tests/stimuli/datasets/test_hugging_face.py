@@ -1,0 +1,182 @@
+"""Hugging Face datasets of every kind that has images and texts, made on this machine."""
+
+import hashlib
+import io
+import pickle
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.stimuli.datasets.published import jpeg
+from vla.records import Dataset, Item, Picture
+from vla.stimuli import decode_image, read_dataset, sample
+from vla.stimuli.datasets.hugging_face import TableImage, read_hugging_face
+
+JPEGS = [jpeg(seed) for seed in range(6)]
+SAID = [[f"caption {i}", f" Bild {i} 🐕\n"] for i in range(6)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_the_home(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    # After a stream the library waits this long for its threads.
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
+    datasets.disable_progress_bars()
+
+
+def table(encoded=True, **columns):
+    whole = {"image": JPEGS, "captions": SAID, "key": [f"k{i}" for i in range(6)], **columns}
+    rows = datasets.Dataset.from_dict(whole)
+    return rows.cast_column("image", datasets.Image()) if encoded else rows
+
+
+def check(dataset, rows=range(6), ids=None):
+    """Whether items are these rows of the table."""
+    assert dataset.ids == tuple(ids or [str(row) for row in rows])
+    for item, row in zip(dataset.items, rows, strict=True):
+        assert item.captions == (f"caption {row}", f"Bild {row} 🐕")
+        data = item.image.open() if isinstance(item.image, Picture) else item.image.read_bytes()
+        assert data == JPEGS[row]
+        assert decode_image(data).size == (8, 6)
+
+
+@pytest.mark.parametrize("form", ["saved", "saved splits", "parquet", "parquet folder", "bytes"])
+def test_every_form_gives_the_same_items(tmp_path, form):
+    place = tmp_path / "my_data"
+    options = {}
+    if form == "saved":
+        table().save_to_disk(place)
+    elif form == "saved splits":
+        datasets.DatasetDict({"train": table(key=list("abcdef")), "test": table()}).save_to_disk(place)
+        options["split"] = "test"
+    else:
+        rows = table(encoded=form != "bytes")
+        place.mkdir()
+        rows.to_parquet(place / "my_data.parquet")
+        place = place if form == "parquet folder" else place / "my_data.parquet"
+    dataset = read_dataset("hugging_face", place, text="captions", id="key", **options)
+    check(dataset, ids=[f"k{i}" for i in range(6)])
+    assert dataset.name == "my_data"
+    assert dataset.items[2].image.content() == hashlib.sha256(JPEGS[2]).hexdigest()
+    assert pickle.loads(pickle.dumps(dataset.items[2].image)).open() == JPEGS[2]
+
+
+def test_an_imagefolder(tmp_path):
+    for i, data in enumerate(JPEGS):
+        (tmp_path / f"{i}.jpg").write_bytes(data)
+    lines = "".join(f'{i}.jpg,caption {i},"Bild {i} 🐕"\n' for i in range(6))
+    (tmp_path / "metadata.csv").write_text("file_name,one,two\n" + lines)
+    check(read_dataset("hugging_face", tmp_path, text=("one", "two"), split="train"))
+
+
+def test_paths_in_files_of_ones_own(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for i, data in enumerate(JPEGS):
+        (tmp_path / "pictures" / f"{i}.jpg").write_bytes(data)
+    lines = "".join(f"pictures/{i}.jpg\tx\n".replace("\t", f",caption {i},Bild {i} 🐕,") for i in range(6))
+    (tmp_path / "table.csv").write_text("image,one,two,rest\n" + lines)
+    check(read_dataset("hugging_face", tmp_path / "table.csv", text=["one", "two"]))
+
+
+def test_nested_columns(tmp_path):
+    nested = [[{"raw": text, "tokens": text.split()} for text in said] for said in SAID]
+    table(captions=nested).save_to_disk(tmp_path / "x")
+    check(read_dataset("hugging_face", tmp_path / "x", text="captions.raw"))
+    with pytest.raises(ValueError, match="captions.raw, captions.tokens"):
+        read_dataset("hugging_face", tmp_path / "x", text="captions")
+
+
+def test_the_sample_is_the_one_of_other_readers(tmp_path):
+    table().save_to_disk(tmp_path / "x")
+    drawn = read_dataset("hugging_face", tmp_path / "x", text="captions", n=3, seed=7)
+    plain = Dataset("x", tuple(Item(str(row), tmp_path, ()) for row in range(6)))
+    assert drawn.ids == sample(plain, 3, 7).ids
+    check(drawn, [int(id) for id in drawn.ids])
+
+
+def test_empty_captions_matter_where_they_are_drawn(tmp_path):
+    table(captions=[[" "], *SAID[1:]]).save_to_disk(tmp_path / "x")
+    with pytest.raises(ValueError, match="1 rows of .* empty caption.*: 0"):
+        read_dataset("hugging_face", tmp_path / "x", text="captions")
+
+
+@pytest.mark.parametrize("form", ["image", "bytes"])
+def test_rows_without_an_image_are_a_choice(tmp_path, form):
+    holed = table(encoded=form == "image", image=[JPEGS[0], None, *JPEGS[2:]])
+    holed.save_to_disk(tmp_path / "x")
+    with pytest.raises(ValueError, match="1 rows of .* have no image: 1"):
+        read_dataset("hugging_face", tmp_path / "x", text="captions")
+    dropped = read_dataset("hugging_face", tmp_path / "x", text="captions", missing_images="drop")
+    check(dropped, [0, 2, 3, 4, 5])
+    assert dropped.dropped == ("1",)
+
+
+def test_a_stream_is_taken_from_its_beginning_shuffled(tmp_path):
+    table().to_parquet(tmp_path / "x.parquet")
+    options = {"text": "captions", "id": "key", "n": 4, "streaming": True}
+    drawn = read_hugging_face(tmp_path / "x.parquet", **options, seed=1)
+    check(drawn, [int(id[1:]) for id in drawn.ids], drawn.ids)
+    samples = [read_hugging_face(tmp_path / "x.parquet", **options, seed=seed).ids for seed in (1, 2, 3)]
+    assert samples[0] == drawn.ids and len(set(samples)) > 1
+    for n, words in ((None, "how many rows"), (7, "has 6 rows")):
+        with pytest.raises(ValueError, match=words):
+            read_hugging_face(tmp_path / "x.parquet", text="captions", n=n, streaming=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "text='text'.*no such column; it has captions, image, key, number, same"),
+        ({"text": "captions", "image": "photo"}, "image='photo'.*no such column"),
+        ({"text": "captions", "id": "name"}, "id='name'.*no such column"),
+        ({"text": "captions", "id": "same"}, "more than once: a"),
+        ({"text": "captions", "id": "captions"}, "expected text or a whole number"),
+        ({"text": ()}, "at least one column"),
+        ({"text": "number"}, "row 0 of .* has a int.*expected a string"),
+        ({"text": "captions", "image": "number"}, "type int64; expected images"),
+        ({"text": "captions", "split": "test"}, "it has no splits"),
+        ({"text": "captions", "n": 7}, "at most 6"),
+        ({"text": "captions", "missing_images": "skip"}, "drop, refuse"),
+        ({"text": "captions", "trust_remote_code": True}, "no option trust_remote_code; it has cache_dir, config"),
+    ],
+)
+def test_what_cannot_be_is_told(tmp_path, options, words):
+    table(same=list("abacde"), number=list(range(6))).save_to_disk(tmp_path / "x")
+    with pytest.raises(ValueError, match=words):
+        read_dataset("hugging_face", tmp_path / "x", **options)
+
+
+def test_several_splits_have_to_be_chosen_from(tmp_path):
+    datasets.DatasetDict({"train": table(), "test": table()}).save_to_disk(tmp_path / "x")
+    with pytest.raises(ValueError, match="splits test, train; name one"):
+        read_dataset("hugging_face", tmp_path / "x", text="captions")
+    with pytest.raises(ValueError, match="no split 'dev'; it has test, train"):
+        read_dataset("hugging_face", tmp_path / "x", text="captions", split="dev")
+
+
+def test_code_that_lies_in_a_folder_is_not_run(tmp_path):
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(ValueError, match="evil cannot be loaded"):
+        read_dataset("hugging_face", tmp_path / "evil", text="captions")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_hub_that_cannot_be_reached_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match="nobody/nothing cannot be loaded"):
+        read_dataset("hugging_face", "nobody/nothing", text="captions", split="test")
+    with pytest.raises(ValueError, match="hugging_face needs directory="):
+        read_dataset("hugging_face", text="captions")
+
+
+def test_pixels_are_those_the_library_decodes(tmp_path):
+    png = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)).save(png, "PNG")
+    rows = table(image=[png.getvalue()] * 6)
+    rows.save_to_disk(tmp_path / "x")
+    item = read_dataset("hugging_face", tmp_path / "x", text="captions").items[0]
+    assert isinstance(item.image, TableImage)
+    assert np.array_equal(np.asarray(decode_image(item.image.open())), np.asarray(rows[0]["image"]))

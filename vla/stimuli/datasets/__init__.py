@@ -1,0 +1,1 @@
+"""Reads published datasets, each in the format its publishers chose."""

@@ -1,0 +1,244 @@
+"""Reads MS-COCO as published: photographs, their captions, and masks of things and stuff."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from vla.records import Dataset, Item, Segmentation, listed
+from vla.stimuli.datasets.absences import check_choice, refuse_absent
+from vla.stimuli.datasets.coco_annotations import CocoImage, read_coco_captions, read_coco_instances
+from vla.stimuli.datasets.coco_masks import InstanceMasks, PixelMap
+
+MASKS = ("auto", "instances", "none", "pixel_maps")
+MASK_POLICIES = ("drop", "keep", "refuse")
+
+
+@dataclasses.dataclass(frozen=True)
+class CocoFiles:
+    """Where the parts of one split lie.
+
+    Attributes:
+      images: Folder of the photographs.
+      captions: The captions file.
+      instances: The instances file, if there is one.
+      stuffthingmaps: Folder of COCO-Stuff's pixel maps, if there is one.
+    """
+
+    images: Path
+    captions: Path
+    instances: Path | None
+    stuffthingmaps: Path | None
+
+
+def locate_coco(directory: str | os.PathLike[str], split: str = "val2017") -> CocoFiles:
+    """Finds the parts of a split under the names that the published archives give them.
+
+    Photographs: `val2017/`, `images/val2017/` or `images/`. Annotations, in `annotations/` or in the directory
+    itself: `captions_val2017.json`, `instances_val2017.json` (else the only `instances_val2017*.json`). Pixel
+    maps: `stuffthingmaps/val2017/`, or `annotations/val2017/`, where COCO-Stuff's instructions put them.
+
+    Raises:
+      ValueError: no such directory, no photographs, no captions, or several files of instances.
+    """
+    base = Path(os.path.abspath(Path(directory).expanduser()))
+    if not base.is_dir():
+        raise ValueError(f"{directory} is not a folder; expected the folder that holds {split}/ and annotations/")
+    images = _first(base, Path.is_dir, split, f"images/{split}", "images")
+    captions = _first(base, Path.is_file, f"annotations/captions_{split}.json", f"captions_{split}.json")
+    lost = [
+        what
+        for what, found in (
+            (f"photographs ({split}/, images/{split}/ or images/)", images),
+            (f"captions (annotations/captions_{split}.json or captions_{split}.json)", captions),
+        )
+        if found is None
+    ]
+    if images is None or captions is None:
+        raise ValueError(
+            f"{base} has no {' and no '.join(lost)}. Unpack {split}.zip and annotations_trainval{split[-4:]}.zip "
+            "there, or name the parts to read_coco"
+        )
+    instances = _first(base, Path.is_file, f"annotations/instances_{split}.json", f"instances_{split}.json")
+    if instances is None:
+        others = [path for place in (base / "annotations", base) for path in place.glob(f"instances_{split}*.json")]
+        if len(others) > 1:
+            names = listed(sorted(str(path.relative_to(base)) for path in others))
+            raise ValueError(f"{base} has several files of instances: {names}. Name one to read_coco")
+        instances = others[0] if others else None
+    maps = _first(base, lambda path: any(path.glob("*.png")), f"stuffthingmaps/{split}", f"annotations/{split}")
+    return CocoFiles(images, captions, instances, maps)
+
+
+def read_coco_directory(
+    directory: str | os.PathLike[str],
+    split: str = "val2017",
+    *,
+    masks: str = "auto",
+    name: str | None = None,
+    missing_images: str = "refuse",
+    missing_captions: str = "refuse",
+    missing_masks: str = "refuse",
+) -> Dataset:
+    """A split of COCO from a directory with the published parts (see `locate_coco`).
+
+    Args:
+      directory: The directory.
+      split: Such as "val2017".
+      masks: "pixel_maps" (COCO-Stuff's: things and stuff), "instances" (things only), "none", or "auto": pixel
+        maps if there are any, else instances, else none.
+      name: The dataset's name; by default `coco_<split>`.
+      missing_images: As of `read_coco`.
+      missing_captions: As of `read_coco`.
+      missing_masks: As of `read_coco`.
+
+    Raises:
+      ValueError: a part that is asked for is absent; or as `locate_coco` and `read_coco`.
+    """
+    check_choice("masks", masks, MASKS)
+    files = locate_coco(directory, split)
+    if masks == "pixel_maps" and files.stuffthingmaps is None:
+        raise ValueError(
+            f"{directory} has no pixel maps (stuffthingmaps/{split}/*.png). Unpack stuffthingmaps_trainval2017.zip "
+            'there, or pass masks="instances" for things alone'
+        )
+    if masks == "instances" and files.instances is None:
+        raise ValueError(
+            f"{directory} has no annotations/instances_{split}.json. Unpack annotations_trainval{split[-4:]}.zip "
+            'there, or pass masks="none"'
+        )
+    return read_coco(
+        files.images,
+        files.captions,
+        files.instances if masks in ("auto", "instances") else None,
+        files.stuffthingmaps if masks in ("auto", "pixel_maps") else None,
+        name=f"coco_{split}" if name is None else name,
+        missing_images=missing_images,
+        missing_captions=missing_captions,
+        missing_masks=missing_masks,
+    )
+
+
+def read_coco(
+    images: str | os.PathLike[str],
+    captions: str | os.PathLike[str],
+    instances: str | os.PathLike[str] | None = None,
+    stuffthingmaps: str | os.PathLike[str] | None = None,
+    *,
+    name: str = "coco",
+    missing_images: str = "refuse",
+    missing_captions: str = "refuse",
+    missing_masks: str = "refuse",
+) -> Dataset:
+    """COCO's photographs with their captions and masks.
+
+    The captions file says which images belong; further files in the folder are not looked at. Items come in
+    order of image number, whatever the file's order, with captions in published order (most have five, a few
+    six or seven). An item's id is the photograph's file name without extension, "000000000139".
+
+    Args:
+      images: Folder of the photographs.
+      captions: `captions_val2017.json` or the like.
+      instances: `instances_val2017.json` or the like: masks of things, from polygons and run lengths.
+      stuffthingmaps: Folder of COCO-Stuff's pixel maps: masks of things and stuff. Where both are given, all
+        masks are the pixel maps'.
+      name: The dataset's name.
+      missing_images: What to do with captions whose photograph is absent: "refuse", or "drop" to leave them
+        out and record their ids in `Dataset.dropped`.
+      missing_captions: The same for images of the captions file that it has no captions of.
+      missing_masks: The same for photographs without a pixel map, or not listed in the instances file; "keep"
+        keeps them as items without masks, which views of things or stuff cannot show. An image that the
+        instances file lists without instances is not missing: nothing countable was found in it, and its mask
+        of things is empty.
+
+    Returns:
+      The dataset, its masks read when they are asked for.
+
+    Raises:
+      ValueError: a folder or file is absent, truncated or not as published; a caption is empty; something is
+        missing under "refuse"; the annotations disagree on an image's size; no item is left. Each error names
+        every offender (the first few, and how many more) and the remedy.
+    """
+    check_choice("missing_images", missing_images)
+    check_choice("missing_captions", missing_captions)
+    check_choice("missing_masks", missing_masks, MASK_POLICIES)
+    folder = Path(os.path.abspath(Path(images).expanduser()))
+    if not folder.is_dir():
+        raise ValueError(f"{images} is not a folder; expected the folder of COCO's photographs")
+    listing, said = read_coco_captions(captions)
+    ordered = sorted(listing.values(), key=lambda image: image.number)
+
+    absent = [image.item for image in ordered if not (folder / image.file_name).is_file()]
+    refuse_absent(
+        "missing_images",
+        missing_images,
+        absent,
+        f"of the {len(ordered)} images in {captions} are not in {folder}",
+        "Put them there",
+    )
+    wordless = [image.item for image in ordered if image.number not in said]
+    refuse_absent(
+        "missing_captions", missing_captions, wordless, f"images in {captions} have no caption", "Caption them"
+    )
+    left_out = {*absent, *wordless}
+    here = [image for image in ordered if image.item not in left_out]
+    masks, source = _masks(here, instances, stuffthingmaps)
+    maskless = [image.item for image in here if source and image.number not in masks]
+    refuse_absent(
+        "missing_masks",
+        missing_masks,
+        maskless,
+        f"of the {len(here)} photographs have no masks in {source}",
+        'Add them, pass missing_masks="keep" to have these items without masks',
+    )
+    left_out |= {*(maskless if missing_masks == "drop" else ())}
+    items = tuple(
+        Item(image.item, folder / image.file_name, said[image.number], segmentation=masks.get(image.number))
+        for image in here
+        if image.item not in left_out
+    )
+    if not items:
+        raise ValueError(
+            f"no item is left: none of the {len(ordered)} images in {captions} is in {folder} with all that was asked "
+            f"for. {listed([image.file_name for image in ordered])} were looked for"
+        )
+    return Dataset(name, items, tuple(sorted(left_out)))
+
+
+def _first(base: Path, there: Callable[[Path], bool], *names: str) -> Path | None:
+    """The first of some places in a folder that is there."""
+    return next((base / name for name in names if there(base / name)), None)
+
+
+def _masks(
+    images: list[CocoImage], instances: str | os.PathLike[str] | None, maps: str | os.PathLike[str] | None
+) -> tuple[Mapping[int, Segmentation], str]:
+    """The masks there are by image number, and where they come from, empty where none were asked for."""
+    if maps is not None:
+        folder = Path(os.path.abspath(Path(maps).expanduser()))
+        if not folder.is_dir():
+            raise ValueError(f"{maps} is not a folder; expected the folder of COCO-Stuff's pixel maps")
+        files = {image: folder / f"{image.item}.png" for image in images}
+        found = {i.number: PixelMap(i.item, file, i.height, i.width) for i, file in files.items() if file.is_file()}
+        return found, str(folder)
+    if instances is None:
+        return {}, ""
+    read = read_coco_instances(instances)
+    both = [(image, read.images[image.number]) for image in images if image.number in read.images]
+    torn = [
+        f"{image.item} ({image.width} x {image.height} there, {other.width} x {other.height} here)"
+        for image, other in both
+        if (image.height, image.width) != (other.height, other.width)
+    ]
+    if torn:
+        raise ValueError(
+            f"{instances} gives images another size than the captions file: {listed(torn)}; a mask must be of its "
+            "image's size. Give annotations of the same images"
+        )
+    return {
+        image.number: InstanceMasks(
+            image.item, image.height, image.width, json.dumps(read.segmentations[image.number], separators=(",", ":"))
+        )
+        for image, _ in both
+    }, str(instances)

@@ -1,0 +1,188 @@
+"""Reads any Hugging Face dataset whose image and text columns are named."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vla.records import Dataset, ImageSource
+from vla.stimuli.datasets.columns import Table, read_table
+
+FILES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+SHUFFLE_BUFFER = 1000
+
+
+# Not compared by value: that would compare whole tables.
+@dataclasses.dataclass(frozen=True, eq=False)
+class TableImage:
+    """An encoded image in one cell of a Hugging Face dataset, read when it is opened.
+
+    Attributes:
+      rows: The dataset, its image column alone, not decoded.
+      row: The row, counted from 0.
+      column: The column of images.
+    """
+
+    rows: Any
+    row: int
+    column: str
+
+    def open(self) -> bytes:
+        """The bytes of the image file."""
+        cell = self.rows[self.row][self.column]
+        return cell["bytes"] if isinstance(cell, dict) else cell
+
+    def content(self) -> str:
+        """SHA-256 of the bytes of the image file."""
+        return hashlib.sha256(self.open()).hexdigest()
+
+
+def read_hugging_face(
+    source: str | os.PathLike[str],
+    *,
+    image: str = "image",
+    text: Any = "text",
+    id: str | None = None,
+    split: str | None = None,
+    config: str | None = None,
+    revision: str | None = None,
+    name: str | None = None,
+    n: Any = None,
+    seed: int = 42,
+    streaming: bool = False,
+    missing_images: str = "refuse",
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Dataset:
+    """Rows of a Hugging Face dataset as items; code that comes with a dataset is never run.
+
+    Args:
+      source: An id of the Hub; or a directory: one that `save_to_disk` wrote, an imagefolder, or parquet, CSV or
+        JSON files; or one such file.
+      image: Column of images: the library's Image, bytes of image files or, in files of your own, paths (from the
+        directory on).
+      text: Column of captions, one string or a list of strings a row; or several columns, in this order. A field
+        of a nested column is named with a dot, such as `sentences.raw`.
+      id: Column of ids; None takes the row's number, counted from 0.
+      split: Such as "test"; needed where there are several.
+      config: Configuration of the dataset, where it has several.
+      revision: Branch, tag or commit of the Hub; None for the newest.
+      name: The dataset's name; by default the last part of `source`.
+      n: How many rows to draw; None or "all" for all.
+      seed: Which sample.
+      streaming: Fetch about `n` rows instead of the whole dataset: the first of a stream shuffled by seed (its
+        shards, then within 1,000 rows). It is another sample than without streaming, and is kept in memory.
+      missing_images: What to do with rows without an image: "refuse", or "drop" to leave them out and record
+        their ids in `Dataset.dropped`.
+      cache_dir: Where the library keeps what it fetches; None for its own default.
+
+    Raises:
+      ValueError: no such dataset, split or column; a column of another kind; ids that repeat; an empty image or
+        caption; or `streaming` without a number of rows.
+    """
+    place = Path(source).expanduser()
+    local = place.exists()
+    where = str(place.absolute() if local else source)
+    try:
+        rows = _loaded(where, local, split, config, revision, streaming, cache_dir)
+    # The library's errors are of many kinds, the network's among them.
+    except Exception as error:
+        raise ValueError(f"{where} cannot be loaded as a Hugging Face dataset: {error}") from error
+    if streaming:
+        rows, n = _head(rows, where, image, n, seed), None
+    folder = (place if place.is_dir() else place.parent) if local else None
+    pictures = _pictures(rows, image, where, folder) if image in rows.column_names else []
+
+    def cells(column: str, wanted: Sequence[int] | None) -> Sequence[Any]:
+        chosen = rows.select_columns([column])
+        return (chosen if wanted is None else chosen.select(wanted)).with_format(None)[:][column]
+
+    table = Table(where, rows.column_names, len(rows), cells, lambda row, _: pictures[row])
+    called = Path(where).stem if name is None else name
+    return read_table(table, image, text, id, name=called, n=n, seed=seed, missing_images=missing_images)
+
+
+def _loaded(
+    where: str, local: bool, split: str | None, config: str | None, revision: str | None, streaming: bool, cache: Any
+) -> Any:
+    """One split of the dataset, or a stream of it."""
+    import datasets
+
+    path = Path(where)
+    if local and ((path / "state.json").is_file() or (path / "dataset_dict.json").is_file()):
+        return _split(datasets.load_from_disk(where), split)
+    options: dict[str, Any] = {"streaming": streaming, "cache_dir": None if cache is None else str(cache)}
+    if local and path.is_file():
+        if path.suffix.lower() not in FILES:
+            raise ValueError(f"its suffix is {path.suffix!r}; known are {', '.join(sorted(FILES))}")
+        kind = FILES[path.suffix.lower()]
+        return _split(datasets.load_dataset(kind, data_files=where, **options), split)
+    if local:
+        return _split(datasets.load_dataset(where, config, **options), split)
+    if split is None:
+        (split,) = _only(datasets.get_dataset_split_names(where, config, revision=revision))
+    return datasets.load_dataset(where, config, split=split, revision=revision, **options)
+
+
+def _split(loaded: Any, split: str | None) -> Any:
+    """The split asked for, or the only one."""
+    if not isinstance(loaded, dict):
+        if split is not None:
+            raise ValueError(f"split={split!r}, but it has no splits; leave split out")
+        return loaded
+    if split is None:
+        (split,) = _only(list(loaded))
+    if split not in loaded:
+        raise ValueError(f"it has no split {split!r}; it has {', '.join(sorted(loaded))}")
+    return loaded[split]
+
+
+def _only(splits: Sequence[str]) -> Sequence[str]:
+    if len(splits) != 1:
+        raise ValueError(f"it has the splits {', '.join(sorted(splits))}; name one with split=")
+    return splits
+
+
+def _head(stream: Any, where: str, image: str, n: Any, seed: int) -> Any:
+    """The first `n` rows of a shuffled stream, in memory."""
+    import datasets
+
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        raise ValueError(f"streaming=True with n={n!r}; say how many rows to take")
+    if stream.features is not None and isinstance(stream.features.get(image), datasets.Image):
+        stream = stream.cast_column(image, datasets.Image(decode=False))
+    rows = list(stream.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER).take(n))
+    if len(rows) < n:
+        raise ValueError(f"{where} has {len(rows)} rows; {n} were asked for. Ask for fewer, or leave streaming out")
+    return datasets.Dataset.from_list(rows, features=stream.features)
+
+
+def _pictures(rows: Any, column: str, where: str, folder: Path | None) -> list[ImageSource | None]:
+    """The image of each row, none of them read; None where there is none."""
+    import datasets
+    import pyarrow
+
+    if isinstance(rows.features[column], datasets.Image):
+        rows = rows.cast_column(column, datasets.Image(decode=False))
+    rows = rows.select_columns([column]).with_format(None)
+    found: list[ImageSource | None] = []
+    for batch in rows.with_format("arrow").iter(1000):
+        cells = batch.column(column).combine_chunks()
+        kind = cells.type
+        if pyarrow.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind}:
+            # Flattened, a field of an empty struct is empty, whatever lies in the memory below it.
+            fields = dict(zip((field.name for field in kind), cells.flatten(), strict=True))
+            filled, paths = fields["bytes"].is_valid().to_pylist(), fields["path"].to_pylist()
+        elif pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):
+            filled, paths = cells.is_valid().to_pylist(), [None] * len(cells)
+        elif folder is not None and (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
+            filled, paths = [False] * len(cells), [path and str(folder / path) for path in cells.to_pylist()]
+        else:
+            raise ValueError(
+                f"image={column!r}: the column of {where} is of the type {kind}; expected images or the bytes of image "
+                "files; in files of your own paths, too. URLs are not fetched"
+            )
+        for inline, path in zip(filled, paths, strict=True):
+            found.append(TableImage(rows, len(found), column) if inline else Path(path) if path else None)
+    return found

@@ -1,0 +1,260 @@
+"""Reads Pick-a-Pic as published: parquet shards of judgments between two generated images of a prompt."""
+
+import collections
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from vla.records import Dataset, Item, listed
+from vla.stimuli.datasets.absences import check_choice, refuse_absent
+from vla.stimuli.datasets.pictures import ParquetImage
+from vla.stimuli.sampling import sample
+
+IMAGES = ("jpg_0", "jpg_1")
+IDS = ("ranking_id", "image_0_uid", "image_1_uid")
+NEEDED = ("caption", *IDS, *IMAGES, "label_0", "label_1")
+OPTIONAL = ("has_label", "ties")
+TIES = ("drop", "only", "refuse")
+# As published: data/train-00000-of-00645-b66ac786bf6fb553.parquet; as the Hub converts: train/0000.parquet.
+SHARD = re.compile(r"(?P<split>.+)-\d{5}-of-\d{5}(-[0-9a-f]+)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Judgment:
+    """One row, images not read: which it is, its prompt, its labels (None where nobody judged), its column `ties`."""
+
+    id: str
+    place: str
+    prompt: str
+    labels: tuple[Any, Any] | None
+    ties: bool | None
+    path: Path
+    row_group: int
+    row: int
+
+    def picture(self, which: int) -> ParquetImage:
+        """The image shown first (0) or second (1)."""
+        return ParquetImage(self.id, self.path, IMAGES[which], self.row_group, self.row, (self.row,))
+
+
+def read_pick_a_pic(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    split: str | None = None,
+    n: int | str | None = None,
+    seed: int = 42,
+    ties: str = "drop",
+    unlabelled: str = "drop",
+    empty_prompts: str = "refuse",
+    name: str = "pick_a_pic",
+) -> Dataset:
+    """Judgments as items: the preferred image, the other one as `rejected`, the prompt as the caption.
+
+    Read in two passes. The first reads all but the images, and the sample is drawn from it; images are read,
+    those of the sample only, when a model or a view asks for them.
+
+    An item's id is `ranking_id`, and the first eight characters of the two images' uids, joined by dashes: one
+    ranking may have compared several pairs. Judgments of one prompt share their `group`, the prompt with its
+    white space evened out. The columns read are those of v1 and v2 (they are the same): caption, jpg_0, jpg_1,
+    label_0, label_1, ranking_id, image_0_uid, image_1_uid, and, if there, has_label and ties.
+
+    Args:
+      source: A directory with the shards (at any depth), one shard, or several; read in order of their names.
+      split: Such as "validation_unique", where the directory has the shards of several.
+      n: How many judgments to draw (see `vla.stimuli.sampling.sample`); None or "all" for all of them.
+      seed: Which sample.
+      ties: What to do with judgments that prefer neither: "drop", recording their ids in `Dataset.dropped`;
+        "refuse"; or "only" to have the ties and nothing else, as a control, the first image as `image`.
+      unlabelled: What to do with rows that nobody judged: "drop" or "refuse".
+      empty_prompts: The same for judgments of an empty prompt.
+      name: The dataset's name.
+
+    Raises:
+      ValueError: no shard, or shards of several splits; a truncated one; a column missing or of another type;
+        labels that are neither 0, 0.5 nor 1, or that do not add up to 1; two judgments with one id; or
+        something refused as above. The message names the rows.
+    """
+    check_choice("ties", ties, TIES)
+    check_choice("unlabelled", unlabelled)
+    check_choice("empty_prompts", empty_prompts)
+    paths = _shards(source, split)
+    judgments = [judgment for path in paths for judgment in _judgments(path)]
+    _check(judgments)
+
+    def refuse(setting: str, policy: str, rows: Sequence[_Judgment], what: str, remedy: str) -> None:
+        refuse_absent(setting, policy, [row.place for row in rows], f"of the {len(judgments)} rows {what}", remedy)
+
+    bare = [row for row in judgments if row.labels is None]
+    refuse("unlabelled", unlabelled, bare, "have no label", "Give labelled rows")
+    tied = [row for row in judgments if row.labels == (0.5, 0.5)]
+    refuse("ties", ties, tied, "are ties", 'Give rows without ties, pass ties="only" for the ties alone')
+    blank = [row for row in judgments if not row.prompt]
+    refuse("empty_prompts", empty_prompts, blank, "have an empty prompt", "Give rows with a prompt")
+
+    left_out = {row.id for row in (*bare, *blank)}
+    ties_left_out = {row.id for row in judgments if (row.labels == (0.5, 0.5)) != (ties == "only")}
+    kept = [row for row in judgments if row.id not in left_out and row.id not in ties_left_out]
+    if not kept:
+        raise ValueError(
+            f"no judgment is left of the {len(judgments)} rows in {listed([path.name for path in paths])}: "
+            f"{len(bare)} have no label, {len(tied)} are ties, {len(blank)} have an empty prompt"
+        )
+    items = tuple(
+        Item(
+            row.id,
+            row.picture(_preferred(row)),
+            (row.prompt,),
+            rejected=row.picture(1 - _preferred(row)),
+            group=" ".join(row.prompt.split()),
+        )
+        for row in kept
+    )
+    # Under "only" the judgments with a preference are not lost: they were not asked for.
+    dropped = left_out | (ties_left_out if ties == "drop" else set())
+    return _knowing_what_is_wanted(sample(Dataset(name, items, tuple(sorted(dropped))), n, seed))
+
+
+def _shards(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], split: str | None) -> list[Path]:
+    """The shards to read, in order of their names."""
+    given = [source] if isinstance(source, str | os.PathLike) else list(source)
+    places = [Path(os.path.abspath(Path(place).expanduser())) for place in given]
+    lost = [str(place) for place in places if not place.exists()]
+    if lost:
+        raise ValueError(f"{listed(lost)} cannot be found; expected parquet files or a directory of them")
+    paths = sorted(path for place in places for path in ([place] if place.is_file() else place.rglob("*.parquet")))
+    splits = sorted({_split(path) for path in paths})
+    if split is not None:
+        paths = [path for path in paths if _split(path) == split]
+    if not paths:
+        of = "" if split is None else f" of the split {split!r} (there is {listed(splits) or 'no other'})"
+        raise ValueError(f"{listed(list(map(str, places)))} has no parquet file{of}; fetch a shard of Pick-a-Pic")
+    if split is None and len(splits) > 1:
+        # validation_unique is part of validation: read together, judgments would come twice.
+        raise ValueError(f"{listed(list(map(str, places)))} has the splits {', '.join(splits)}; name one with split=")
+    return paths
+
+
+def _split(path: Path) -> str:
+    """The split that a shard's name tells."""
+    named = SHARD.fullmatch(path.stem)
+    return named["split"] if named else path.parent.name if path.stem.isdigit() else path.stem
+
+
+def _judgments(path: Path) -> Iterator[_Judgment]:
+    """The rows of a shard, read without their images."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            columns = _columns(path, file.schema_arrow)
+            count = 0
+            for row_group in range(file.num_row_groups):
+                for row, values in enumerate(file.read_row_group(row_group, columns).to_pylist()):
+                    known_by = [str(values[key]) for key in IDS]
+                    id = "-".join([known_by[0], known_by[1][:8], known_by[2][:8]])
+                    place = f"{path.name} row {count} ({id})"
+                    count += 1
+                    prompt = (values["caption"] or "").strip()
+                    yield _Judgment(id, place, prompt, _labels(values), values.get("ties"), path, row_group, row)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is truncated or no parquet file: {error}. Fetch it again") from error
+
+
+def _columns(path: Path, schema: Any) -> list[str]:
+    """The columns to read in the first pass, once all that will be read are known to be there."""
+    from pyarrow import types
+
+    def number(kind: Any) -> bool:
+        return types.is_floating(kind) or types.is_integer(kind)
+
+    def text(kind: Any) -> bool:
+        return types.is_string(kind) or types.is_large_string(kind)
+
+    def data(kind: Any) -> bool:
+        return types.is_binary(kind) or types.is_large_binary(kind)
+
+    fits = {"caption": text, "label_0": number, "label_1": number, **dict.fromkeys(IMAGES, data)}
+    fits |= dict.fromkeys(IDS, lambda kind: types.is_integer(kind) or text(kind))
+    fits |= dict.fromkeys(OPTIONAL, types.is_boolean)
+    missing = [column for column in NEEDED if column not in schema.names]
+    if missing:
+        raise ValueError(
+            f"{path} has no column {', '.join(missing)}; expected Pick-a-Pic's {', '.join(NEEDED)}. It has "
+            f"{', '.join(sorted(schema.names))}"
+            + (". The editions named no_images lack the images" if set(missing) & set(IMAGES) else "")
+        )
+    read = [column for column in (*NEEDED, *OPTIONAL) if column in schema.names]
+    odd = [f"{column} ({schema.field(column).type})" for column in read if not fits[column](schema.field(column).type)]
+    if odd:
+        raise ValueError(
+            f"{path} has columns of another type than published: {', '.join(odd)}; expected text for caption, numbers "
+            "for labels, bytes for images, true or false for has_label and ties"
+        )
+    return [column for column in read if column not in IMAGES]
+
+
+def _labels(values: dict[str, Any]) -> tuple[Any, Any] | None:
+    """A row's labels as they are; None where it says that there are none."""
+    labels = (values["label_0"], values["label_1"])
+    if not values.get("has_label", True):
+        return None
+    if "has_label" not in values and all(label is None or math.isnan(label) for label in labels):
+        return None
+    return labels
+
+
+def _check(judgments: Sequence[_Judgment]) -> None:
+    """Refuse labels that say nothing, and judgments that cannot be told apart."""
+    bad: dict[str, list[str]] = {}
+    for row in judgments:
+        if row.labels is None:
+            continue
+        if not all(label in (0, 0.5, 1) for label in row.labels):
+            why = "labels that are neither 0, 0.5 nor 1"
+        elif sum(row.labels) != 1:
+            why = "labels that contradict each other"
+        elif row.ties is not None and row.ties != (row.labels == (0.5, 0.5)):
+            why = f"labels that contradict ties={row.ties}"
+        else:
+            continue
+        bad.setdefault(why, []).append(f"{row.place}: {', '.join(map(str, row.labels))}")
+    if bad:
+        told = "; ".join(f"{why}: {listed(places)}" for why, places in bad.items())
+        raise ValueError(
+            f"some rows have {told}. Expected label_0 and label_1 of 1 and 0, 0 and 1, or 0.5 and 0.5 (a tie). "
+            "Mend or delete these rows"
+        )
+    places: dict[str, list[str]] = collections.defaultdict(list)
+    for row in judgments:
+        places[row.id].append(row.place)
+    twice = [" and ".join(of) for of in places.values() if len(of) > 1]
+    if twice:
+        raise ValueError(
+            f"{len(twice)} judgments come more than once: {listed(twice)}. Give each shard once, and one split"
+        )
+
+
+def _preferred(row: _Judgment) -> int:
+    """Which image was preferred: 0 or 1; of a tie, 0."""
+    return int(row.labels == (0, 1))
+
+
+def _knowing_what_is_wanted(drawn: Dataset) -> Dataset:
+    """The same items, each image knowing which others of its row group will be opened."""
+    rows: dict[tuple[Path, str, int], list[int]] = collections.defaultdict(list)
+    for item in drawn.items:
+        for image in (item.image, item.rejected):
+            assert isinstance(image, ParquetImage)
+            rows[image.path, image.column, image.row_group].append(image.row)
+    wanted = {key: tuple(sorted(of)) for key, of in rows.items()}
+
+    def knowing(image: Any) -> ParquetImage:
+        return dataclasses.replace(image, wanted=wanted[image.path, image.column, image.row_group])
+
+    items = (dataclasses.replace(i, image=knowing(i.image), rejected=knowing(i.rejected)) for i in drawn.items)
+    return dataclasses.replace(drawn, items=tuple(items))

@@ -1,0 +1,188 @@
+"""Fetches shards of Pick-a-Pic from the Hugging Face Hub, as many as are needed and no more."""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import shutil
+import uuid
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from vla.records import Dataset, canonical_hash, listed
+from vla.stimuli.datasets.pick_a_pic import SHARD, read_pick_a_pic
+from vla.stimuli.datasets.prepare import prepare
+from vla.stimuli.datasets.prepared import read_prepared
+from vla.stimuli.datasets.register import published
+from vla.stimuli.downloads import fetch
+from vla.stimuli.sampling import sample
+
+REPOSITORY = "yuvalkirstain/pickapic_v1"
+SPLIT = "train"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A parquet file of the Hub.
+
+    Attributes:
+      path: In the repository.
+      bytes: Its size.
+      sha256: As the Hub gives it.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """File name without extension."""
+        return PurePosixPath(self.path).stem
+
+
+def pick_a_pic(
+    data_dir: Path,
+    n: Any = None,
+    seed: int = 42,
+    *,
+    repository: str = REPOSITORY,
+    revision: str | None = None,
+    split: str = SPLIT,
+    shards: Any = None,
+    ties: str = "drop",
+    unlabelled: str = "drop",
+    empty_prompts: str = "refuse",
+) -> Dataset:
+    """A sample of Pick-a-Pic's judgments, from as few of its shards as hold that many.
+
+    A split comes in up to hundreds of shards of about 500 MB, each with about 1,500 judgments. They are put in the
+    order of a hash of seed and name, and fetched in that order until there are `n` judgments; the sample is drawn
+    from all judgments of these shards. So it depends on seed, `n` and the publisher's files alone. Name `shards`
+    to draw from more of them, and so from more prompts. Each shard is packed as a prepared dataset of its own and
+    its parquet file is deleted. The list of shards is kept in `data_dir/downloads`: what was prepared is read
+    without a network, and from the same version for ever.
+
+    Args:
+      data_dir: Where datasets are kept.
+      n: How many judgments; None or "all" for all in `shards` shards.
+      seed: Which shards and which sample.
+      repository: "yuvalkirstain/pickapic_v1" or "yuvalkirstain/pickapic_v2".
+      revision: Branch, tag or commit; None for the one in the register.
+      split: "train" (the most prompts), "validation", "test", "validation_unique" or "test_unique" (500 judgments
+        each, one a prompt).
+      shards: From how many shards to draw, or "all"; None for as few as hold `n` judgments.
+      ties: As of `read_pick_a_pic`, like the two that follow.
+      unlabelled: "drop" or "refuse".
+      empty_prompts: "drop" or "refuse".
+
+    Raises:
+      ValueError: neither `n` nor `shards` says how much to fetch; no such split; fewer judgments than `n`; the Hub
+        cannot be reached; or as `fetch` and `read_pick_a_pic`.
+    """
+    enough = _enough(n, shards)
+    options = {"ties": ties, "unlabelled": unlabelled, "empty_prompts": empty_prompts}
+    commit, every = _listing(repository, revision or published("pick_a_pic").revision, data_dir)
+    ordered = sorted(_of_split(repository, every, split), key=lambda shard: canonical_hash([seed, shard.name]))
+    if isinstance(shards, int):
+        if shards > len(ordered):
+            raise ValueError(f"shards={shards}; the split {split!r} of {repository} has {len(ordered)}")
+        ordered = ordered[:shards]
+    parts: list[Dataset] = []
+    for shard in ordered:
+        if sum(map(len, parts)) >= enough:
+            break
+        parts.append(read_prepared(_prepared(shard, repository, commit, data_dir, options)))
+    items = tuple(item for part in parts for item in part.items)
+    dropped = tuple(sorted(id for part in parts for id in part.dropped))
+    return sample(Dataset("pick_a_pic", items, dropped), n, seed)
+
+
+def _enough(n: Any, shards: Any) -> float:
+    """After how many judgments no further shard is fetched."""
+    everything = n is None or n == "all"
+    if everything and shards is None:
+        raise ValueError(
+            "all judgments of Pick-a-Pic are hundreds of gigabytes. Say how many to draw with n=, or from how many "
+            'shards of about 500 MB to take all with shards= (a number, or "all")'
+        )
+    for setting, value, free in (("n", n, everything), ("shards", shards, shards is None or shards == "all")):
+        if not free and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise ValueError(f'{setting}={value!r}; expected a positive whole number, "all", or None')
+    return math.inf if shards is not None or n is None else float(n)
+
+
+def _prepared(shard: Shard, repository: str, commit: str, data_dir: Path, options: dict[str, Any]) -> Path:
+    """One shard as a prepared dataset."""
+    config = f"{_plain(repository)}-{shard.name}-{canonical_hash([shard.sha256, options])[:8]}"
+    downloads = data_dir / "downloads" / "pick_a_pic" / config
+    path = downloads / f"{shard.name}.parquet"
+
+    def read() -> Dataset:
+        url = f"{_endpoint()}/datasets/{repository}/resolve/{commit}/{shard.path}"
+        fetch(url, path, sha256=shard.sha256, size=shard.bytes, headers=_headers())
+        return read_pick_a_pic(path, **options)
+
+    folder = prepare("pick_a_pic", config, read, data_dir)
+    shutil.rmtree(downloads, ignore_errors=True)
+    return folder
+
+
+def _of_split(repository: str, every: list[Shard], split: str) -> list[Shard]:
+    """The shards of a split."""
+    names = [SHARD.fullmatch(shard.name) for shard in every]
+    splits = sorted({match["split"] for match in names if match})
+    if split not in splits:
+        raise ValueError(f"{repository} has no split {split!r}; it has {listed(splits, 20) or 'no parquet shards'}")
+    return [shard for shard, match in zip(every, names, strict=True) if match and match["split"] == split]
+
+
+def _listing(repository: str, revision: str, data_dir: Path) -> tuple[str, list[Shard]]:
+    """The commit that a revision meant when it was first asked for, and all shards of it."""
+    path = data_dir / "downloads" / "pick_a_pic" / f"{_plain(repository)}-{_plain(revision)}.json"
+    if not path.is_file():
+        listing = _ask(repository, revision)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        draft.write_text(json.dumps(listing, indent=1), encoding="utf-8")
+        os.replace(draft, path)
+    listing = json.loads(path.read_text(encoding="utf-8"))
+    return listing["commit"], [Shard(**shard) for shard in listing["shards"]]
+
+
+def _ask(repository: str, revision: str) -> dict[str, Any]:
+    """The Hub's list of a repository's parquet files."""
+    from huggingface_hub import HfApi
+
+    try:
+        info = HfApi(endpoint=_endpoint()).dataset_info(repository, revision=revision, files_metadata=True)
+    # Network libraries, the Hub's client and its offline mode each have errors of their own.
+    except Exception as error:
+        raise ValueError(
+            f"the list of files of {repository} ({revision}) cannot be had from {_endpoint()}: {error}. Give a "
+            "directory with shards fetched elsewhere instead"
+        ) from error
+    shards = [
+        dataclasses.asdict(Shard(file.rfilename, file.lfs.size, file.lfs.sha256))
+        for file in info.siblings or ()
+        if file.rfilename.endswith(".parquet") and file.lfs is not None
+    ]
+    return {"commit": info.sha, "shards": shards}
+
+
+def _endpoint() -> str:
+    """The Hub, or the mirror that its own variable names."""
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def _headers() -> dict[str, str]:
+    """The user's token, if there is one."""
+    from huggingface_hub.utils import build_hf_headers
+
+    return build_hf_headers()
+
+
+def _plain(text: str) -> str:
+    """Text as a file name."""
+    return re.sub("[^A-Za-z0-9_.-]+", "-", text)

@@ -1,0 +1,148 @@
+"""Reads items back from array_record files that a builder packed, images only when they are opened."""
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla.records import Dataset, Item
+from vla.stimuli.datasets.coco_masks import InstanceMasks, PixelMap, decode_masks
+from vla.stimuli.datasets.records_file import read_record
+
+MARK = "dataset_info.json"
+REMEDY = "Delete the folder and prepare the dataset anew"
+SPLIT = "items"
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordImage:
+    """An encoded image in one record of a prepared dataset.
+
+    Attributes:
+      item: The item's id, for messages.
+      folder: The prepared dataset.
+      place: The record, counted from 0.
+      field: "image" or "rejected".
+      sha256: SHA-256 of the image file's bytes.
+    """
+
+    item: str
+    folder: Path
+    place: int
+    field: str
+    sha256: str
+
+    def open(self) -> bytes:
+        """The bytes of the image file.
+
+        Raises:
+          ValueError: the prepared dataset is gone or no longer what was packed.
+        """
+        data = read_record(self.folder, SPLIT, self.place, self.item)[self.field]
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise ValueError(f"{self.field} of item {self.item!r} in {self.folder} is not what was packed. {REMEDY}")
+        return data
+
+    def content(self) -> str:
+        """SHA-256 of the bytes of the image file, as of the same file in a folder."""
+        return self.sha256
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordMasks:
+    """Masks in one record of a prepared dataset.
+
+    Attributes:
+      item: The item's id, for messages.
+      folder: The prepared dataset.
+      place: The record, counted from 0.
+      digest: SHA-256 of what determines the masks, as of the annotations that were packed.
+    """
+
+    item: str
+    folder: Path
+    place: int
+    digest: str
+
+    def things(self) -> np.ndarray:
+        """bool [H, W], True where a thing is."""
+        return self._decoded().things()
+
+    def stuff(self) -> np.ndarray | None:
+        """bool [H, W], True where stuff is; None where the annotations do not say."""
+        return self._decoded().stuff()
+
+    def content(self) -> str:
+        """SHA-256 of what determines both masks."""
+        return self.digest
+
+    def encoded(self) -> tuple[str, bytes]:
+        """The form's name and the annotation's bytes, as published."""
+        return self._decoded().encoded()
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self._decoded().height
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self._decoded().width
+
+    def _decoded(self) -> PixelMap | InstanceMasks:
+        record = read_record(self.folder, SPLIT, self.place, self.item)
+        form, data = record["masks_form"].decode(), record["masks"]
+        masks = decode_masks(form, data, self.item, int(record["height"]), int(record["width"]))
+        if masks.content() != self.digest:
+            raise ValueError(f"masks of item {self.item!r} in {self.folder} are not what was packed. {REMEDY}")
+        return masks
+
+
+def is_prepared(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a dataset that TensorFlow Datasets prepared."""
+    return (Path(folder).expanduser() / MARK).is_file()
+
+
+def read_prepared(folder: str | os.PathLike[str]) -> Dataset:
+    """The items of a prepared dataset, ids and captions from its index; no image is read.
+
+    Args:
+      folder: What `prepare` returned: the folder with `dataset_info.json`.
+
+    Raises:
+      ValueError: the folder is none of ours, or incomplete.
+    """
+    import tensorflow_datasets as tfds
+
+    place = Path(os.path.abspath(Path(folder).expanduser()))
+    if not is_prepared(place):
+        raise ValueError(f"{place} is no prepared dataset: it has no {MARK}. Name the folder that holds it")
+    info = tfds.builder_from_directory(str(place)).info
+    index: Any = info.metadata or {}
+    if not {"name", "dropped", "items"} <= set(index):
+        raise ValueError(
+            f"{place} was prepared by other software: it has no index of items. Read it with "
+            'read_dataset("tfds", directory, image=..., text=...)'
+        )
+    count = sum(split.num_examples for split in info.splits.values())
+    if count != len(index["items"]):
+        raise ValueError(f"{place} has {count} records, but its index names {len(index['items'])} items. {REMEDY}")
+    items = tuple(_item(place, number, entry) for number, entry in enumerate(index["items"]))
+    return Dataset(index["name"], items, tuple(index["dropped"]))
+
+
+def _item(folder: Path, place: int, entry: dict[str, Any]) -> Item:
+    """One item from its entry in the index."""
+    rejected, masks = entry.get("rejected"), entry.get("masks")
+    return Item(
+        entry["id"],
+        RecordImage(entry["id"], folder, place, "image", entry["image"]),
+        tuple(entry["captions"]),
+        segmentation=None if masks is None else RecordMasks(entry["id"], folder, place, masks),
+        rejected=None if rejected is None else RecordImage(entry["id"], folder, place, "rejected", rejected),
+        group=entry.get("group"),
+    )

@@ -1,0 +1,80 @@
+"""Fetches and reads the datasets that are published as archives."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from vla.records import Dataset
+from vla.stimuli.datasets.absences import check_choice
+from vla.stimuli.datasets.coco import MASKS, read_coco
+from vla.stimuli.datasets.flickr8k import read_flickr8k
+from vla.stimuli.datasets.prepare import prepare
+from vla.stimuli.datasets.register import published
+from vla.stimuli.downloads import extract, fetch
+
+ANNOTATIONS, PHOTOGRAPHS, PIXEL_MAPS = "annotations_trainval2017.zip", "val2017.zip", "stuffthingmaps_trainval2017.zip"
+
+
+def coco_val2017(data_dir: Path, masks: str = "pixel_maps") -> Path:
+    """MS-COCO val2017, fetched where it is not there yet, as a prepared dataset.
+
+    About 1 GB is fetched, with COCO-Stuff's pixel maps 1.7 GB. The archives stay in `data_dir/downloads` and
+    may be deleted.
+
+    Args:
+      data_dir: Where datasets are kept.
+      masks: "pixel_maps" (COCO-Stuff's: things and stuff), "instances" (things only) or "none"; "auto" is
+        "pixel_maps".
+
+    Raises:
+      ValueError: as `fetch`, `extract` and `read_coco`.
+    """
+    check_choice("masks", masks, MASKS)
+    masks = "pixel_maps" if masks == "auto" else masks
+
+    def read(unpack: Callable[..., Path]) -> Dataset:
+        said = unpack(ANNOTATIONS, lambda name: name.endswith(("/captions_val2017.json", "/instances_val2017.json")))
+        maps = unpack(PIXEL_MAPS, lambda name: "val2017/" in name) if masks == "pixel_maps" else None
+        return read_coco(
+            unpack(PHOTOGRAPHS) / "val2017",
+            said / "annotations" / "captions_val2017.json",
+            said / "annotations" / "instances_val2017.json" if masks == "instances" else None,
+            maps / "val2017" if maps else None,
+            name="coco_val2017",
+        )
+
+    return _prepared("coco_val2017", masks, read, data_dir)
+
+
+def flickr8k(data_dir: Path) -> Path:
+    """Flickr8k in its original form, fetched where it is not there yet (1.1 GB), as a prepared dataset.
+
+    Raises:
+      ValueError: as `fetch`, `extract` and `read_flickr8k`.
+    """
+
+    def read(unpack: Callable[..., Path]) -> Dataset:
+        photographs = unpack("Flickr8k_Dataset.zip", lambda name: not name.startswith("__MACOSX/"))
+        texts = unpack("Flickr8k_text.zip", lambda name: not name.startswith("__MACOSX/"))
+        # The folder of photographs bears either spelling, according to who packed it.
+        return read_flickr8k(photographs, texts / "Flickr8k.token.txt")
+
+    return _prepared("flickr8k", "original", read, data_dir)
+
+
+def _prepared(name: str, config: str, read: Callable[[Callable[..., Path]], Dataset], data_dir: Path) -> Path:
+    """A prepared dataset, read with a function that fetches and unpacks one of its archives."""
+    downloads = data_dir / "downloads" / name
+    files = published(name).files
+    # Of each config its own: another process may be packing another config just now.
+    unpacked = downloads / f"unpacked-{config}"
+
+    def unpack(archive: str, wanted: Callable[[str], bool] | None = None) -> Path:
+        file = files[archive]
+        path = fetch(file.url, downloads / file.name, sha256=file.sha256, md5=file.md5, size=file.bytes)
+        return extract(path, unpacked / Path(archive).stem, wanted=wanted)
+
+    folder = prepare(name, config, lambda: read(unpack), data_dir)
+    # The archives are enough to unpack again: photographs need not lie on the disk three times.
+    shutil.rmtree(unpacked, ignore_errors=True)
+    return folder

@@ -1,0 +1,144 @@
+"""Reads any TensorFlow Datasets dataset whose image and text features are named."""
+
+import dataclasses
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla.records import Dataset, canonical_hash
+from vla.stimuli.datasets.columns import Table, read_table
+from vla.stimuli.datasets.prepared import is_prepared
+from vla.stimuli.datasets.records_file import read_record
+
+# No namespaces (`kaggle:name`): those load code from elsewhere.
+NAME = re.compile(r"[a-z0-9_]+(/[A-Za-z0-9_.+-]+)?(:\d+\.(\d+|\*)\.(\d+|\*))?")
+
+
+@dataclasses.dataclass(frozen=True)
+class TfdsImage:
+    """The image in one record of a dataset that TensorFlow Datasets prepared, read when it is opened.
+
+    Attributes:
+      folder: The prepared dataset.
+      split: Its split.
+      row: The record, counted from 0.
+      feature: The feature that holds the image.
+    """
+
+    folder: Path
+    split: str
+    row: int
+    feature: str
+
+    def open(self) -> Any:
+        """The bytes of the image file; of a feature that keeps pixels, the uint8 array."""
+        return read_record(self.folder, self.split, self.row, str(self.row))[self.feature]
+
+    def content(self) -> str:
+        """SHA-256 of the bytes of the image file, or of the pixels with their shape."""
+        image = self.open()
+        if isinstance(image, bytes):
+            return hashlib.sha256(image).hexdigest()
+        return canonical_hash([list(image.shape), hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()])
+
+
+def read_tfds(
+    source: str | os.PathLike[str],
+    *,
+    image: str = "image",
+    text: Any = "caption",
+    id: str | None = None,
+    split: str | None = None,
+    name: str | None = None,
+    n: Any = None,
+    seed: int = 42,
+    missing_images: str = "refuse",
+    data_dir: str | os.PathLike[str] | None = None,
+) -> Dataset:
+    """Records of a TensorFlow Datasets dataset as items.
+
+    Args:
+      source: A name such as "coco_captions/2014", which is downloaded and prepared by TensorFlow Datasets if it is
+        not there (some of its datasets need TensorFlow for that); or the directory of a prepared one.
+      image: Feature of images.
+      text: Feature of captions, one string or a sequence of strings a record; or several, in this order. A field of
+        a nested feature is named with a dot, such as `captions.text`.
+      id: Feature of ids; None takes the record's number, counted from 0.
+      split: Such as "validation"; needed where there are several.
+      name: The dataset's name; by default that of TensorFlow Datasets.
+      n: How many records to draw; None or "all" for all.
+      seed: Which sample.
+      missing_images: Accepted as everywhere; a record always has its image.
+      data_dir: Where TensorFlow Datasets keeps its datasets; None for its own default.
+
+    Raises:
+      ValueError: no such dataset, split or feature; a feature of another kind; files of another form than
+        array_record; ids that repeat; or an empty caption.
+    """
+    folder, called = _prepared(source, data_dir)
+    import tensorflow_datasets as tfds
+
+    info = tfds.builder_from_directory(str(folder)).info
+    if info.file_format is None or info.file_format.value != "array_record":
+        raise ValueError(
+            f"{folder} holds {info.file_format and info.file_format.value} files, which cannot be read record by "
+            'record; prepare it with file_format="array_record"'
+        )
+    splits = {key: held.num_examples for key, held in info.splits.items()}
+    chosen: str = next(iter(splits)) if split is None and len(splits) == 1 else str(split)
+    if chosen not in splits:
+        raise ValueError(f"split={split!r}: {folder} has {', '.join(sorted(splits))}; name one of them")
+    features: Any = info.features
+    _check_image(features, image, folder)
+
+    def cells(column: str, rows: Sequence[int] | None) -> Sequence[Any]:
+        wanted = range(splits[chosen]) if rows is None else rows
+        return [read_record(folder, chosen, row, str(row))[column] for row in wanted]
+
+    def picture(row: int, column: str) -> TfdsImage:
+        return TfdsImage(folder, chosen, row, column)
+
+    table = Table(f"{folder} ({chosen})", tuple(features.keys()), splits[chosen], cells, picture)
+    called = called if name is None else name
+    return read_table(table, image, text, id, name=called, n=n, seed=seed, missing_images=missing_images)
+
+
+def _check_image(features: Any, image: str, folder: Path) -> None:
+    """Refuse a feature that holds no image; one that is not there is told later, with the others."""
+    import tensorflow_datasets as tfds
+
+    feature: Any = features[image] if image in features.keys() else None
+    shape: Any = getattr(feature, "shape", ())
+    pixels = isinstance(feature, tfds.features.Tensor) and feature.np_dtype == np.uint8 and len(shape) in (2, 3)
+    if feature is not None and not pixels and not isinstance(feature, tfds.features.Image):
+        raise ValueError(
+            f"image={image!r}: the feature of {folder} is a {type(feature).__name__}; expected an Image, or uint8 "
+            "pixels [H, W, 3]"
+        )
+
+
+def _prepared(source: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None) -> tuple[Path, str]:
+    """The folder of a prepared dataset, prepared now if need be, and its name."""
+    import tensorflow_datasets as tfds
+
+    if is_prepared(source):
+        place = Path(os.path.abspath(Path(source).expanduser()))
+        return place, tfds.builder_from_directory(str(place)).name
+    if not NAME.fullmatch(str(source)):
+        raise ValueError(
+            f"{source} is neither a prepared dataset (a folder with dataset_info.json) nor a name of TensorFlow "
+            'Datasets such as "coco_captions/2014"'
+        )
+    try:
+        where = None if data_dir is None else str(Path(data_dir).expanduser())
+        builder: Any = tfds.builder(str(source), data_dir=where, file_format="array_record")
+        builder.download_and_prepare()
+    # TensorFlow Datasets, its network libraries and the absence of TensorFlow each have errors of their own.
+    except Exception as error:
+        raise ValueError(f"TensorFlow Datasets cannot prepare {source}: {error}") from error
+    return Path(builder.data_dir), builder.name
