@@ -39,6 +39,9 @@ def get_config(arg: str = "") -> ConfigDict:
         config.layers = "penultimate"
     config.dtype = "float32"
     config.batch_size = 0
+    config.stream = False
+    config.tensor_parallel = 1
+    config.workers = 0
 
     config.metrics = ("linear_predictivity", "cka", "cka_debiased")
     config.protocol = "paper"

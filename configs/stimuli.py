@@ -14,20 +14,14 @@ Cost: seconds; with masks of things and stuff every mask is looked at, tens of s
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from configs.items import items
+
 
 def get_config(arg: str = "") -> ConfigDict:
     """Values by name; the words behind specs of views are in `vla.stimuli.view`."""
     if arg:
         raise ValueError(f"Unknown argument {arg!r}; expected ''.")
-    config = ConfigDict()
-    config.dataset = "flickr8k"
-    config.directory = placeholder(str)
-    config.n_items = 1000
-    config.seed = 42
-    config.missing_images = "refuse"
-    config.data_dir = placeholder(str)
-    # Of the dataset's reader, as in --config.options="{'image': 'img', 'text': 'caption'}".
-    config.options = placeholder(object)
+    config = items()
 
     config.image_views = placeholder(object)
     config.caption_views = placeholder(object)

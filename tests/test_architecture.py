@@ -24,6 +24,8 @@ ONLY = {"vla.microworld": {"vla.models", "vla.stimuli", "vla.devices", "vla.prog
 COMMAND_LINE = {"absl", "ml_collections"}
 INPUT_OUTPUT = {"fsspec", "h5py", "io", "os", "pathlib", "shutil", "tempfile", "urllib", "xarray", "zarr"}
 MOST_LINES = 300
+TORCH = {"torch", "torchvision", "diffusers"}
+TORCH_IN = ("launch.benchmark", "vla.stimuli.generators.")
 
 
 def imports(source: str, module: str, is_package: bool = False) -> Iterator[str]:
@@ -55,8 +57,8 @@ def faults(source: str, module: str, is_package: bool = False) -> list[str]:
         top, target = name.split(".")[0], room(name)
         if top in COMMAND_LINE and own not in FLOORS[0]:
             found.append(f"{module} imports {name}: flags and configs stop at launch")
-        if top in ("torch", "torchvision") and not module.startswith("launch.benchmark"):
-            found.append(f"{module} imports {name}: torch is for tests and benchmarks")
+        if top in TORCH and not module.startswith(TORCH_IN):
+            found.append(f"{module} imports {name}: torch is for tests, benchmarks and generators")
         if own == "vla.metrics" and top in INPUT_OUTPUT:
             found.append(f"{module} imports {name}: metrics are pure functions of arrays")
         if top in ("tests", "third_party"):
@@ -95,6 +97,14 @@ def test_every_module_keeps_to_its_floor(path):
     assert faults(source, name, is_package) == []
     assert ast.get_docstring(ast.parse(source)), f"{name} does not say what it is"
     assert len(source.splitlines()) <= MOST_LINES
+
+
+def test_torch_is_imported_within_functions_only():
+    for path in (ROOT / "vla").rglob("*.py"):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        at_once = ast.Module([node for node in body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+        found = {name.split(".")[0] for name in imports(ast.unparse(at_once), named(path)[0])}
+        assert not TORCH & found, f"{named(path)[0]} imports torch when it is imported"
 
 
 def test_there_is_something_to_look_at():
@@ -146,6 +156,7 @@ def test_a_climbing_module_is_flagged(module, source, words):
         ("vla", "from vla.activations.extract import extract"),
         ("launch.made_up", "import vla\nfrom vla.microworld import draw\nfrom absl import flags"),
         ("launch.benchmark", "import torch"),
+        ("vla.stimuli.generators.made_up", "def f():\n    import torch"),
         ("launch.benchmarks.made_up", "import torch"),
     ],
 )

@@ -102,3 +102,11 @@ def test_the_papers_checkpoints_and_those_of_platonic_rep_are_all_there():
 
 def test_the_folder_holds_the_register_alone():
     assert sorted(path.name for path in FOLDER.iterdir()) == ["README.md", "checkpoints.toml", "datasets.toml"]
+
+
+def test_every_generator_says_whose_it_is():
+    entries = tomllib.loads((FOLDER / "generators.toml").read_text(encoding="utf-8"))["generator"]
+    assert len({entry["id"] for entry in entries}) == len(entries)
+    for entry in entries:
+        assert all(entry[field] for field in ("id", "makes", "licence", "origin", "note")), entry
+        assert entry["origin"].startswith("https://")

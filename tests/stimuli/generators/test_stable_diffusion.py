@@ -21,6 +21,15 @@ def checkpoint(tmp_path_factory):
     return directory
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads that wait for each other make tiny networks slow wherever cores are shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def painter(directory, **settings):
     return StableDiffusion(str(directory), device="cpu", **{"steps": 2, **settings})
 

@@ -1,0 +1,25 @@
+"""CLIP Score of every human caption with its photograph.
+
+Question: which caption of a photograph does CLIP, as a stand-in for people, find the most and the least fitting?
+Cost: one pass of CLIP over the photographs and one over the captions.
+
+    python -m launch.clip_score --config.directory=flickr8k --workdir=run
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from configs.items import items
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Values by name; the words behind them are in `vla.activations.clip_score`."""
+    if arg:
+        raise ValueError(f"Unknown argument {arg!r}; this config takes none.")
+    config = items()
+
+    config.model = "openai/clip-vit-base-patch32"
+    config.dtype = "float32"
+    config.score = ConfigDict({"weight": 2.5, "prefix": "A photo depicts ", "truncate": False, "batch_size": 32})
+    config.score.n_captions = placeholder(int)
+    return config

@@ -1,0 +1,31 @@
+"""Score every caption's fit to its photograph by CLIP.
+
+    python -m launch.clip_score --config.directory=flickr8k --workdir=run
+
+It keeps the scores under `run/clip_score`, a parquet table of item, caption and score, and ends by naming that folder.
+"""
+
+from launch import entry
+
+CONFIG, WORKDIR = entry.define("configs/clip_score.py", "workdir")
+
+
+def main() -> None:
+    """Flags to dataset and CLIP to scores."""
+    from launch import datasets
+    from vla.activations.clip_score import clip_score
+    from vla.models import load_clip
+
+    config = CONFIG.value.to_dict()
+    dataset = datasets.read(config)
+    clip = load_clip(config["model"], dtype=config["dtype"])
+    folder = entry.directory(WORKDIR.value) / "clip_score"
+    scores = clip_score(clip, dataset, cache=folder, show_progress=True, **config["score"])
+    spread = scores.max("caption") - scores.min("caption")
+    print(f"{scores.notnull().sum().item()} captions of {len(dataset)} items: mean {scores.mean().item():.3f}")
+    print(f"best minus worst caption of an item: mean {spread.mean().item():.3f}")
+    print(folder)
+
+
+if __name__ == "__main__":
+    entry.run(main)
