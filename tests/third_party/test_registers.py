@@ -101,7 +101,12 @@ def test_the_papers_checkpoints_and_those_of_platonic_rep_are_all_there():
 
 
 def test_the_folder_holds_the_register_alone():
-    assert sorted(path.name for path in FOLDER.iterdir()) == ["README.md", "checkpoints.toml", "datasets.toml"]
+    assert sorted(path.name for path in FOLDER.iterdir()) == [
+        "README.md",
+        "checkpoints.toml",
+        "datasets.toml",
+        "generators.toml",
+    ]
 
 
 def test_every_generator_says_whose_it_is():
