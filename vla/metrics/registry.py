@@ -1,10 +1,24 @@
 """The table of metrics."""
 
 from vla.metrics.cka import CKA, CKA_DEBIASED
+from vla.metrics.cka_rbf import CKA_RBF, CKA_RBF_DEBIASED
 from vla.metrics.linear_predictivity import LINEAR_PREDICTIVITY
 from vla.metrics.metric import Metric
+from vla.metrics.mutual_knn import MUTUAL_KNN
+from vla.metrics.rsa import RSA
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in (LINEAR_PREDICTIVITY, CKA, CKA_DEBIASED)}
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        LINEAR_PREDICTIVITY,
+        CKA,
+        CKA_DEBIASED,
+        CKA_RBF,
+        CKA_RBF_DEBIASED,
+        MUTUAL_KNN,
+        RSA,
+    )
+}
 
 
 def find(name: str) -> Metric:

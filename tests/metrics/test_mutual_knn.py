@@ -1,0 +1,85 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from vla.metrics import METRICS
+from vla.metrics.neighbours import NeighbourSettings, clipped
+
+all_pairs = METRICS["mutual_knn"].all_pairs
+
+
+def sets(x, k, metric):
+    found = NearestNeighbors(n_neighbors=k + 1, metric=metric, algorithm="brute").fit(x).kneighbors(x)[1]
+    return [set(row) - {i} for i, row in enumerate(found.tolist())]
+
+
+def expected(x, y, k, metric="cosine"):
+    return np.mean([len(a & b) / k for a, b in zip(sets(x, k, metric), sets(y, k, metric), strict=True)])
+
+
+def layers():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 40, 7)) + 0.5
+    return x, np.concatenate([rng.standard_normal((1, 40, 5)), x[:1, :, :5] + 0.3 * rng.standard_normal((1, 40, 5))])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("k", [1, 5, 39])
+def test_equals_scikit_learns_neighbours(metric, k):
+    x, y = layers()
+    (table,) = all_pairs(x, y, NeighbourSettings(k, metric))
+    np.testing.assert_allclose(table, [[expected(a, b, k, metric) for b in y] for a in x], atol=1e-12)
+
+
+def test_a_pairing_reorders_items():
+    x, y = layers()
+    order = np.random.default_rng(1).permutation(40)
+    both = all_pairs(x, y, NeighbourSettings(5), pairings=np.stack([np.arange(40), order]))
+    assert both[1, 2, 1] == pytest.approx(expected(x[2], y[1][order], 5), abs=1e-12)
+    assert both[0, 0, 1] > both[1, 0, 1]
+
+
+def test_by_chance_items_share_k_of_the_others():
+    rng = np.random.default_rng(2)
+    draws = [
+        all_pairs(rng.standard_normal((1, 60, 9)), rng.standard_normal((1, 60, 9)), NeighbourSettings(6))[0, 0, 0]
+        for _ in range(40)
+    ]
+    assert np.mean(draws) == pytest.approx(6 / 59, abs=4 * np.std(draws) / np.sqrt(40))
+
+
+def test_clipping_limits_to_the_mean_quantile_of_magnitudes():
+    """By hand: magnitudes 1..5 and 2..10 have 0.75-quantiles 4 and 8, mean 6."""
+    x = np.array([[1.0, -2, 3, 4, -5], [2, 4, -6, 8, -10]])
+    np.testing.assert_allclose(clipped(jnp.asarray(x), 0.75), [[1, -2, 3, 4, -5], [2, 4, -6, 6, -6]], rtol=1e-6)
+    y = layers()[0]
+    y[0, :, 0] *= 50  # one unit decides everything until it is clipped
+    clip, plain = (all_pairs(y[:1], y[1:], NeighbourSettings(5, clip_quantile=q))[0] for q in (0.95, None))
+    assert not np.allclose(clip, plain)
+
+
+def test_a_layer_that_is_the_same_for_all_items_has_no_neighbours():
+    x, y = layers()
+    x[1] = 0.3
+    table = all_pairs(x, y, NeighbourSettings(5))[0]
+    assert np.isnan(table[1]).all() and np.isfinite(table[[0, 2]]).all()
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"neighbours": 0}, "neighbours=0: expected a whole number of at least 1"),
+        ({"neighbours": 2.5}, "whole number"),
+        ({"nearness": "l1"}, "nearness='l1': expected one of cosine, euclidean"),
+        ({"clip_quantile": 1.5}, "clip_quantile=1.5: expected None or a share"),
+    ],
+)
+def test_bad_settings(bad, words):
+    with pytest.raises(ValueError, match=words):
+        NeighbourSettings(**bad)
+
+
+def test_more_neighbours_than_items():
+    with pytest.raises(ValueError, match="neighbours=40, but an item has only 39 others"):
+        all_pairs(*layers(), NeighbourSettings(40))

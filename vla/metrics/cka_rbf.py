@@ -1,0 +1,98 @@
+"""Centred kernel alignment with Gaussian kernels, biased and debiased.
+
+N items, D units.
+
+Source: Kornblith et al. (2019), section 2.3 and 4: the kernel's width is a fraction of the median distance.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from vla.metrics import signatures
+from vla.metrics.cka import normalised
+from vla.metrics.distances import squared_euclidean
+from vla.metrics.gram import u_centred
+from vla.metrics.metric import ROTATIONS, Metric
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelSettings:
+    """How wide the Gaussian kernel is.
+
+    Attributes:
+      bandwidth: Standard deviation of the kernel as a multiple of the median distance between items.
+    """
+
+    bandwidth: Any = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning."""
+        if (
+            isinstance(self.bandwidth, bool)
+            or not isinstance(self.bandwidth, int | float)
+            or not 0 < self.bandwidth < np.inf
+        ):
+            raise ValueError(
+                f"bandwidth={self.bandwidth!r}: expected a positive finite multiple of the median distance."
+            )
+
+
+def gaussian_gram(x: Float[Array, "N D"], bandwidth: float) -> Float[Array, "N N"]:
+    """exp(-|x_i - x_j|^2 / (2 sigma^2)), sigma = bandwidth * median over pairs i < j of |x_i - x_j|.
+
+    NaN where more than half of the pairs of items are alike, so that there is no median distance.
+    """
+    squared = squared_euclidean(x)
+    median = jnp.median(jnp.sqrt(squared[np.tril_indices(len(x), -1)]))
+    scale = jnp.where(median > 0, 2 * (bandwidth * median) ** 2, jnp.nan)
+    return jnp.exp(-squared / scale)
+
+
+def prepare_biased(x: Float[Array, "N D"], settings: KernelSettings) -> Float[Array, "N N"]:
+    """The centred kernel matrix of unit norm."""
+    k = gaussian_gram(x, settings.bandwidth)
+    k = k - jnp.mean(k, axis=0)
+    return normalised(k - jnp.mean(k, axis=1, keepdims=True))
+
+
+def prepare_debiased(x: Float[Array, "N D"], settings: KernelSettings) -> Float[Array, "N N"]:
+    """The U-centred kernel matrix of unit norm.
+
+    Raises:
+      ValueError: Fewer than 4 items, for which the unbiased estimator is undefined.
+    """
+    if x.shape[0] < 4:
+        raise ValueError(f"cka_rbf_debiased needs at least 4 items; {x.shape[0]} given.")
+    return normalised(u_centred(gaussian_gram(x, settings.bandwidth)))
+
+
+CKA_RBF = Metric(
+    name="cka_rbf",
+    directed=False,
+    lowest=0.0,
+    highest=1.0,
+    chance=None,
+    invariances=ROTATIONS,
+    formula="<HKH, HLH> / (|HKH| |HLH|), K_ij = exp(-|x_i - x_j|^2 / (2 sigma^2)), sigma = bandwidth * median distance",
+    source="Kornblith et al. 2019",
+    all_pairs=functools.partial(signatures.all_pairs, prepare=prepare_biased),
+    settings=KernelSettings,
+)
+
+CKA_RBF_DEBIASED = Metric(
+    name="cka_rbf_debiased",
+    directed=False,
+    lowest=-1.0,
+    highest=1.0,
+    chance=0.0,
+    invariances=ROTATIONS,
+    formula="HSIC_1(K, L) / sqrt(HSIC_1(K, K) HSIC_1(L, L)), K and L as for cka_rbf",
+    source="Song et al. 2012; Kornblith et al. 2019",
+    all_pairs=functools.partial(signatures.all_pairs, prepare=prepare_debiased),
+    settings=KernelSettings,
+)

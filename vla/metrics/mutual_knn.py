@@ -1,0 +1,85 @@
+"""Mutual nearest neighbours: how many neighbours an item keeps from one layer to the other.
+
+N items, D and E units, K neighbours, X and Y layers, P pairings of items.
+
+Source: Huh, Cheung, Wang & Isola, The Platonic Representation Hypothesis (2024), equation 11 of appendix A.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
+
+from vla import devices
+from vla.metrics.metric import Metric
+from vla.metrics.neighbours import NeighbourSettings, nearest
+
+
+@devices.in_float64
+def all_pairs(
+    x: Float[np.ndarray, "X N D"],
+    y: Float[np.ndarray, "Y N E"],
+    settings: NeighbourSettings,
+    pairings: Int[np.ndarray, "P N"] | None = None,
+    advance: Callable[[int], None] = lambda cells: None,
+) -> Float[np.ndarray, "P X Y"]:
+    """Shared neighbours of every item over K, averaged over items.
+
+    Neighbours are sought once per layer. Of the layers of `y` is kept, for every pair of items, in which of them the
+    second is a neighbour of the first: a byte per layer and pair of items. Each layer of `x` then counts only its own
+    N K pairs, whatever the pairing.
+
+    Args:
+      x: Activations of one model.
+      y: Activations of the other model on the same items.
+      settings: See `NeighbourSettings`.
+      pairings: Row p pairs item i of `x` with item `pairings[p, i]` of `y`; None pairs i with i.
+      advance: Called with the number of cells just finished.
+
+    Raises:
+      ValueError: As many neighbours as items, or more.
+    """
+    N, K = x.shape[1], settings.neighbours
+    pairings = np.arange(N)[None] if pairings is None else pairings
+    left = [np.asarray(nearest(jnp.asarray(layer), settings)) for layer in x]
+    member = np.zeros((N * N, len(y)), np.uint8)
+    for j, layer in enumerate(y):
+        neighbours = np.asarray(nearest(jnp.asarray(layer), settings))
+        member[(np.arange(N)[:, None] * N + neighbours).ravel(), j] = 1
+    undefined = [np.array([np.isnan(layer).any() or _all_alike(layer) for layer in side]) for side in (x, y)]
+    held = jnp.asarray(member)
+    table = np.empty((len(pairings), len(x), len(y)))
+    for p, order in enumerate(pairings):
+        for i, neighbours in enumerate(left):
+            places = order[:, None] * N + order[neighbours]
+            table[p, i] = np.asarray(_count(held, jnp.asarray(places.ravel()))) / (N * K)
+            advance(len(y))
+    table[:, undefined[0]] = np.nan
+    table[:, :, undefined[1]] = np.nan
+    return table
+
+
+def _all_alike(layer: Float[np.ndarray, "N D"]) -> bool:
+    """Whether no item is nearer to another than any third: neighbours would only be the first items in the list."""
+    return bool((layer == layer[0]).all())
+
+
+@jax.jit
+def _count(member: UInt8[Array, "NN Y"], places: Int[Array, " NK"]) -> Int[Array, " Y"]:
+    return jnp.sum(jnp.take(member, places, axis=0, mode="clip").astype(jnp.int32), axis=0)
+
+
+MUTUAL_KNN = Metric(
+    name="mutual_knn",
+    directed=False,
+    lowest=0.0,
+    highest=1.0,
+    chance=None,
+    invariances=frozenset({"item_permutation", "isotropic_scaling", "orthogonal", "unit_permutation"}),
+    formula="mean over items of |N_K(x_i) & N_K(y_i)| / K; by chance K / (N - 1)",
+    source="Huh, Cheung, Wang & Isola 2024",
+    all_pairs=all_pairs,
+    settings=NeighbourSettings,
+)

@@ -1,0 +1,111 @@
+"""Representational similarity analysis: how alike the distances between items are in two layers.
+
+N items, D units.
+
+Sources: Kriegeskorte, Mur & Bandettini (2008); Schütt et al. (2023) for rho-a; Diedrichsen et al. (2021) for the
+whitened comparison.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy import stats
+
+from vla.metrics import signatures
+from vla.metrics.distances import correlation, squared_euclidean
+from vla.metrics.metric import Metric
+
+DISSIMILARITIES = ("correlation", "euclidean", "squared_euclidean")
+COMPARISONS = ("cosine", "pearson", "rho_a", "spearman", "whitened")
+
+
+@dataclasses.dataclass(frozen=True)
+class RsaSettings:
+    """Which distances, and how they are compared.
+
+    Attributes:
+      dissimilarity: Between items: "correlation" (1 - Pearson r over units), "euclidean" or "squared_euclidean".
+      comparison: Of the distances of all pairs of items: "pearson"; "spearman" (tied distances share their mean
+        rank); "rho_a" (what Spearman's rho is on average if ties are broken at random); "cosine"; "whitened" (cosine
+        after whitening by the covariance that estimation noise gives distances which share items).
+    """
+
+    dissimilarity: str = "correlation"
+    comparison: str = "spearman"
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning."""
+        for name, known in (("dissimilarity", DISSIMILARITIES), ("comparison", COMPARISONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {', '.join(known)}.")
+
+
+def prepare(x: Float[Array, "N D"], settings: RsaSettings) -> Float[Array, "N N"]:
+    """Signature whose inner product is the comparison of distances.
+
+    Raises:
+      ValueError: Fewer than 3 items, which have fewer than three distances.
+    """
+    n = x.shape[0]
+    if n < 3:
+        raise ValueError(f"rsa needs at least 3 items; {n} given.")
+    if settings.dissimilarity == "correlation":
+        if x.shape[1] < 2:
+            raise ValueError(
+                "rsa with correlation dissimilarity needs at least 2 units; use dissimilarity='euclidean'."
+            )
+        distances = correlation(x)
+    else:
+        distances = squared_euclidean(x)
+        if settings.dissimilarity == "euclidean":
+            distances = jnp.sqrt(distances)
+    if settings.comparison == "whitened":
+        return _whitened(distances)
+    below = np.tril_indices(n, -1)
+    values = distances[below]
+    if settings.comparison in ("rho_a", "spearman"):
+        values = _ranks(np.asarray(values))
+    if settings.comparison != "cosine":
+        values = values - jnp.mean(values)
+    size = jnp.linalg.norm(values)
+    if settings.comparison == "rho_a":
+        m = len(values)
+        size = jnp.where(size > 0, np.sqrt((m**3 - m) / 12), 0.0)  # the norm of centred ranks 1..m without ties
+    # Each pair of items stands twice in the matrix.
+    values = jnp.where(size > 0, values / jnp.where(size > 0, size, 1.0), jnp.nan) / np.sqrt(2)
+    return jnp.zeros((n, n)).at[below].set(values).at[below[::-1]].set(values)
+
+
+def _ranks(values: Float[np.ndarray, " M"]) -> Float[Array, " M"]:
+    """Ranks, ties sharing their mean; distances within rounding of each other are tied."""
+    if not np.isfinite(values).all():
+        return jnp.full(len(values), jnp.nan)
+    return jnp.asarray(stats.rankdata(np.round(values / (values.max() or 1.0), 12)))
+
+
+@jax.jit
+def _whitened(distances: Float[Array, "N N"]) -> Float[Array, "N N"]:
+    """The whitened cosine of squared distances is the cosine of their double-centred matrices -HDH/2, which for
+    squared Euclidean distances is linear CKA (Diedrichsen et al. 2021, section 3.4)."""
+    centred = distances - jnp.mean(distances, axis=0)
+    centred = centred - jnp.mean(centred, axis=1, keepdims=True)
+    size = jnp.linalg.norm(centred)
+    return jnp.where(size > 0, -centred / jnp.where(size > 0, size, 1.0), jnp.nan)
+
+
+RSA = Metric(
+    name="rsa",
+    directed=False,
+    lowest=-1.0,
+    highest=1.0,
+    chance=0.0,
+    invariances=frozenset({"item_permutation", "isotropic_scaling", "unit_permutation"}),
+    formula="correlation over pairs of items i < j of d(x_i, x_j) and d(y_i, y_j)",
+    source="Kriegeskorte, Mur & Bandettini 2008; Schütt et al. 2023; Diedrichsen et al. 2021",
+    all_pairs=functools.partial(signatures.all_pairs, prepare=prepare),
+    settings=RsaSettings,
+)
