@@ -9,6 +9,7 @@ import xarray as xr
 
 from vla import progress
 from vla.activations.labels import as_activations, join
+from vla.alignment.inference import significance
 from vla.metrics import Metric, RidgeSettings, find, find_protocol
 from vla.metrics.linear_predictivity import Table
 
@@ -40,7 +41,8 @@ def score(
 
     Returns:
       A Dataset; of a list of metrics, a dict of Datasets by name. It has `score` (x_layer, y_layer); with a null
-      also `null_score` (permutation, x_layer, y_layer).
+      also `null_score` (permutation, x_layer, y_layer) and what `vla.alignment.inference.significance` makes of it:
+      `p_value`, `p_max` (against the best of all pairs), `q_value`, `null_mean` and `calibrated`.
       A directed metric adds, per fold, `fold_score`, `alpha` and `undefined`, the number of target units that
       were left out because they or their prediction are constant. A score is NaN where nothing is defined, as
       for a layer that is the same for every item. The attributes say how it was computed.
@@ -68,6 +70,8 @@ def score(
         with progress.bar(f"scoring {facts.name}", cells, show_progress) as advance:
             table = facts.all_pairs(*values, settings=settings, pairings=pairings, advance=advance)
         result = _with_folds(table) if isinstance(table, Table) else _with_null(xr.Dataset(), table)
+        if null:
+            result = result.merge(significance(result, facts.perfect, facts.lowest))
         results[facts.name] = result.assign_coords(x_layer=x["layer"].values, y_layer=y["layer"].values).assign_attrs(
             metric=facts.name,
             protocol=protocol,
