@@ -6,8 +6,8 @@ compares all layers of one model with all layers of another, `metrics` lists the
 
 from vla.activations.extract import extract
 from vla.alignment.score import score
-from vla.metrics.registry import METRICS as _METRICS
 from vla.metrics.metric import Metric
+from vla.metrics.registry import METRICS as _METRICS
 from vla.models import load_model
 
 

@@ -191,6 +191,7 @@ def test_attributes_say_how_it_was_computed(pair, result, tmp_path):
         "test_statistics": "train",
         "groups": None,
         "seed": 42,
+        "measure": "pearson",
     }
     np.testing.assert_allclose(settings["alphas"], ALPHAS)
     said = {name: value for name, value in result.attrs.items() if name != "settings"}

@@ -44,8 +44,9 @@ def score(
       also `null_score` (permutation, x_layer, y_layer) and what `vla.alignment.inference.significance` makes of it:
       `p_value`, `p_max` (against the best of all pairs), `q_value`, `null_mean` and `calibrated`.
       A directed metric adds, per fold, `fold_score`, `alpha` and `undefined`, the number of target units that
-      were left out because they or their prediction are constant. A score is NaN where nothing is defined, as
-      for a layer that is the same for every item. The attributes say how it was computed.
+      were left out because they or their prediction are constant; and `edge_share`, the share of fits that chose the
+      smallest or largest penalty there is, which may mean that a wider range is needed. A score is NaN where nothing
+      is defined, as for a layer that is the same for every item. The attributes say how it was computed.
 
     Raises:
       ValueError: Unknown metric, protocol or setting; activations that are not finite; items that do not match
@@ -69,7 +70,7 @@ def score(
         cells = len(pairings) * x.sizes["layer"] * y.sizes["layer"] * getattr(settings, "outer_folds", 1)
         with progress.bar(f"scoring {facts.name}", cells, show_progress) as advance:
             table = facts.all_pairs(*values, settings=settings, pairings=pairings, advance=advance)
-        result = _with_folds(table) if isinstance(table, Table) else _with_null(xr.Dataset(), table)
+        result = _with_folds(table, settings.alphas) if isinstance(table, Table) else _with_null(xr.Dataset(), table)
         if null:
             result = result.merge(significance(result, facts.perfect, facts.lowest))
         results[facts.name] = result.assign_coords(x_layer=x["layer"].values, y_layer=y["layer"].values).assign_attrs(
@@ -109,13 +110,13 @@ def _settings(metrics: list[Metric], protocol: str, seed: int, overrides: dict[s
     plain["seed"] = seed
     chosen = []
     for metric in metrics:
-        base = defaults if metric.settings is RidgeSettings else {}
+        base = defaults if issubclass(metric.settings, RidgeSettings) else {}
         own = {name: value for name, value in plain.items() if name in known[metric.name]}
         chosen.append(metric.settings(**{**base, **own}))
     return chosen
 
 
-def _with_folds(table: Table) -> xr.Dataset:
+def _with_folds(table: Table, alphas: tuple[float, ...]) -> xr.Dataset:
     """Scores as the mean over folds, with what is known of each fold."""
     defined = ~np.isnan(table.fold_score)
     count = defined.sum(axis=-1)
@@ -129,6 +130,8 @@ def _with_folds(table: Table) -> xr.Dataset:
             "undefined": (pair, table.undefined[0]),
         }
     )
+    at_edge = np.isin(table.alpha[0], (alphas[0], alphas[-1]))
+    result["edge_share"] = (pair[:2], at_edge.reshape(*at_edge.shape[:2], -1).mean(axis=2))
     return _with_null(result, np.where(count > 0, mean, np.nan))
 
 

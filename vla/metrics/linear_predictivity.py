@@ -15,17 +15,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from vla import devices
 from vla.metrics.folds import outer_folds
 from vla.metrics.metric import Metric
 from vla.metrics.ridge_losses import Blocks, unit_losses
+from vla.metrics.ridge_measures import MEASURES, NEEDS_MEAN, Predicted
+from vla.metrics.ridge_predictor import Predictor, prepare_predictor
 from vla.metrics.ridge_search import choose_shared, inner_blocks
-from vla.metrics.ridge_settings import RidgeSettings
-from vla.metrics.ridge_spectrum import Spectrum, solution_weights, spectrum
-from vla.metrics.standardise import moments, standardise
-from vla.metrics.symmetric import symmetric_product
+from vla.metrics.ridge_settings import PredictivitySettings, RidgeSettings
+from vla.metrics.ridge_spectrum import solution_weights
+from vla.metrics.ridge_targets import Targets, prepare_targets
 
 # Targets of one fold held at a time, Gram matrices included; what exceeds it is scored in portions.
 _TARGET_BYTES = 1 << 30
@@ -35,7 +36,8 @@ class Table(NamedTuple):
     """Scores of all layer pairs under every pairing of items.
 
     Attributes:
-      fold_score: Mean Pearson r over the target units where it is defined, in [-1, 1]; NaN where there is none.
+      fold_score: What is measured of the held-out items, as a mean over the target units where it is defined; NaN
+        where there is none.
       alpha: The chosen penalty; with one penalty per unit it has a trailing unit axis.
       undefined: How many target units were left out because they, or their prediction, are constant.
     """
@@ -45,37 +47,6 @@ class Table(NamedTuple):
     undefined: Int[np.ndarray, "P X T folds"]
 
 
-class Predictor(NamedTuple):
-    """One predictor layer of one fold.
-
-    Attributes:
-      spectrum: Of the training rows.
-      projected_test: A_test A^T U, each column centred: predictions made from it have a mean of zero over the test
-        rows, as their correlation needs.
-    """
-
-    spectrum: Spectrum
-    projected_test: Float[Array, "m r"]
-
-
-class Targets(NamedTuple):
-    """Target layers of one fold, in the precision of the products.
-
-    Attributes:
-      train: Z-scored training rows.
-      scale: What `train` is to be multiplied by where the scale of units matters: 1 for z-scored targets.
-      gram: Y Y^T / e of train times scale.
-      test: Test rows, centred, of unit norm.
-      constant: Units without variance in training or in test rows.
-    """
-
-    train: Float[Array, "T n e"]
-    scale: Float[Array, "T e"]
-    gram: Float[Array, "T n n"]
-    test: Float[Array, "T m e"]
-    constant: Bool[Array, "T e"]
-
-
 @devices.in_float64
 def all_pairs(
     x: Float[np.ndarray, "X N d"],
@@ -83,6 +54,8 @@ def all_pairs(
     settings: RidgeSettings,
     pairings: Int[np.ndarray, "P N"] | None = None,
     advance: Callable[[int], None] = lambda cells: None,
+    *,
+    measure: str | None = None,
 ) -> Table:
     """Predict every layer of `y` from every layer of `x`.
 
@@ -95,11 +68,13 @@ def all_pairs(
       pairings: Row p pairs item i of `x` with item `pairings[p, i]` of `y`; None pairs i with i. All pairings
         share the folds and the factorisations.
       advance: Called with the number of (pair, fold) cells just finished.
+      measure: Of held-out prediction: a key of `MEASURES`; None takes the settings' own.
 
     Raises:
       ValueError: Fewer items than the folds need.
     """
     n_items = x.shape[1]
+    measured = measure or getattr(settings, "measure", "pearson")
     pairings = np.arange(n_items)[None] if pairings is None else pairings
     folds = outer_folds(n_items, settings.outer_folds, settings.seed, settings.groups)
     shape = (len(pairings), len(x), len(y), len(folds))
@@ -117,7 +92,7 @@ def all_pairs(
                 y_layers, t, rows[:, train], rows[:, test], standardize=settings.standardize_targets
             )
             for i, predictor in enumerate(predictors):
-                score, alpha, undefined = compare(predictor, targets, settings, blocks)
+                score, alpha, undefined = compare(predictor, targets, settings, blocks, measured)
                 table.fold_score[p, i, t, f] = score
                 table.alpha[p, i, t, f] = alpha
                 table.undefined[p, i, t, f] = undefined
@@ -130,134 +105,60 @@ def _portions(count: int, bytes_each: int) -> list[np.ndarray]:
     return np.array_split(np.arange(count), -(-count * bytes_each // _TARGET_BYTES))
 
 
-@jax.jit
-def _standardised(
-    layer: Float[Array, "N d"], train: Int[Array, " n"], test: Int[Array, " m"], own: Bool[Array, ""]
-) -> tuple[Float[Array, "n d"], Float[Array, "m d"]]:
-    rows, test_rows = layer[train].astype(jnp.float64), layer[test].astype(jnp.float64)
-    of_train, of_test = moments(rows), moments(test_rows)
-    scaled = jnp.where(own, standardise(test_rows, of_test), standardise(test_rows, of_train))
-    return standardise(rows, of_train), scaled
-
-
-@jax.jit
-def _project(a: Float[Array, "n d"], a_test: Float[Array, "m d"], s: Spectrum) -> Float[Array, "m r"]:
-    k = a_test @ a.T
-    return (k - jnp.mean(k, axis=0)) @ s.vectors
-
-
-def prepare_predictor(
-    layer: Float[Array, "N d"], train: np.ndarray, test: np.ndarray, own_statistics: bool
-) -> Predictor:
-    """Standardise and factorise one layer; every penalty and every target layer reuses the result.
-
-    Args:
-      layer: Activations of all items.
-      train: Rows to fit on.
-      test: Rows to predict.
-      own_statistics: Standardise the test rows by their own mean and scale instead of the training rows'.
-    """
-    a, a_test = _standardised(layer, train, test, own_statistics)
-    s = spectrum(a)
-    return Predictor(s, _project(a, a_test, s))
-
-
-@functools.partial(jax.jit, static_argnames="standardize")
-def prepare_targets(
-    layers: Float[Array, "Y N e"],
-    which: Int[Array, " T"],
-    train: Int[Array, "T n"],
-    test: Int[Array, "T m"],
-    *,
-    standardize: bool,
-) -> Targets:
-    """Standardise target layers and take their Gram matrices.
-
-    With `standardize` off, the Gram matrices, and with them the choice of the penalty, see the raw scale of every
-    unit. Predictions need not: the correlation of a unit does not depend on its scale.
-
-    Args:
-      layers: Activations of all items at every layer.
-      which: Layers to prepare.
-      train: Rows to fit on, for each of them.
-      test: Rows to predict, for each of them.
-      standardize: Whether the Gram matrices are those of z-scored targets.
-    """
-    dtype = layers.dtype
-
-    def one(task: tuple[Int[Array, ""], Int[Array, " n"], Int[Array, " m"]]) -> Targets:
-        layer, train_rows, test_rows = task
-        rows, unseen = (layers[layer][part].astype(jnp.float64) for part in (train_rows, test_rows))
-        of_train, of_test = moments(rows), moments(unseen)
-        z = standardise(rows, of_train).astype(dtype)
-        scale = jnp.ones_like(of_train.scale) if standardize else of_train.scale
-        factor = z * scale.astype(dtype)
-        unit = standardise(unseen, of_test) / np.sqrt(unseen.shape[0])
-        return Targets(
-            train=z,
-            scale=scale,
-            gram=symmetric_product(factor, factor) / factor.shape[1],
-            test=unit.astype(dtype),
-            constant=of_train.constant | of_test.constant,
-        )
-
-    return jax.lax.map(one, (which, train, test))
-
-
 def compare(
-    predictor: Predictor, targets: Targets, settings: RidgeSettings, blocks: Blocks
+    predictor: Predictor, targets: Targets, settings: RidgeSettings, blocks: Blocks, measure: str
 ) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, "T *e"], Int[np.ndarray, " T"]]:
     """Score one predictor layer against every target layer of a fold: (score, alpha, undefined)."""
     alphas = jnp.asarray(settings.alphas)
+    mean = measure in NEEDS_MEAN
     if settings.alpha_per_target:
         chosen = np.stack(
             [np.argmin(unit_losses(predictor.spectrum, alphas, y, blocks), axis=0) for y in targets.train]
         )
-        r = _correlate_per_unit(predictor, targets, alphas[jnp.asarray(chosen)])
+        predicted = _predict_per_unit(predictor, targets, alphas[jnp.asarray(chosen)], mean=mean)
     else:
         chosen = choose_shared(predictor.spectrum, alphas, targets.gram, targets.train, targets.scale, blocks)
         used, which = np.unique(chosen, return_inverse=True)
         # Padded to a power of two, so that few shapes are compiled.
         padded = np.resize(used, 1 << (len(used) - 1).bit_length())
-        r = _correlate(predictor, targets, alphas[padded], jnp.asarray(which))
-    r = np.asarray(r, np.float64)
-    defined = ~np.isnan(r)
+        predicted = _predict(predictor, targets, alphas[padded], jnp.asarray(which), mean=mean)
+    values = np.asarray(MEASURES[measure](predicted, targets), np.float64)
+    penalties = np.asarray(alphas)[chosen]
+    if values.ndim == 1:
+        return values, penalties, np.asarray(targets.constant.sum(axis=1), np.int64)
+    defined = ~np.isnan(values)
     count = defined.sum(axis=1)
-    total = np.where(defined, r, 0).sum(axis=1)
+    total = np.where(defined, values, 0).sum(axis=1)
     score = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return score, np.asarray(alphas)[chosen], (r.shape[1] - count).astype(np.int64)
+    return score, penalties, (values.shape[1] - count).astype(np.int64)
 
 
-@jax.jit
-def _correlate(
-    predictor: Predictor, targets: Targets, alphas: Float[Array, " a"], which: Int[Array, " T"]
-) -> Float[Array, "T e"]:
-    """Pearson r of every target unit, one penalty per target layer: prediction is (A_test A^T C_alpha) Y."""
+@functools.partial(jax.jit, static_argnames="mean")
+def _predict(
+    predictor: Predictor, targets: Targets, alphas: Float[Array, " a"], which: Int[Array, " T"], *, mean: bool
+) -> Predicted:
+    """One penalty per target layer: prediction is (A_test A^T C_alpha) Y."""
     s = predictor.spectrum
-    weights = solution_weights(s.values, alphas)
-    maps = jnp.einsum("mr,ar,nr->amn", predictor.projected_test, weights, s.vectors).astype(targets.train.dtype)
-    return _correlation(maps[which] @ targets.train, targets)
+    projected = predictor.projected_test
+    if mean:  # as one more row, so that the targets are read once
+        projected = jnp.concatenate([projected, predictor.projected_mean[None]])
+    maps = jnp.einsum("mr,ar,nr->amn", projected, solution_weights(s.values, alphas), s.vectors)
+    out = maps.astype(targets.train.dtype)[which] @ targets.train
+    return Predicted(out[:, :-1], out[:, -1]) if mean else Predicted(out, None)
 
 
-@jax.jit
-def _correlate_per_unit(predictor: Predictor, targets: Targets, alphas: Float[Array, "T e"]) -> Float[Array, "T e"]:
-    """Pearson r of every target unit, each with its own penalty: the weights act between A_test A^T U and U^T Y."""
+@functools.partial(jax.jit, static_argnames="mean")
+def _predict_per_unit(predictor: Predictor, targets: Targets, alphas: Float[Array, "T e"], *, mean: bool) -> Predicted:
+    """Each target unit with its own penalty: the weights act between A_test A^T U and U^T Y."""
     s = predictor.spectrum
 
-    def one(target_and_alphas: tuple[Float[Array, "n e"], Float[Array, " e"]]) -> Float[Array, "m e"]:
+    def one(target_and_alphas: tuple[Float[Array, "n e"], Float[Array, " e"]]) -> Predicted:
         train, own = target_and_alphas
         coefficients = solution_weights(s.values, own).T * (s.vectors.T @ train)
-        return (predictor.projected_test @ coefficients).astype(train.dtype)
+        rows = (predictor.projected_test @ coefficients).astype(train.dtype)
+        return Predicted(rows, (predictor.projected_mean @ coefficients).astype(train.dtype) if mean else None)
 
-    return _correlation(jax.lax.map(one, (targets.train, alphas)), targets)
-
-
-def _correlation(predicted: Float[Array, "T m e"], targets: Targets) -> Float[Array, "T e"]:
-    """Pearson r of predictions whose mean over the test rows is zero; NaN where either side is constant."""
-    power = jnp.sum(predicted * predicted, axis=1)
-    defined = (power > 0) & ~targets.constant
-    r = jnp.sum(predicted * targets.test, axis=1) / jnp.sqrt(jnp.where(power > 0, power, 1.0))
-    return jnp.where(defined, jnp.clip(r, -1.0, 1.0), jnp.nan)
+    return jax.lax.map(one, (targets.train, alphas))
 
 
 LINEAR_PREDICTIVITY = Metric(
@@ -270,5 +171,33 @@ LINEAR_PREDICTIVITY = Metric(
     formula="mean over folds and target units of Pearson r(Y_test, ridge prediction of Y_test from X_test)",
     source="He, Trott & Khosla, Seeing Through Words, Speaking Through Pixels, section 2 and appendix A.1",
     all_pairs=all_pairs,
+    settings=PredictivitySettings,
+)
+
+RETRIEVAL = Metric(
+    name="retrieval",
+    directed=True,
+    lowest=0.0,
+    highest=1.0,
+    chance=None,
+    invariances=frozenset({"translation", "unit_permutation", "unit_scaling"}),
+    formula="share of held-out items whose own y, among those of the fold, is most like the ridge prediction from x "
+    "(Pearson r over units); by chance folds / N",
+    source="top-1 cross-modal retrieval, as Frome et al. 2013 (DeViSE), from cross-validated ridge predictions",
+    all_pairs=functools.partial(all_pairs, measure="retrieval"),
+    settings=RidgeSettings,
+)
+
+MATCHING_ACCURACY = Metric(
+    name="matching_accuracy",
+    directed=True,
+    lowest=0.0,
+    highest=1.0,
+    chance=0.5,
+    invariances=frozenset({"translation", "unit_permutation", "unit_scaling"}),
+    formula="share of pairs of held-out items in which the ridge prediction from x is more like its own y than the "
+    "other's (Pearson r over units)",
+    source="two-way identification of Mitchell et al. 2008, from cross-validated ridge predictions",
+    all_pairs=functools.partial(all_pairs, measure="matching"),
     settings=RidgeSettings,
 )

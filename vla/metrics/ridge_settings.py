@@ -49,6 +49,26 @@ class RidgeSettings:
             raise ValueError(f"inner_cv={cv!r}: expected 'loo' or a number of folds of at least 2.")
 
 
+UNIT_MEASURES = ("explained_variance", "pearson", "r2")
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictivitySettings(RidgeSettings):
+    """The choices of ridge regression, and what is measured of its held-out predictions.
+
+    Attributes:
+      measure: "pearson" (r of every target unit, the paper's), "r2" or "explained_variance"; the mean over units.
+    """
+
+    measure: str = "pearson"
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning."""
+        super().__post_init__()
+        if self.measure not in UNIT_MEASURES:
+            raise ValueError(f"measure={self.measure!r}: expected one of {', '.join(UNIT_MEASURES)}.")
+
+
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "paper": {},
     "khosla_lab": {"standardize_targets": False, "test_statistics": "test"},

@@ -1,0 +1,81 @@
+"""The target layers of one fold, standardised once for every predictor layer.
+
+N items, n training items, m test items, e target units, Y layers, T target layers (or layers under several pairings).
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from vla.metrics.standardise import moments, standardise
+from vla.metrics.symmetric import symmetric_product
+
+
+class Targets(NamedTuple):
+    """Target layers of one fold, in the precision of the products.
+
+    Attributes:
+      train: Z-scored training rows.
+      scale: What `train` is to be multiplied by where the scale of units matters: 1 for z-scored targets.
+      gram: Y Y^T / e of train times scale.
+      test: Test rows, centred, of unit norm.
+      spread: Norm of the centred test rows in units of the training scale.
+      offset: Mean of the test rows less that of the training rows, in units of the training scale.
+      constant: Units without variance in training or in test rows.
+    """
+
+    train: Float[Array, "T n e"]
+    scale: Float[Array, "T e"]
+    gram: Float[Array, "T n n"]
+    test: Float[Array, "T m e"]
+    spread: Float[Array, "T e"]
+    offset: Float[Array, "T e"]
+    constant: Bool[Array, "T e"]
+
+
+@functools.partial(jax.jit, static_argnames="standardize")
+def prepare_targets(
+    layers: Float[Array, "Y N e"],
+    which: Int[Array, " T"],
+    train: Int[Array, "T n"],
+    test: Int[Array, "T m"],
+    *,
+    standardize: bool,
+) -> Targets:
+    """Standardise target layers and take their Gram matrices.
+
+    With `standardize` off, the Gram matrices, and with them the choice of the penalty, see the raw scale of every
+    unit. Predictions need not: the correlation of a unit does not depend on its scale.
+
+    Args:
+      layers: Activations of all items at every layer.
+      which: Layers to prepare.
+      train: Rows to fit on, for each of them.
+      test: Rows to predict, for each of them.
+      standardize: Whether the Gram matrices are those of z-scored targets.
+    """
+    dtype = layers.dtype
+
+    def one(task: tuple[Int[Array, ""], Int[Array, " n"], Int[Array, " m"]]) -> Targets:
+        layer, train_rows, test_rows = task
+        rows, unseen = (layers[layer][part].astype(jnp.float64) for part in (train_rows, test_rows))
+        of_train, of_test = moments(rows), moments(unseen)
+        z = standardise(rows, of_train).astype(dtype)
+        scale = jnp.ones_like(of_train.scale) if standardize else of_train.scale
+        factor = z * scale.astype(dtype)
+        unit = standardise(unseen, of_test) / np.sqrt(unseen.shape[0])
+        return Targets(
+            train=z,
+            scale=scale,
+            gram=symmetric_product(factor, factor) / factor.shape[1],
+            test=unit.astype(dtype),
+            spread=jnp.where(of_test.constant, 0.0, of_test.scale) / of_train.scale * np.sqrt(unseen.shape[0]),
+            offset=(of_test.mean - of_train.mean) / of_train.scale,
+            constant=of_train.constant | of_test.constant,
+        )
+
+    return jax.lax.map(one, (which, train, test))
