@@ -1,9 +1,17 @@
 """Measure speed against a named peer, in one run on this machine.
 
     python -m launch.benchmark --what=scoring [--size=x_layers=25 --size=y_layers=31 --size=inner_cv=5]
+    python -m launch.benchmark --what=extraction --size=captions=FILE --size=tokenizer=FOLDER [--size=blocks=24]
 
 Scoring: all pairs of 8 x 8 layers, both directions, 5 folds, 17 penalties, against scikit-learn's `RidgeCV` loop, which
 is timed on a few pairs and scaled. About two minutes on two cores.
+
+Extraction: mean-pooled activations of every layer against Hugging Face on torch in float32, for 1,000 captions through
+a few blocks of the shapes of BLOOM-560m and of a LLaMA of 1.1B parameters, fed as platonic-rep feeds it (padded to the
+longest, batch 4, timed on some captions and scaled) and fed well (sorted by length, batch 32); images through DINOv2
+ViT-B/14 against torch's best batch size; a bfloat16 LLaMA of the 7B shape streamed block by block. FILE is a captions
+file such as Flickr8k's, FOLDER a tokenizer. Weights are random, written once under the working directory (5 GB).
+About ten minutes on two cores.
 """
 
 import json
@@ -15,22 +23,27 @@ from absl import flags
 
 from launch import entry
 
-WHAT = flags.DEFINE_enum("what", "scoring", ["scoring"], "What to measure.")
+WHAT = flags.DEFINE_enum("what", "scoring", ["extraction", "scoring"], "What to measure.")
 SIZE = flags.DEFINE_multi_string("size", [], "A size to change, as name=value.")
 WORKDIR = flags.DEFINE_string("workdir", "workdir", "Where the figures are written.")
 
 
 def main() -> None:
     """Flags to sizes to figures."""
-    from launch.benchmarks import scoring
+    from launch.benchmarks import extraction, scoring
 
-    sizes = scoring.Sizes(**_changes(SIZE.value, sorted(scoring.Sizes.__dataclass_fields__)))
+    folder = entry.directory(WORKDIR.value) / "benchmark"
+    module = {"extraction": extraction, "scoring": scoring}[WHAT.value]
+    sizes = module.Sizes(**_changes(SIZE.value, sorted(module.Sizes.__dataclass_fields__)))
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; {sizes}")
-    print("scikit-learn is timed on a few layer pairs and scaled to all of them.")
-    figures = scoring.measure(sizes)
+    if WHAT.value == "scoring":
+        print("scikit-learn is timed on a few layer pairs and scaled to all of them.")
+        figures = scoring.measure(sizes)
+    else:
+        figures = extraction.measure(sizes, folder)
     for name, value in figures.items():
         print(f"{value:12.4g}  {name}")
-    path = entry.directory(WORKDIR.value) / "benchmark" / f"{WHAT.value}.json"
+    path = folder / f"{WHAT.value}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"sizes": str(sizes), **figures}, indent=2) + "\n", encoding="utf-8")
     print(path)

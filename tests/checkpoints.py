@@ -17,6 +17,8 @@ from transformers.models.llama.modeling_llama import LlamaForCausalLM, LlamaMode
 from transformers.models.vit.configuration_vit import ViTConfig
 from transformers.models.vit.modeling_vit import ViTForImageClassification, ViTModel
 
+from tests.sharp_weights import sharpen
+
 VISION = {
     "vit": (ViTConfig, ViTModel),
     "vit_classifier": (ViTConfig, ViTForImageClassification),
@@ -27,27 +29,6 @@ VISION = {
 LANGUAGE = {"llama": LlamaForCausalLM, "llama_base": LlamaModel}
 
 WORDS = "a an the dog cat boat house red blue runs sleeps sails on in near water grass two small old".split()
-
-
-def sharpen(model: PreTrainedModel, seed: int) -> PreTrainedModel:
-    """Redraw all weights so that every part of the network shows in its output.
-
-    Maps at 1/sqrt(fan in), biases and norm scales away from 0 and 1, layer scales away from 1, embeddings, positions,
-    class and register tokens of order one: as Hugging Face initialises them, half of a network is invisible.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            normal = torch.randn(weight.shape, generator=generator)
-            if "lambda" in name or ("norm" in name and name.endswith("weight")):
-                weight.copy_(0.5 + torch.rand(weight.shape, generator=generator))
-            elif name.endswith("bias"):
-                weight.copy_(0.3 * normal)
-            elif weight.ndim == 1 or "token" in name or "position" in name:
-                weight.copy_(normal)
-            else:
-                weight.copy_(normal / weight[0].numel() ** 0.5)
-    return model.eval()
 
 
 def write_vision(

@@ -1,45 +1,124 @@
-"""Meshes, precision and where arrays live: the one place that knows devices."""
+"""Meshes, processes, precision and where arrays live: the one place that knows devices."""
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
+# The axes of a mesh: items are spread over the first, parts of one copy of the weights over the second.
+DATA, MODEL = "data", "model"
+
 
 @functools.cache
-def mesh() -> Mesh:
-    """All devices of this process on one axis, `data`."""
+def mesh(model: Any = 1) -> Mesh:
+    """All devices of this process on two axes, `data` and `model`.
+
+    Args:
+      model: Devices that share one copy of the weights.
+
+    Raises:
+      ValueError: The devices cannot be put in groups of that size.
+    """
+    count = jax.local_device_count()
+    if isinstance(model, bool) or not isinstance(model, int) or model < 1 or count % model:
+        sizes = [size for size in range(1, count + 1) if count % size == 0]
+        raise ValueError(
+            f"tensor_parallel={model!r}: {count} devices of this process cannot share one copy of the weights in "
+            f"such groups; expected one of {', '.join(map(str, sizes))}"
+        )
     return jax.make_mesh(
-        (jax.local_device_count(),), ("data",), axis_types=(AxisType.Auto,), devices=jax.local_devices()
+        (count // model, model), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2, devices=jax.local_devices()
     )
 
 
-def device_count() -> int:
-    """How many devices share a batch."""
-    return mesh().size
+def groups(mesh: Mesh) -> int:
+    """Into how many parts a batch is split: that of the axis `data`."""
+    return mesh.shape[DATA]
 
 
-def on_every_device(shape: tuple[int, ...], read: Callable[[Any], np.ndarray]) -> jax.Array:
-    """An array that every device holds whole, made without a copy of it on the host.
+def from_parts(shape: tuple[int, ...], read: Callable[[Any], np.ndarray], sharding: NamedSharding) -> jax.Array:
+    """An array each device of which holds only its part, made without a copy of the whole on the host.
 
     Args:
       shape: Of the whole array.
-      read: Called with the part that a device wants, one slice per axis; returns that part.
+      read: Called once with every part that some device wants, one slice per axis; returns that part.
+      sharding: Which part each device holds.
     """
-    return jax.make_array_from_callback(shape, NamedSharding(mesh(), PartitionSpec()), read)
+    parts: dict[Any, np.ndarray] = {}
+
+    def once(index: Any) -> np.ndarray:
+        key = tuple(part.indices(size) for part, size in zip(index, shape, strict=True))
+        if key not in parts:
+            parts[key] = read(index)
+        return parts[key]
+
+    return jax.make_array_from_callback(shape, sharding, once)
 
 
-def split_leading(tree: T) -> T:
-    """Spread the leading axis of every array over the devices; it must divide by `device_count()`."""
-    return jax.device_put(tree, NamedSharding(mesh(), PartitionSpec("data")))
+def sharded(mesh: Mesh, axis: int | None = None) -> NamedSharding:
+    """Arrays whose given axis is spread over the axis `model` of the mesh; None for arrays that all devices hold."""
+    return NamedSharding(mesh, PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, MODEL))
+
+
+def split_leading(tree: T, mesh: Mesh) -> T:
+    """Spread the leading axis of every array over the axis `data`; it must divide by `groups(mesh)`."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(DATA)))
+
+
+def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
+    """Make this process one of several that share the work; before anything else touches a device.
+
+    Without arguments where SLURM, Open MPI, Kubernetes or Cloud TPU say who takes part; equivalent to
+    jax.distributed.initialize.
+
+    Args:
+      coordinator: host:port of the first process.
+      processes: How many there are.
+      process: The number of this one, from 0.
+
+    Raises:
+      ValueError: The others cannot be found.
+    """
+    try:
+        jax.distributed.initialize(coordinator, processes, process)
+    except Exception as error:  # the coordination service and its detectors raise what they like
+        given = f"coordinator {coordinator!r}, process {process!r} of {processes!r}"
+        raise ValueError(
+            f"cannot join the other processes ({given}): {str(error).strip() or type(error).__name__}. Start one "
+            "process per host, each with the same coordinator=host:port and number of processes and a number of its "
+            "own; or none of these under SLURM or on Cloud TPU"
+        ) from error
+
+
+def this_process() -> tuple[int, int]:
+    """The number of this process, from 0, and how many there are."""
+    return jax.process_index(), jax.process_count()
+
+
+def wait_for_all(where: str) -> None:
+    """Return when every process has come to the same place, which bears the name `where`."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(where)
+
+
+def on_cpu() -> bool:
+    """Whether computing happens on the host's own cores."""
+    return jax.default_backend() == "cpu"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

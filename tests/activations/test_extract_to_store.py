@@ -1,5 +1,6 @@
 """Extraction into the store: nothing twice, nothing lost, nothing that looks finished and is not."""
 
+import os
 import subprocess
 import sys
 
@@ -8,10 +9,12 @@ import pytest
 
 from tests.activations import tiny
 from tests.activations.groups import tree
+from vla.activations import extract_to_store as to_store
 from vla.activations import writer
-from vla.activations.extract import extract, extract_to_store, recipe
+from vla.activations.extract import extract, recipe
+from vla.activations.extract_to_store import extract_pools_to_store, extract_to_store
 from vla.activations.store import Store
-from vla.models import Model
+from vla.models import Model, load_model
 from vla.records import View
 
 ITEMS = 22
@@ -24,25 +27,27 @@ def model(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
+    """Chunks of four items, each of which goes through the model alone."""
     monkeypatch.setattr(writer, "CHUNK_ITEMS", 4)
+    monkeypatch.setattr(to_store, "_GROUP_ITEMS", dict.fromkeys(to_store._GROUP_ITEMS, 4))
 
 
 @pytest.fixture
 def passes(monkeypatch):
-    """The number of rows of every forward pass."""
-    counted, real = [], Model.readouts
+    """The number of captions of every forward pass."""
+    counted, real = [], Model._all_layers
 
-    def readouts(self, batch, **options):
-        counted.append(len(batch))
-        return real(self, batch, **options)
+    def all_layers(self, batch, *options):
+        counted.append(int((np.asarray(batch.weights) > 0).any(axis=2).sum()))
+        return real(self, batch, *options)
 
-    monkeypatch.setattr(Model, "readouts", readouts)
+    monkeypatch.setattr(Model, "_all_layers", all_layers)
     return counted
 
 
 def view(stimuli=None):
     if stimuli is None:
-        # Of one bucket, so that a chunk is one forward pass.
+        # Short enough for a chunk to be one row.
         stimuli = tuple(" ".join(caption.split()[:15]) for caption in tiny.captions(ITEMS))
     return View("world/caption_0", "language", tuple(f"{i}.jpg" for i in range(len(stimuli))), stimuli, "content")
 
@@ -69,11 +74,11 @@ def test_a_finished_group_is_not_computed_again(model, tmp_path, passes):
 def test_another_process_that_was_faster_ends_the_work(model, tmp_path, monkeypatch):
     store, real, calls = Store(tmp_path), writer.Writer.write, []
 
-    def write(self, chunk, values):
+    def write(self, chunk, values, first):
         calls.append(chunk)
         monkeypatch.setattr(writer.Writer, "write", real)
         extract_to_store(model, view(), store)
-        real(self, chunk, values)
+        real(self, chunk, values, first)
 
     monkeypatch.setattr(writer.Writer, "write", write)
     wanted = extract_to_store(model, view(), store)
@@ -83,15 +88,16 @@ def test_another_process_that_was_faster_ends_the_work(model, tmp_path, monkeypa
 
 
 def test_nan_in_one_chunk_leaves_no_finished_group(model, tmp_path, monkeypatch, passes):
-    store, real = Store(tmp_path / "a"), Model.readouts
+    store, real = Store(tmp_path / "a"), Model._all_layers
 
-    def readouts(self, batch, **options):
-        out = real(self, batch, **options)
-        return out.at[2, 1, 5].set(np.inf) if len(passes) == 3 else out
+    def all_layers(self, *arguments):
+        out = real(self, *arguments)
+        return out.at[2, 0, 1, 5].set(np.inf) if len(passes) == 3 else out
 
     with monkeypatch.context() as patch:
-        patch.setattr(Model, "readouts", readouts)
-        with pytest.raises(ValueError, match=r"tiny-llama gives inf at layer block_2 for 1 of the 4 items .*: 9\.jpg"):
+        patch.setattr(Model, "_all_layers", all_layers)
+        words = r"tiny-llama gives inf at layer block_2 for 1 of the 4 items .*: (8|9|10|11)\.jpg\. "
+        with pytest.raises(ValueError, match=words):
             extract_to_store(model, view(), store)
     assert store.names() == [] and not store.has(recipe(model, view()))
     passes.clear()
@@ -110,10 +116,11 @@ def test_a_bad_stimulus_is_named_and_leaves_no_finished_group(model, tmp_path):
 
 PROGRAM = """
 import sys
-from vla.activations import writer
+from vla.activations import extract_to_store as to_store, writer
 writer.CHUNK_ITEMS = 4
+to_store._GROUP_ITEMS = dict.fromkeys(to_store._GROUP_ITEMS, 4)
 from tests.activations.test_extract_to_store import view
-from vla.activations.extract import extract_to_store
+from vla.activations.extract_to_store import extract_pools_to_store, extract_to_store
 from vla.activations.store import Store
 from vla.models import load_model
 put = writer.Writer._put
@@ -121,16 +128,18 @@ def told(self, path, data):
     print("put", flush=True)
     put(self, path, data)
 writer.Writer._put = told
-extract_to_store(load_model(sys.argv[1]), view(), Store(sys.argv[2]))
+stream = sys.argv[3] == "streamed"
+extract_to_store(load_model(sys.argv[1], stream=stream), view(), Store(sys.argv[2]))
 """
 
 
-def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(model, tmp_path):
+@pytest.mark.parametrize("how, kills", [("held", (1, 13)), ("streamed", (23,))])
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(how, kills, model, tmp_path):
     """SIGKILL from outside, at whatever the process is doing by then."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     extract_to_store(model, view(), Store(whole))
-    for steps in (1, 13):
-        command = [sys.executable, "-c", PROGRAM, model.source, str(killed)]
+    for steps in kills:
+        command = [sys.executable, "-c", PROGRAM, model.source, str(killed), how]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for _ in range(steps):
@@ -138,5 +147,62 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(model, tm
             process.kill()
         assert Store(killed).names() == [] and not list(killed.glob("*.zarr"))
     assert tree(killed)
-    extract_to_store(model, view(), Store(killed))
+    extract_to_store(load_model(model.source, stream=how == "streamed"), view(), Store(killed))
     assert tree(killed) == tree(whole)
+
+
+def test_several_pools_are_written_in_one_pass(model, tmp_path, passes):
+    store = Store(tmp_path)
+    both = extract_pools_to_store(model, view(), store, ("last", None, "mean"))
+    assert [wanted.determines["pool"] for wanted in both] == ["last", "mean", "mean"]
+    assert len(passes) == 6 and len(store.names()) == 2
+    passes.clear()
+    extract_pools_to_store(model, view(), store, ("last", "mean_no_bos"))
+    assert len(passes) == 6 and len(store.names()) == 3
+    direct = extract(model, view().stimuli, pool="mean_no_bos", items=view().ids)
+    assert tiny.apart(store.read(recipe(model, view(), "mean_no_bos")).values, direct.values) < 1e-6
+
+
+def test_a_caption_has_the_same_company_in_a_resumed_run(model, tmp_path, monkeypatch):
+    """A group is computed whole even when some of its chunks are there: the last digits hang on the company."""
+    monkeypatch.setattr(to_store, "_GROUP_ITEMS", dict.fromkeys(to_store._GROUP_ITEMS, 12))
+    extract_to_store(model, view(), Store(tmp_path / "whole"))
+    store, real = Store(tmp_path / "broken"), writer.Writer.write
+
+    def write(self, chunk, values, first):
+        if chunk == (4, 8) and first == 2:
+            raise KeyboardInterrupt
+        real(self, chunk, values, first)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.Writer, "write", write)
+        with pytest.raises(KeyboardInterrupt):
+            extract_to_store(model, view(), store)
+    extract_to_store(model, view(), store)
+    assert tree(tmp_path / "broken") == tree(tmp_path / "whole")
+
+
+def test_a_disk_too_small_is_refused_before_anything_is_computed(model, tmp_path, monkeypatch, passes):
+    free = writer.shutil._ntuple_diskusage(10**9, 10**9 - 4000, 4000)  # type: ignore[attr-defined]
+    monkeypatch.setattr(writer.shutil, "disk_usage", lambda path: free)
+    with pytest.raises(ValueError, match=r"of tiny-llama on world/caption_0 need 0\.0 GiB, but .* Make room"):
+        extract_to_store(model, view(), Store(tmp_path / "store"))
+    assert passes == [] and not (tmp_path / "store").exists()
+
+
+def test_weights_are_hashed_once_however_often_they_are_loaded(model, tmp_path, monkeypatch):
+    from vla.models import model as module
+
+    hashed = []
+
+    def file_hash(path):
+        hashed.append(path.name)
+        return "0" * 64
+
+    monkeypatch.setattr(module, "file_hash", file_hash)
+    tiny.language(tmp_path / "net")
+    prints = {load_model(tmp_path / "net", weights=weights).fingerprint for weights in (False, True, True)}
+    assert len(prints) == 1 and hashed.count("model.safetensors") == 1
+    os.utime(tmp_path / "net" / "model.safetensors", ns=(1, 1))
+    load_model(tmp_path / "net").fingerprint  # noqa: B018
+    assert hashed.count("model.safetensors") == 2

@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from transformers.models.bloom.modeling_bloom import _get_alibi_slopes
 
-from vla.models.attention import attend
+from vla.models.attention import alibi_slopes, attend
 
 RNG = np.random.default_rng(0)
 
@@ -30,3 +31,28 @@ def test_a_query_that_sees_nothing_is_the_mean_of_the_values():
     query, key, value = random(1, 2, 1, 4), random(1, 2, 1, 4), random(1, 2, 1, 4)
     read = attend(*map(jnp.asarray, (query, key, value)), jnp.zeros((1, 2, 2), bool))
     assert np.allclose(read, value.mean((1, 2)), atol=1e-6)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3, 6, 8, 12, 16, 25, 112])
+def test_slopes_are_hugging_faces_also_where_no_power_of_two(heads):
+    theirs = _get_alibi_slopes(heads, torch.device("cpu")).numpy()
+    assert np.allclose(alibi_slopes(heads), theirs, rtol=1e-6, atol=0)
+
+
+def test_scale_cap_and_distances_are_those_of_the_formula():
+    T, H, K = 6, 6, 3
+    query, key, value = random(1, T, H, 8), random(1, T, K, 8), random(1, T, K, 8)
+    distances = np.arange(T)[:, None] - np.arange(T)[None]
+    ours = attend(
+        *map(jnp.asarray, (query, key, value)),
+        jnp.asarray(distances >= 0)[None],
+        scale=0.9,
+        cap=1.5,
+        distances=jnp.asarray(distances)[None],
+    )
+    for h in range(H):
+        scores = query[0, :, h].astype(np.float64) @ key[0, :, h // 2].T * 0.9
+        scores = 1.5 * np.tanh(scores / 1.5) - alibi_slopes(H)[h] * distances
+        weights = np.where(distances >= 0, np.exp(scores), 0)
+        mixed = weights / weights.sum(1, keepdims=True) @ value[0, :, h // 2]
+        assert np.abs(np.asarray(ours)[0, :, h * 8 : h * 8 + 8] - mixed).max() < 1e-6

@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from tests.checkpoints import WORDS, edit_config, write_language
-from tests.models.reference import TOLERANCE, distance, network_layers, our_layers, torch_layers, worst
-from vla.models import decoder, load_model
+from tests.models.language_reference import bare_layers, decoder_layers
+from tests.models.reference import TOLERANCE, distance, torch_layers, worst
+from vla.models import decoder_block, load_model
 from vla.models.decoder import Decoder, DecoderConfig
 from vla.models.rotary import Rotary
+from vla.models.sequence import plain
 
 LLAMA3 = {
     "rope_type": "llama3",
@@ -49,10 +51,6 @@ def tokens_of(length: int = 40, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, len(WORDS) + 3, size=(2, length)).astype(np.int32)
 
 
-def all_real(tokens: np.ndarray) -> np.ndarray:
-    return np.ones(tokens.shape, bool)
-
-
 def theirs_of(reference: torch.nn.Module, tokens: np.ndarray) -> dict[str, np.ndarray]:
     return torch_layers(reference, torch.from_numpy(tokens).long())
 
@@ -67,7 +65,7 @@ def test_every_token_of_every_layer_is_hugging_faces(case, tmp_path):
     tokens = tokens_of()
     theirs = theirs_of(reference, tokens)
     assert tuple(theirs) == model.layer_names
-    assert worst(our_layers(model, tokens, all_real(tokens)), theirs) < TOLERANCE
+    assert worst(decoder_layers(model, tokens), theirs) < TOLERANCE
 
 
 @pytest.mark.parametrize("key", ["type", "rope_type"])
@@ -78,7 +76,7 @@ def test_rope_as_transformers_4_wrote_it_is_the_same(key, kind, tmp_path):
     legacy = {name: value for name, value in rope.items() if name not in ("rope_theta", "rope_type")}
     edit_config(tmp_path, rope_parameters=..., rope_theta=100.0, rope_scaling={key: kind, **legacy})
     tokens = tokens_of()
-    assert worst(our_layers(load_model(tmp_path), tokens, all_real(tokens)), theirs_of(reference, tokens)) < TOLERANCE
+    assert worst(decoder_layers(load_model(tmp_path), tokens), theirs_of(reference, tokens)) < TOLERANCE
 
 
 def with_config(model, **changes) -> Decoder:
@@ -116,29 +114,28 @@ def test_a_wrong_config_is_seen(case, tmp_path):
     model = load_model(tmp_path)
     tokens = tokens_of()
     theirs = theirs_of(reference, tokens)
-    assert worst(our_layers(model, tokens, all_real(tokens)), theirs) < TOLERANCE
-    off = network_layers(with_config(model, **wrong), model.layer_names, tokens, all_real(tokens))
+    assert worst(decoder_layers(model, tokens), theirs) < TOLERANCE
+    off = bare_layers(with_config(model, **wrong), model.layer_names, tokens)
     assert worst(off, theirs) > 10 * TOLERANCE
 
 
-def neighbours(x, positions, radians):
+def neighbours(x, turns):
     """Rotary embedding with pairs of neighbouring units, as the paper has it and the checkpoints have not."""
-    angles = positions[..., None, None] * radians
-    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    cos, sin = (part[:, :, None] for part in turns)
     even, odd = x[..., ::2], x[..., 1::2]
     return jnp.stack([even * cos - odd * sin, odd * cos + even * sin], -1).reshape(x.shape)
 
 
-def interleaved_groups(query, key, value, allowed):
+def interleaved_groups(query, key, value, allowed, **options):
     """Query head h reads key-value head h % K in place of h // G."""
     B, T, H, C = query.shape
     K = key.shape[2]
     order = np.arange(H).reshape(H // K, K).T.ravel()
-    mixed = decoder_attend(query[:, :, order], key, value, allowed).reshape(B, T, H, C)
+    mixed = right_attend(query[:, :, order], key, value, allowed, **options).reshape(B, T, H, C)
     return mixed[:, :, np.argsort(order)].reshape(B, T, H * C)
 
 
-decoder_attend = decoder.attend
+right_attend = decoder_block.attend
 
 
 @pytest.mark.parametrize("name, wrong", [("rotate", neighbours), ("attend", interleaved_groups)])
@@ -146,8 +143,8 @@ def test_a_wrong_layout_is_seen(name, wrong, tmp_path, monkeypatch):
     reference = write_language(tmp_path)
     model = load_model(tmp_path)
     tokens = tokens_of()
-    monkeypatch.setattr(decoder, name, wrong)
-    assert worst(our_layers(model, tokens, all_real(tokens)), theirs_of(reference, tokens)) > 10 * TOLERANCE
+    monkeypatch.setattr(decoder_block, name, wrong)
+    assert worst(decoder_layers(model, tokens), theirs_of(reference, tokens)) > 10 * TOLERANCE
 
 
 def test_permuted_key_value_heads_are_seen(tmp_path):
@@ -156,7 +153,7 @@ def test_permuted_key_value_heads_are_seen(tmp_path):
     tokens = tokens_of()
     for leaf in (model.network.blocks.attention.key.weight, model.network.blocks.attention.value.weight):
         leaf.set_value(leaf[...].reshape(3, 2, 6, 24)[:, ::-1].reshape(3, 12, 24))
-    assert worst(our_layers(model, tokens, all_real(tokens)), theirs_of(reference, tokens)) > 10 * TOLERANCE
+    assert worst(decoder_layers(model, tokens), theirs_of(reference, tokens)) > 10 * TOLERANCE
 
 
 @pytest.mark.parametrize("bos", [True, False])
@@ -246,7 +243,9 @@ def test_llama_7b_has_its_shapes_in_no_time():
     network = jax.eval_shape(lambda: Decoder(config, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)))
     tokens = jax.ShapeDtypeStruct((8, 64), jnp.int32)
     read = jax.eval_shape(
-        lambda network, tokens, mask: network(tokens, mask, pool=lambda hidden: hidden[:, -1], layers=("block_31",)),
+        lambda network, tokens, mask: network(
+            tokens, *plain(mask), pool=lambda hidden: hidden[:, -1], layers=("block_31",)
+        ),
         network,
         tokens,
         jax.ShapeDtypeStruct((8, 64), bool),

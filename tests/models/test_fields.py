@@ -20,6 +20,38 @@ def test_every_kind_of_field_is_read():
     fields.finish()
 
 
+def test_lists_are_read():
+    fields = Fields({"factors": [1, 2.5], "kinds": ["full", "full"], "edge": [0.0, 1]}, "config.json")
+    assert fields.numbers("factors") == (1.0, 2.5)
+    assert fields.choices("kinds", ("full", "sliding")) == ("full", "full")
+    assert fields.numbers("edge", zero=True) == (0.0, 1.0)
+    assert fields.choices("absent", ("full",), None) is None
+    fields.finish()
+
+
+def test_null_may_say_something_else_than_absence():
+    fields = Fields({"kv_heads": None}, "config.json")
+    assert fields.or_null("kv_heads", 8) is None
+    assert fields.or_null("absent", 8) == 8
+
+
+@pytest.mark.parametrize(
+    "method, value, message",
+    [
+        ("numbers", [1, -1], "expected a list of finite positive numbers"),
+        ("numbers", [1, True], "expected a list of finite positive numbers"),
+        ("numbers", [0.0], "expected a list of finite positive numbers"),
+        ("numbers", 3.0, "expected a list of positive numbers"),
+        ("choices", ["full", "local"], "'local' is not known; known are: full, sliding"),
+        ("choices", "full", "expected a list of names"),
+    ],
+)
+def test_a_wrong_list_is_refused(method, value, message):
+    arguments = (("full", "sliding"),) if method == "choices" else ()
+    with pytest.raises(ValueError, match=message):
+        getattr(Fields({"x": value}, "config.json"), method)("x", *arguments)
+
+
 def test_all_unknown_fields_are_named_at_once():
     fields = Fields({"size": 1, "zoom": 2, "alpha": 3, "transformers_version": "4.32.0", "id2label": {}}, "config.json")
     fields.ignore("size")
@@ -37,6 +69,8 @@ def test_all_unknown_fields_are_named_at_once():
         ("number", "1e-6", "'x' is '1e-6'; expected a positive number"),
         ("number", -1, "finite positive"),
         ("number", float("inf"), "finite positive"),
+        ("number", float("nan"), "finite positive"),
+        ("number", True, "expected a positive number"),
         ("flag", 1, "expected true or false"),
         ("side", [14, 16], "only squares"),
         ("side", [1, 2, 3], "two equal ones"),
@@ -81,7 +115,10 @@ def test_bookkeeping_that_changes_the_model_is_refused(field, harmless, harmful)
         Fields({field: harmful}, "config.json").finish()
 
 
-@pytest.mark.parametrize("text, message", [("{", "is not JSON"), ("[1]", "holds list"), (b"\xff\xfe", "is not JSON")])
+@pytest.mark.parametrize(
+    "text, message",
+    [("{", "is not JSON"), ("[" * 100_000, "is not JSON"), ("[1]", "holds list"), (b"\xff\xfe", "is not JSON")],
+)
 def test_a_file_that_holds_no_object_is_refused(text, message, tmp_path):
     path = tmp_path / "config.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -28,10 +28,10 @@ def test_a_truncated_file_is_named(tmp_path):
         load_model(tmp_path)
 
 
-def test_pickled_weights_are_refused(tmp_path):
+def test_what_only_bears_the_name_of_torchs_format_is_named(tmp_path):
     write_language(tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
-    with pytest.raises(ValueError, match=r"only as pytorch_model\.bin"):
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin is cut short or corrupt"):
         load_model(tmp_path)
 
 
@@ -75,7 +75,7 @@ from vla import devices
 from vla.models import load_model
 model = load_model(sys.argv[1])
 tokens = np.random.default_rng(0).integers(3, 20, (8, 6)).astype(np.int32)
-read = model.readouts(devices.split_leading(tokens), pool="mean", layers=model.layer_names)
+read = model.readouts(devices.split_leading(tokens, devices.mesh()), pool="mean", layers=model.layer_names)
 assert len(read.sharding.device_set) == 8
 sys.stdout.write(devices.to_host(read).tobytes().hex())
 """

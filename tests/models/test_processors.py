@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import sentencepiece
+import tokenizers
 from PIL import Image
 
 from tests.checkpoints import WORDS, write_image_processor, write_language, write_tokenizer, write_vision
@@ -126,6 +127,59 @@ def test_a_bare_sentencepiece_model_is_read_as_llamas(tmp_path):
     # what the checkpoint says of it goes before what the family does by default
     (tmp_path / "tokenizer_config.json").write_text('{"add_bos_token": false}')
     assert list(Tokenizer(tmp_path, ROOMY, FALLBACK)([caption])[0]) == expected
+
+
+def real_captions(n: int) -> list[str]:
+    lines = real_data("data", "flickr8k", "captions.txt").read_text(encoding="utf-8").splitlines()
+    return [line.split(",", 1)[1] for line in lines[1 : n + 1]]
+
+
+def test_real_captions_become_the_ids_of_sentencepiece_itself(tmp_path):
+    path = real_data("tokenizers", "llama", "tokenizer.model")
+    shutil.copy(path, tmp_path)
+    captions = real_captions(500)
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    ids = Tokenizer(tmp_path, dataclasses.replace(ROOMY, length=128), FALLBACK)(captions)
+    assert [list(row) for row in ids] == [[1, *pieces.encode(caption)] for caption in captions]
+
+
+@pytest.mark.parametrize("name", ["smollm", "phi3-mini"])
+def test_real_captions_become_the_ids_of_the_published_file(name):
+    """smollm's file pads every text to the longest, which must not show."""
+    folder = real_data("tokenizers", name)
+    captions = real_captions(500)
+    reader = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert (reader.padding is not None) == (name == "smollm")
+    reader.no_padding()
+    expected = [reader.encode(caption).ids for caption in captions]
+    ids = Tokenizer(folder, dataclasses.replace(ROOMY, length=128), FALLBACK)(captions)
+    assert [list(row) for row in ids] == expected
+
+
+def test_an_id_for_padding_beyond_the_table_does_no_harm():
+    folder = real_data("tokenizers", "smollm")
+    tight = dataclasses.replace(ROOMY, vocabulary=49_152)
+    tokenizer = Tokenizer(folder, tight, FALLBACK)
+    assert tokenizer._tokenizer.pad_token_id == 49_152
+    assert len(tokenizer(["A black dog runs through the surf."])) == 1
+    with pytest.raises(ValueError, match=r"caption 0 \('\[PAD\]'\) has token id 49152, but .* below 49152.*smollm"):
+        tokenizer(["[PAD]"])
+
+
+def test_a_text_of_opening_and_end_alone_has_no_tokens(tmp_path):
+    write_tokenizer(tmp_path, bos=False)
+    path = tmp_path / "tokenizer.json"
+    reader = tokenizers.Tokenizer.from_file(str(path))
+    reader.post_processor = tokenizers.processors.TemplateProcessing(  # type: ignore[assignment]
+        single="<s> $A </s>", pair="$A $B", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    reader.save(str(path))
+    tokenizer = Tokenizer(tmp_path, ROOMY, FALLBACK)
+    place = WORDS.index("dog") + 3
+    assert [list(row) for row in tokenizer(["dog"])] == [[1, place, 2]]
+    for nothing in ("", " ", "\n\t"):
+        with pytest.raises(ValueError, match=r"caption 1 \(.*\) has no tokens"):
+            tokenizer(["dog", nothing])
 
 
 @pytest.mark.parametrize("name", ["qwen2", "smollm", "phi3-mini"])

@@ -1,13 +1,15 @@
-"""Rotary frequencies and rotation against Hugging Face's LLaMA."""
+"""Rotary frequencies and rotation against Hugging Face's."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from transformers import Phi3Config
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 
-from vla.models.rotary import Rotary, frequencies, rotate
+from vla.models.rotary import Rotary, frequencies, rotate, turns
 
 LLAMA3 = {
     "rope_type": "llama3",
@@ -47,5 +49,77 @@ def test_rotation_is_hugging_faces():
     embedding = LlamaRotaryEmbedding(LlamaConfig(hidden_size=24, num_attention_heads=3))
     states = torch.from_numpy(query).transpose(1, 2)
     theirs, _ = apply_rotary_pos_emb(states, states, *embedding(states, torch.from_numpy(positions)))
-    ours = rotate(jnp.asarray(query), jnp.asarray(positions), frequencies(Rotary(), 8))
+    ours = rotate(jnp.asarray(query), turns(Rotary(), 8, jnp.asarray(positions)))
     assert np.abs(np.asarray(ours) - theirs.transpose(1, 2).numpy()).max() < 1e-6
+
+
+YARN = {"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, "original_max_position_embeddings": 512}
+YARNS = {
+    "plain": ({}, {}),
+    "bounds": ({"beta_fast": 20.0, "beta_slow": 3.0}, {"fast": 20.0, "slow": 3.0}),
+    "parts of pairs": ({"truncate": False}, {"whole_pairs": False}),
+    "no ramp": (
+        {"beta_fast": 2.0, "beta_slow": 2.0, "truncate": False},
+        {"fast": 2.0, "slow": 2.0, "whole_pairs": False},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", YARNS)
+def test_yarn_is_hugging_faces(case):
+    theirs, ours = YARNS[case]
+    config = LlamaConfig(
+        hidden_size=128, num_attention_heads=2, max_position_embeddings=2048, rope_parameters={**YARN, **theirs}
+    )
+    expected, gain = ROPE_INIT_FUNCTIONS["yarn"](config)
+    assert gain == pytest.approx(0.1 * np.log(4) + 1)
+    rotary = Rotary(10_000.0, "yarn", 4.0, original_length=512, **ours)
+    assert np.allclose(frequencies(rotary, 64), expected.numpy(), rtol=1e-6, atol=0)
+
+
+LONG = Rotary(
+    kind="longrope",
+    original_length=16,
+    gain=1.2,
+    short_factors=(1.0, 1.1, 1.3),
+    long_factors=(1.5, 3.0, 6.0),
+    share=0.75,
+)
+
+
+def test_longrope_is_hugging_faces():
+    config = Phi3Config(
+        hidden_size=16,
+        num_attention_heads=2,
+        original_max_position_embeddings=16,
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 10_000.0,
+            "partial_rotary_factor": 0.75,
+            "short_factor": list(LONG.short_factors),
+            "long_factor": list(LONG.long_factors),
+        },
+    )
+    for length, long in ((16, False), (17, True)):
+        expected, _ = ROPE_INIT_FUNCTIONS["longrope"](config, seq_len=length)
+        assert np.allclose(frequencies(LONG, 8, long), expected.numpy(), rtol=1e-6, atol=0)
+
+
+def test_longrope_switches_row_by_row():
+    """A row with a caption of 16 tokens is a short one, a row with 17 is long from its first token on."""
+    positions = jnp.asarray([[0, 0, *range(15)], [*range(16), 0], [*range(17)]])
+    cos, sin = turns(LONG, 8, positions)
+    for row, long in enumerate((False, False, True)):
+        angles = np.asarray(positions[row])[:, None] * frequencies(LONG, 8, long)
+        assert np.allclose(cos[row], 1.2 * np.cos(angles), atol=1e-6)
+        assert np.allclose(sin[row], 1.2 * np.sin(angles), atol=1e-6)
+
+
+def test_units_beyond_the_share_stay_as_they_are():
+    x = np.random.default_rng(0).normal(size=(1, 3, 2, 8)).astype(np.float32)
+    turned = np.asarray(rotate(jnp.asarray(x), turns(LONG, 8, jnp.asarray([[0, 5, 9]]))))
+    assert np.array_equal(turned[..., 6:], x[..., 6:])
+    # units 0 and 3 are a pair, and pairs keep their length but for the gain
+    pair = turned[..., [0, 3]]
+    assert np.allclose(np.linalg.norm(pair, axis=-1), 1.2 * np.linalg.norm(x[..., [0, 3]], axis=-1), rtol=1e-5)
+    assert not np.allclose(turned[:, 1:, :, :6], x[:, 1:, :, :6], atol=0.1)

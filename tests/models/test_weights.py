@@ -128,7 +128,7 @@ def test_a_device_reads_only_its_part():
         return Tensor(Path("model.safetensors"), (8, 4), read)
 
     index = (slice(1, 3), slice(2, 4), slice(None))
-    part = _read([tensor(i) for i in range(3)], Row("{}", "blocks.x", part=(1, 2)), index, np.float32)
+    part = _read([tensor(i) for i in range(3)], Row("{}", "blocks.x", part=(1, 2)), index, np.float32, True)
     # rows 2:4 of the second half, of the last two blocks
     assert np.array_equal(part, stored[1:3, 6:8])
     assert asked == [8, 8]

@@ -1,4 +1,4 @@
-"""Stimuli through a model to labelled activations, in memory or in the store."""
+"""Stimuli through a model to labelled activations in memory."""
 
 import os
 from collections.abc import Iterable, Mapping, Set
@@ -11,22 +11,22 @@ from vla import progress
 from vla.activations.batches import read_out
 from vla.activations.labels import check_items, label
 from vla.activations.recipe import Recipe
-from vla.activations.store import Store
 from vla.models import Model
 from vla.records import View
 
 # Raised whenever the numbers that a model gives change, so that stored activations of older code are not reused.
-NUMERICS_VERSION = 1
+NUMERICS_VERSION = 2
 
 
 def extract(
     model: Model,
     stimuli: Any,
-    pool: str | None = None,
+    pool: Any = None,
     layers: Any = "all",
     batch_size: Any = None,
     items: Any = None,
     show_progress: bool = False,
+    workers: Any = 0,
 ) -> xr.DataArray:
     """Pooled activations of every stimulus at every wanted layer.
 
@@ -35,14 +35,17 @@ def extract(
       stimuli: A list. Captions (str) for a language model; images for a vision model: paths, PIL images or uint8
         arrays [H, W, 3].
       pool: Vision "cls" (default) or "mean" over patches; language "mean" (default) over all tokens,
-        "mean_no_bos" or "last".
+        "mean_no_bos" or "last"; or several of them, all taken from one pass.
       layers: "all", "penultimate" (the last block but one), a layer name or several.
-      batch_size: Stimuli per forward pass; results do not depend on it beyond float32 rounding.
+      batch_size: Images per forward pass, or rows of 128 tokens into which captions are packed; by default what
+        suits the device. Results do not depend on it beyond float32 rounding.
       items: Names of the rows, each a string or a number; default 0..N-1.
       show_progress: Show a bar with rate and time left.
+      workers: Processes that decode and preprocess images; 0 does it in threads, which is enough unless the device
+        waits for images.
 
     Returns:
-      float32 DataArray with dims (layer, item, unit).
+      float32 DataArray with dims (layer, item, unit), or (pool, layer, item, unit) for several pools.
 
     Raises:
       ValueError: An unknown pool or layer, no stimuli, stimuli for the other modality, an empty caption, an
@@ -51,10 +54,15 @@ def extract(
     """
     stimuli = _listed(stimuli)
     names = list(range(len(stimuli))) if items is None else check_items(items, len(stimuli))
-    wanted, pool = resolve_layers(model, layers), resolve_pool(model, pool)
+    several = not (pool is None or isinstance(pool, str))
+    wanted, pools = resolve_layers(model, layers), resolve_pools(model, pool)
+    values = np.empty((len(pools), len(wanted), len(stimuli), model.width), np.float32)
     with progress.bar(f"extracting {model.name}", len(stimuli), show_progress) as advance:
-        values = read_out(model, stimuli, [str(name) for name in names], pool, wanted, batch_size, advance)
-    return label(values, wanted, names, name=model.name)
+        said = [str(name) for name in names]
+        for where, rows, read in read_out(model, stimuli, said, pools, wanted, batch_size, workers, advance):
+            values[:, where, rows] = read
+    labelled = [label(each, wanted, names, name=model.name) for each in values]
+    return xr.concat(labelled, xr.Variable("pool", list(pools))) if several else labelled[0]
 
 
 def recipe(model: Model, view: View, pool: str | None = None, layers: Any = "all") -> Recipe:
@@ -84,45 +92,6 @@ def recipe(model: Model, view: View, pool: str | None = None, layers: Any = "all
     )
 
 
-def extract_to_store(
-    model: Model,
-    view: View,
-    store: Store,
-    pool: str | None = None,
-    layers: Any = "all",
-    batch_size: Any = None,
-    show_progress: bool = False,
-) -> Recipe:
-    """Extract a view into the store unless it is there; a killed run continues at the chunk it had reached.
-
-    Returns:
-      The recipe, with which `store.read` finds the activations.
-
-    Raises:
-      ValueError: As `extract`; what was finished before the error is kept, and nothing looks finished.
-    """
-    wanted = recipe(model, view, pool, layers)
-    writer = store.writer(wanted)
-    pending = [] if writer.finished else writer.pending
-    with progress.bar(f"extracting {model.name} on {view.name}", len(view.ids), show_progress) as advance:
-        advance(len(view.ids) - sum(stop - start for start, stop in pending))
-        for start, stop in pending:
-            if writer.finished:
-                break  # another process was faster
-            values = read_out(
-                model,
-                view.stimuli[start:stop],
-                view.ids[start:stop],
-                wanted.determines["pool"],
-                wanted.layers,
-                batch_size,
-                advance,
-            )
-            writer.write((start, stop), values)
-    writer.publish()
-    return wanted
-
-
 def resolve_layers(model: Model, layers: Any) -> tuple[str, ...]:
     """Layer names in canonical order.
 
@@ -144,7 +113,7 @@ def resolve_layers(model: Model, layers: Any) -> tuple[str, ...]:
     return tuple(name for name in model.layer_names if name in names)
 
 
-def resolve_pool(model: Model, pool: str | None) -> str:
+def resolve_pool(model: Model, pool: Any) -> str:
     """The pool, by default the model's first.
 
     Raises:
@@ -157,6 +126,18 @@ def resolve_pool(model: Model, pool: str | None) -> str:
             f"pool={pool!r} is not known to {model.modality} models; expected one of {sorted(model.pools)}."
         )
     return pool
+
+
+def resolve_pools(model: Model, pools: Any) -> tuple[str, ...]:
+    """One pool or several, as a tuple without repetition.
+
+    Raises:
+      ValueError: As `resolve_pool`; none at all.
+    """
+    asked = [pools] if pools is None or isinstance(pools, str) else list(pools)
+    if not asked:
+        raise ValueError(f"pool is an empty list; expected some of {sorted(model.pools)}.")
+    return tuple(dict.fromkeys(resolve_pool(model, pool) for pool in asked))
 
 
 def _listed(stimuli: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 Layout under the root, a local directory or any URL that fsspec knows:
 
     <name>--<key>.zarr           a finished group; `xarray.open_zarr` reads it without vla
-    <name>--<key>.256.partial    a group that is being written, in chunks of 256 items
+    <name>--<key>.128.partial    a group that is being written, in chunks of 128 items
     <name>--<key>.<random>.tmp   a file on its way into a local group
 """
 

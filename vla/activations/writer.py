@@ -8,6 +8,7 @@ that a second process at the same work does the same without harm.
 import contextlib
 import functools
 import os
+import shutil
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -26,8 +27,8 @@ from zarr.storage import MemoryStore
 from vla.activations.labels import DIMS
 from vla.activations.recipe import Recipe
 
-# Items per chunk: what a kill can cost, and the unit in which batches are formed.
-CHUNK_ITEMS = 256
+# Items per chunk: the least that a process can take on.
+CHUNK_ITEMS = 128
 
 ARRAY = "activations"
 
@@ -73,28 +74,59 @@ class Writer:
             if not there.issuperset(f"{self._partial}/{key}" for key in _keys(chunk, self._recipe))
         ]
 
-    def write(self, chunk: tuple[int, int], values: Float[np.ndarray, "layer item unit"]) -> None:
-        """Write one chunk of finite values, one file per layer.
+    def check_room(self) -> None:
+        """Refuse to begin what the disk cannot hold.
+
+        Raises:
+          ValueError: What is still to be written needs more than is free.
+        """
+        if not self._local:
+            return
+        unit = 4 * len(self._recipe.layers) * self._recipe.width
+        needed = unit * sum(stop - start for start, stop in self.pending)
+        place = Path(self._base)
+        while not place.exists():
+            place = place.parent
+        free = shutil.disk_usage(place).free
+        if needed > free:
+            raise ValueError(
+                f"Activations of {self._recipe.words['model']} on {self._recipe.words['view']} need "
+                f"{needed / 2**30:.1f} GiB, but {place} has {free / 2**30:.1f} GiB free. Make room, put the store "
+                "elsewhere, or extract fewer layers."
+            )
+
+    def write(self, chunk: tuple[int, int], values: Float[np.ndarray, "layer item unit"], first: int = 0) -> None:
+        """Write finite values of one chunk, one file per layer.
+
+        Args:
+          chunk: One of `chunks`.
+          values: Of some neighbouring layers.
+          first: The number of the first of them.
 
         Raises:
           ValueError: The file system does not take it.
         """
         start, stop = chunk
+        layers = slice(first, first + len(values))
         assert np.isfinite(values).all()
-        self._in_memory.array[:, start:stop] = values
+        self._in_memory.array[layers, start:stop] = values
         with self._writing():
-            for key in _keys(chunk, self._recipe):
+            for key in _keys(chunk, self._recipe)[layers]:
                 self._put(f"{self._partial}/{key}", self._in_memory.files.pop(key).to_bytes())
 
     def publish(self) -> None:
         """Make the finished group visible under its final name, then remove what was only on the way to it.
 
         Raises:
-          ValueError: The file system does not take it.
+          ValueError: Some chunks are not there, or the file system does not take it.
         """
         pending = self.pending
         if not self.finished:
-            assert not pending, "publish before every chunk is finished"
+            if pending:
+                raise ValueError(
+                    f"{len(pending)} of {len(self.chunks)} chunks of {self._group} are not there. Where several "
+                    "processes extract together, the store must lie where all of them see it."
+                )
             with self._writing():
                 self._publish_local() if self._local else self._publish_remote()
         self._clear()

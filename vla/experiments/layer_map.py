@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from vla.activations.extract import extract_to_store, recipe
+from vla.activations.extract import recipe
+from vla.activations.extract_to_store import extract_to_store
 from vla.activations.store import Recipe, Store
 from vla.alignment.score import score
 from vla.alignment.table import DIRECTIONS, SYMMETRIC, tidy
@@ -42,7 +43,10 @@ class LayerMap:
       language_pool: "mean", "mean_no_bos" or "last".
       layers: "all", "penultimate", or layer names that all models have; None means all.
       dtype: "float32" or "bfloat16".
-      batch_size: Stimuli per forward pass; 0 takes the default of the modality.
+      batch_size: Images, or rows of 128 tokens, per forward pass; 0 takes what suits the device.
+      stream: Whether the models' blocks are read from disk one at a time, for models larger than memory.
+      tensor_parallel: Devices that share one copy of the weights.
+      workers: Processes that decode images; 0 for threads.
       metrics: Names of metrics.
       protocol: Protocol of directed metrics.
       overrides: Settings of directed metrics that differ from the protocol; None leaves the protocol's.
@@ -67,6 +71,9 @@ class LayerMap:
     layers: str | tuple[str, ...] | None = "all"
     dtype: str = "float32"
     batch_size: int = 0
+    stream: bool = False
+    tensor_parallel: int = 1
+    workers: int = 0
     metrics: tuple[str, ...] = ("linear_predictivity", "cka", "cka_debiased")
     protocol: str = "paper"
     overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -127,6 +134,7 @@ def extract_all(plan: LayerMap, store: Store, show_progress: bool = True) -> lis
                 layers=plan.layers or "all",
                 batch_size=plan.batch_size or None,
                 show_progress=show_progress,
+                workers=plan.workers,
             )
     return [store.location(wanted) for _, _, wanted in tasks]
 
@@ -209,4 +217,11 @@ def _recipes(plan: LayerMap, seen: dict[Modality, View]) -> list[tuple[Modality,
 
 def _load(plan: LayerMap, modality: Modality, source: str, weights: bool = True) -> Model:
     processor = plan.vision_processor if modality == "vision" else plan.language_processor
-    return load_model(source, dtype=plan.dtype, processor=processor or None, weights=weights)
+    return load_model(
+        source,
+        dtype=plan.dtype,
+        processor=processor or None,
+        weights=weights,
+        stream=plan.stream,
+        tensor_parallel=plan.tensor_parallel,
+    )

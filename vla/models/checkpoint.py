@@ -1,7 +1,6 @@
 """The tensors of a checkpoint directory, found by name and read slice by slice."""
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,59 +10,55 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from vla.models.fields import read_json
+from vla.models.tensor import FLOATS, Index, Tensor
+from vla.models.torch_archive import archive_tensors
 from vla.records import listed
 
+__all__ = ["Index", "Tensor", "choose_weights", "open_tensors", "weight_files"]
+
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 
-# What safetensors calls the dtypes that hold plain numbers; quantised ones mean nothing without their scales.
-_DTYPES = ("BF16", "F16", "F32", "F64")
-
-Index = tuple[slice, ...]
+# In one file, or in several that an index names; the first that is there is taken.
+LAYOUTS = ((WEIGHTS, INDEX), (PICKLED, PICKLED_INDEX))
 
 
-@dataclasses.dataclass(frozen=True)
-class Tensor:
-    """A tensor on disk.
+def choose_weights(there: Collection[str], place: str, open_index: Callable[[str], Path]) -> tuple[str, ...]:
+    """Names of the files that make up the weights, of all that are there; of shards their index comes first.
 
-    Attributes:
-      file: The file that holds it.
-      shape: Its shape there.
-      read: From slices along its first axes to that part of it, in the dtype of the file.
+    Args:
+      there: Names of the files of a checkpoint.
+      place: Where they are, for messages.
+      open_index: From the name of an index to a file that can be read.
+
+    Raises:
+      ValueError: There are no weights, or the index of a sharded checkpoint names files that are not there.
     """
-
-    file: Path
-    shape: tuple[int, ...]
-    read: Callable[[Index], np.ndarray]
+    for single, index in LAYOUTS:
+        if single in there:
+            return (single,)
+        if index in there:
+            shards = sorted(set(_weight_map(open_index(index)).values()))
+            absent = [shard for shard in shards if shard not in there]
+            if absent:
+                raise ValueError(
+                    f"{index} in {place} names {len(absent)} of {len(shards)} files that are not there: "
+                    f"{listed(absent)}; download them again"
+                )
+            return (index, *shards)
+    expected = " or ".join(f"{single} ({index} with its shards)" for single, index in LAYOUTS)
+    raise ValueError(f"no weights in {place}: expected {expected}; found {listed(sorted(there)) or 'nothing'}")
 
 
 def weight_files(directory: Path) -> tuple[Path, ...]:
-    """The safetensors files of a checkpoint, in sorted order.
+    """The files with the weights of a checkpoint, in sorted order: safetensors, or torch's where there are no others.
 
     Raises:
-      ValueError: There are none, or the index of a sharded checkpoint names files that are not there.
+      ValueError: As `choose_weights`.
     """
-    if (directory / WEIGHTS).is_file():
-        return (directory / WEIGHTS,)
-    if (directory / INDEX).is_file():
-        files = sorted({directory / name for name in _weight_map(directory / INDEX).values()})
-        absent = [file.name for file in files if not file.is_file()]
-        if absent:
-            raise ValueError(
-                f"{directory / INDEX} names {len(absent)} of {len(files)} files that are not there: "
-                f"{', '.join(absent)}; download them again"
-            )
-        return tuple(files)
-    pickled = sorted(path.name for path in directory.glob("*.bin") if path.name.startswith("pytorch_model"))
-    if pickled:
-        raise ValueError(
-            f"{directory} holds its weights only as {listed(pickled)}, which cannot be read; convert them to "
-            "safetensors once, with transformers and torch: "
-            "AutoModel.from_pretrained(directory).save_pretrained(new_directory)"
-        )
-    there = sorted(path.name for path in directory.iterdir())
-    raise ValueError(
-        f"no weights in {directory}: expected {WEIGHTS}, or {INDEX} with its shards; found {listed(there) or 'nothing'}"
-    )
+    there = {path.name for path in directory.iterdir() if path.is_file()}
+    names = choose_weights(there, str(directory), directory.joinpath)
+    return tuple(directory / name for name in names if not name.endswith(".json"))
 
 
 def _weight_map(index: Path) -> dict[str, str]:
@@ -85,16 +80,19 @@ def open_tensors(directory: Path) -> dict[str, Tensor]:
       ValueError: No weights, a file that is cut short or corrupt, an index at odds with its shards.
     """
     tensors: dict[str, Tensor] = {}
-    for file in weight_files(directory):
-        for name, tensor in _tensors_of(file).items():
-            if name in tensors:
-                raise ValueError(
-                    f"tensor {name!r} is in {tensors[name].file.name} and in {file.name} of {directory}; "
-                    "download the checkpoint again"
-                )
-            tensors[name] = tensor
-    if not (directory / WEIGHTS).is_file():
-        _check_index(directory / INDEX, tensors)
+    there = {path.name for path in directory.iterdir() if path.is_file()}
+    names = choose_weights(there, str(directory), directory.joinpath)
+    for name in names:
+        file = directory / name
+        found = {} if name.endswith(".json") else _tensors_of(file)
+        for twice in sorted(found.keys() & tensors.keys()):
+            raise ValueError(
+                f"tensor {twice!r} is in {tensors[twice].file.name} and in {name} of {directory}; "
+                "download the checkpoint again"
+            )
+        tensors |= found
+    if names[0].endswith(".json"):
+        _check_index(directory / names[0], tensors)
     return tensors
 
 
@@ -112,19 +110,30 @@ def _check_index(index: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _tensors_of(file: Path) -> dict[str, Tensor]:
-    """The tensors of one file."""
+    """The tensors of one file; those that hold no plain numbers refuse to be read."""
+    found = _safetensors_of(file) if file.suffix == ".safetensors" else archive_tensors(file)
+    return {name: tensor if tensor.dtype in FLOATS else _unreadable(name, tensor) for name, tensor in found.items()}
+
+
+def _safetensors_of(file: Path) -> dict[str, Tensor]:
     try:
         opened: Any = safe_open(str(file), framework="numpy")
         slices = {name: opened.get_slice(name) for name in opened.keys()}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{file} is cut short or corrupt ({error}); download it again") from error
-    tensors = {}
-    for name, part in slices.items():
-        if part.get_dtype() not in _DTYPES:
-            raise ValueError(
-                f"{file}: tensor {name!r} has dtype {part.get_dtype()}; supported are {', '.join(_DTYPES)}. "
-                "Use the unquantised checkpoint"
-            )
-        # a tensor without axes has no slices, and no network here has such a parameter
-        tensors[name] = Tensor(file, tuple(part.get_shape()), part.__getitem__)
-    return tensors
+    # a tensor without axes has no slices, and no network here has such a parameter
+    return {
+        name: Tensor(file, tuple(part.get_shape()), part.__getitem__, part.get_dtype()) for name, part in slices.items()
+    }
+
+
+def _unreadable(name: str, tensor: Tensor) -> Tensor:
+    """A tensor of whole numbers or of quantised ones: buffers that no network needs may be such."""
+
+    def read(_: Index) -> np.ndarray:
+        raise ValueError(
+            f"{tensor.file}: tensor {name!r} has dtype {tensor.dtype}; supported are {', '.join(sorted(FLOATS))}. "
+            "Use the unquantised checkpoint"
+        )
+
+    return Tensor(tensor.file, tensor.shape, read, tensor.dtype)

@@ -1,9 +1,7 @@
-"""One causal transformer over tokens: the LLaMA family.
+"""One causal transformer over tokens: from token ids to the hidden states of any layer.
 
-Axes: B batch, T tokens, L blocks, D width, H query heads, K key-value heads, C width of a head, V vocabulary.
+Axes: B rows of the batch, T tokens, R layers read, L blocks, D width, V vocabulary.
 """
-
-import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -12,132 +10,84 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int
 
-from vla.models.attention import attend
+from vla.models.decoder_block import Block, Context, context_of
+from vla.models.decoder_config import DecoderConfig
 from vla.models.layers import read_layers, stack
-from vla.models.linear import FeedForward, Linear, RMSNorm
+from vla.models.linear import NORMS
 from vla.models.pooling import Pool
-from vla.models.rotary import Rotary, frequencies, rotate
-
-
-@dataclasses.dataclass(frozen=True)
-class DecoderConfig:
-    """What the mathematics of the decoder needs, and no more.
-
-    Attributes:
-      width: D.
-      depth: L.
-      heads: H, a multiple of `kv_heads`.
-      kv_heads: K.
-      head_width: C, even; H * C need not be D.
-      inner: Width of the feed-forward network's inner layer.
-      nonlinearity: Key of `nonlinearities.NONLINEARITIES`.
-      norm_epsilon: Added to every mean square.
-      vocabulary: V.
-      length: The longest sequence in tokens.
-      rotary: How positions turn queries and keys.
-      attention_bias: Whether the four maps of attention have biases.
-      feed_forward_bias: Whether the three maps of the feed-forward network have biases.
-    """
-
-    width: int
-    depth: int
-    heads: int
-    kv_heads: int
-    head_width: int
-    inner: int
-    nonlinearity: str
-    norm_epsilon: float
-    vocabulary: int
-    length: int
-    rotary: Rotary
-    attention_bias: bool
-    feed_forward_bias: bool
-
-
-class Attention(nnx.Module):
-    """Every token attends to itself and to the real tokens before it."""
-
-    def __init__(self, config: DecoderConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
-        """Four linear maps; key and value have K heads."""
-        D, C, bias = config.width, config.head_width, config.attention_bias
-        self.query = Linear(D, config.heads * C, bias=bias, dtype=dtype, rngs=rngs)
-        self.key = Linear(D, config.kv_heads * C, bias=bias, dtype=dtype, rngs=rngs)
-        self.value = Linear(D, config.kv_heads * C, bias=bias, dtype=dtype, rngs=rngs)
-        self.out = Linear(config.heads * C, D, bias=bias, dtype=dtype, rngs=rngs)
-        self.config = config
-
-    def __call__(
-        self, x: Float[Array, "B T D"], positions: Int[Array, "B T"], allowed: Bool[Array, "B T T"]
-    ) -> Float[Array, "B T D"]:
-        """Mix tokens."""
-        B, T, _ = x.shape
-        config = self.config
-        radians = frequencies(config.rotary, config.head_width)
-        query = self.query(x).reshape(B, T, config.heads, config.head_width)
-        key = self.key(x).reshape(B, T, config.kv_heads, config.head_width)
-        value = self.value(x).reshape(B, T, config.kv_heads, config.head_width)
-        mixed = attend(rotate(query, positions, radians), rotate(key, positions, radians), value, allowed)
-        return self.out(mixed)
-
-
-class Block(nnx.Module):
-    """A pre-norm block: x + attention(norm1(x)), then x + feed_forward(norm2(x))."""
-
-    def __init__(self, config: DecoderConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
-        """One of L blocks."""
-        self.norm1 = RMSNorm(config.width, epsilon=config.norm_epsilon, dtype=dtype)
-        self.attention = Attention(config, dtype=dtype, rngs=rngs)
-        self.norm2 = RMSNorm(config.width, epsilon=config.norm_epsilon, dtype=dtype)
-        self.feed_forward = FeedForward(
-            config.width,
-            config.inner,
-            nonlinearity=config.nonlinearity,
-            gated=True,
-            bias=config.feed_forward_bias,
-            dtype=dtype,
-            rngs=rngs,
-        )
-
-    def __call__(
-        self, x: Float[Array, "B T D"], positions: Int[Array, "B T"], allowed: Bool[Array, "B T T"]
-    ) -> Float[Array, "B T D"]:
-        """The raw output of the block."""
-        x = x + self.attention(self.norm1(x), positions, allowed)
-        return x + self.feed_forward(self.norm2(x))
 
 
 class Decoder(nnx.Module):
-    """Token ids to pooled hidden states of any of its layers; there is no language-model head."""
+    """Token ids to pooled hidden states of any of its layers; there is no language-model head.
+
+    Calling it is embedding, L blocks and the final norm; each can be had alone: `embed`, `context`, a `Block` of
+    `blocks`, `final_norm`.
+    """
 
     def __init__(self, config: DecoderConfig, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
         """Token embeddings, L stacked blocks, final norm; weights and compute in `dtype`."""
         draw = jax.nn.initializers.normal(1.0)
+        norm = NORMS[config.norm]
         self.embedding = nnx.Param(draw(rngs.params(), (config.vocabulary, config.width), dtype))
+        self.positions = (
+            nnx.Param(draw(rngs.params(), (config.length, config.width), dtype)) if config.learned_positions else None
+        )
+        self.embedding_norm = (
+            norm(config.width, epsilon=config.norm_epsilon, dtype=dtype) if config.embedding_norm else None
+        )
         self.blocks = stack(lambda rngs: Block(config, dtype=dtype, rngs=rngs), config.depth, rngs)
-        self.final_norm = RMSNorm(config.width, epsilon=config.norm_epsilon, dtype=dtype)
+        self.final_norm = norm(config.width, epsilon=config.norm_epsilon, dtype=dtype)
         self.config = config
 
+    def embed(self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        """What enters the first block. An id beyond V becomes NaN, which nobody takes for a reading."""
+        # Plain indexing would read the last embedding.
+        return self.enter(jnp.take(self.embedding[...], tokens, axis=0, mode="fill"), positions)
+
+    def enter(self, rows: Float[Array, "B T D"], positions: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        """What enters the first block, from the tokens' rows of the embedding table."""
+        if self.config.embedding_scale != 1:
+            rows = rows * jnp.asarray(self.config.embedding_scale, rows.dtype)
+        if self.positions is not None:
+            rows = rows + jnp.take(self.positions[...], positions, axis=0, mode="fill")
+        return rows if self.embedding_norm is None else self.embedding_norm(rows)
+
+    def context(self, positions: Int[Array, "B T"], reach: Bool[Array, "B T T"]) -> Context:
+        """What all blocks share about the batch."""
+        return context_of(self.config, positions, reach)
+
     def __call__(
-        self, tokens: Int[Array, "B T"], mask: Bool[Array, "B T"], *, pool: Pool, layers: tuple[str, ...]
+        self,
+        tokens: Int[Array, "B T"],
+        positions: Int[Array, "B T"],
+        reach: Bool[Array, "B T T"],
+        *,
+        pool: Pool,
+        layers: tuple[str, ...],
     ) -> Float[Array, "R B ..."]:
         """Pooled hidden states of the R layers called `layers`, in float32.
 
-        A sequence is read the same wherever its padding is: positions count real tokens only, and no token sees
-        padding.
+        A row may hold one caption or several, of which none reaches another: a token's hidden states depend on its
+        position and on what it reaches, never on where in the row it stands. Rotary embedding whose frequencies
+        depend on the caption's length (longrope) needs a row of its own for a caption beyond the original length.
 
         Args:
-          tokens: Token ids below V; anything where `mask` is False.
-          mask: True at real tokens.
+          tokens: Token ids below V; anything at padding.
+          positions: The place of each token in its own caption, from 0; 0 at padding.
+          reach: Whether token t (second axis) attends to token u (third axis): itself and the tokens before it in
+            its own caption. Padding reaches nothing, and nothing reaches it. `sequence.plain` makes both for rows of
+            one caption.
           pool: From hidden states to what is kept of them.
           layers: Names of layers.
         """
-        T = tokens.shape[1]
-        positions = jnp.maximum(jnp.cumsum(mask, axis=1) - 1, 0)
-        allowed = jnp.tril(jnp.ones((T, T), bool)) & mask[:, None, :]
-        # An id beyond V becomes NaN, which nobody takes for a reading; indexing would read the last embedding.
-        hidden = jnp.take(self.embedding[...], jnp.where(mask, tokens, 0), axis=0, mode="fill")
+        # Weight 0 times whatever an unknown id would give must not be NaN.
+        real = jnp.diagonal(reach, axis1=1, axis2=2)
+        hidden = self.embed(jnp.where(real, tokens, 0), positions)
+        context = self.context(positions, reach)
 
-        def step(block: Block, hidden: Array) -> Array:
-            return block(hidden, positions, allowed)
+        def step(numbered: tuple[Block, Array], hidden: Array) -> Array:
+            block, number = numbered
+            return block(hidden, context, number)
 
-        return read_layers(hidden, self.blocks, self.config.depth, step, self.final_norm, pool, layers)
+        blocks = (self.blocks, jnp.arange(self.config.depth))
+        return read_layers(hidden, blocks, self.config.depth, step, self.final_norm, pool, layers)

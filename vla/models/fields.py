@@ -69,15 +69,28 @@ class Fields:
             raise ValueError(f"{self.where}: {name!r} is {value!r}; expected {expected}")
         return value
 
-    def number(self, name: str, default: Any = _REQUIRED) -> float:
-        """A finite positive number."""
-        value = float(self._take(name, (int, float), "a positive number", default))
-        if not 0 < value < float("inf"):
-            raise ValueError(f"{self.where}: {name!r} is {value!r}; expected a finite positive number")
-        return value
+    def or_null(self, name: str, default: Any) -> Any:
+        """`default` for a field in which null says something else than absence does: None where it is there."""
+        return None if name in self._values else default
 
-    def flag(self, name: str, default: Any = _REQUIRED) -> bool:
-        """True or false."""
+    def number(self, name: str, default: Any = _REQUIRED) -> Any:
+        """A finite positive number (None only where that is the default)."""
+        value = self._take(name, (int, float), "a positive number", default)
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"{self.where}: {name!r} is {value!r}; expected a finite positive number")
+        return None if value is None else float(value)
+
+    def numbers(self, name: str, zero: bool = False) -> tuple[float, ...]:
+        """A list of finite positive numbers, or of zeros too if `zero`."""
+        values = self._take(name, (list,), "a list of positive numbers", _REQUIRED)
+        if any(
+            type(value) not in (int, float) or not (0 < value < float("inf") or zero and value == 0) for value in values
+        ):
+            raise ValueError(f"{self.where}: {name!r} is {values!r}; expected a list of finite positive numbers")
+        return tuple(map(float, values))
+
+    def flag(self, name: str, default: Any = _REQUIRED) -> Any:
+        """True or false (None only where that is the default)."""
         return self._take(name, (bool,), "true or false", default)
 
     def choice(self, name: str, choices: tuple[str, ...], default: Any = _REQUIRED) -> str:
@@ -86,6 +99,17 @@ class Fields:
         if value not in choices:
             raise ValueError(f"{self.where}: {name} {value!r} is not known; known are: {', '.join(sorted(choices))}")
         return value
+
+    def choices(self, name: str, choices: tuple[str, ...], default: Any = _REQUIRED) -> Any:
+        """A list of `choices` (None only where that is the default)."""
+        values = self._take(name, (list,), "a list of names", default)
+        unknown = sorted({str(value) for value in values or () if value not in choices})
+        if unknown:
+            raise ValueError(
+                f"{self.where}: {name} {', '.join(map(repr, unknown))} is not known; known are: "
+                f"{', '.join(sorted(choices))}"
+            )
+        return None if values is None else tuple(values)
 
     def side(self, name: str, default: Any = _REQUIRED) -> int:
         """The side of a square, written as one number or as two equal ones."""
@@ -137,7 +161,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"no {path.name} in {path.parent}: expected a checkpoint directory in Hugging Face layout")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); download it again") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds {type(values).__name__}, expected an object of named fields")

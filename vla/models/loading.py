@@ -1,21 +1,25 @@
 """From a Hub id or a directory to a model with its weights."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from vla import devices
 from vla.models.checkpoint import weight_files
 from vla.models.decoder import Decoder, DecoderConfig
-from vla.models.families import FAMILIES
+from vla.models.families import FAMILIES, TOWERS
 from vla.models.families.family import Family
+from vla.models.families.timm_layout import is_timm
 from vla.models.fields import Fields, read_json
 from vla.models.model import Model
 from vla.models.processors import IMAGE_PROCESSOR_FILES, TOKENIZER_FILES, ImageProcessor, Tokenizer
-from vla.models.source import WEIGHT_PATTERNS, find_directory
+from vla.models.source import find_directory
+from vla.models.streaming import StreamedModel
 from vla.models.vision_encoder import VisionConfig, VisionEncoder
-from vla.models.weights import load_weights
+from vla.models.weights import Weights
 
 _DTYPES = {"bfloat16": jnp.bfloat16, "float32": jnp.float32}
 
@@ -26,20 +30,31 @@ def load_model(
     dtype: str = "float32",
     processor: str | Path | None = None,
     revision: str | None = None,
+    processor_revision: str | None = None,
     weights: bool = True,
+    stream: bool = False,
+    tensor_parallel: Any = 1,
+    tower: str | None = None,
 ) -> Model:
     """Load a vision or language model with its own preprocessing.
 
     Args:
-      source: A directory in Hugging Face layout, or a Hub id; a directory wins.
+      source: A directory in Hugging Face or timm layout, or a Hub id; a directory wins.
       dtype: "float32" or "bfloat16", for weights and compute; readouts are float32 either way.
       processor: Directory or Hub id of the tokenizer or image processor, where the checkpoint comes without.
-      revision: Branch, tag or commit of `source` on the Hub.
+      revision: Branch, tag or commit of `source` on the Hub; by default the one that `third_party/checkpoints.toml`
+        pins, else main.
+      processor_revision: The same of `processor`.
       weights: False leaves the weights on disk: such a model knows its layers, widths and fingerprint and
         preprocesses stimuli, but has no readouts.
+      stream: Whether weights stay on disk, and are read block by block whenever something is extracted: all items
+        go through one block, then through the next. For models larger than memory.
+      tensor_parallel: Devices that share one copy of the weights; the items are spread over groups of so many.
+      tower: Which part of a model with several: "text" for CLIP's text encoder, a language model whose pool "last" is
+        what CLIP itself reads; by default the vision encoder.
 
     Returns:
-      The model, its weights on every device.
+      The model, its weights on every device or, as `tensor_parallel` says, in parts on several.
 
     Raises:
       ValueError: No such checkpoint, an unknown architecture, a config field that is not understood, tensors that
@@ -47,40 +62,66 @@ def load_model(
     """
     if dtype not in _DTYPES:
         raise ValueError(f"dtype {dtype!r} is not known; known are: {', '.join(sorted(_DTYPES))}")
+    if processor is None and processor_revision is not None:
+        raise ValueError(f"processor_revision {processor_revision!r} was given without processor=; leave it out")
     processor_files = (*TOKENIZER_FILES, *IMAGE_PROCESSOR_FILES)
-    directory = find_directory(source, (*WEIGHT_PATTERNS, *processor_files), revision)
-    family, config = read_config(directory / "config.json")
-    home = directory if processor is None else find_directory(processor, ("config.json", *processor_files))
+    # What is asked for elsewhere is not fetched here.
+    own = processor_files if processor is None else ()
+    directory = find_directory(source, own, revision, weights=True)
+    family, config = read_config(directory / "config.json", tower)
+    home = directory if processor is None else find_directory(processor, processor_files, processor_revision)
     # before the weights: what takes minutes comes after what can fail at once
     if isinstance(config, DecoderConfig):
         assert family.tokenizer is not None
         names, reader = TOKENIZER_FILES, Tokenizer(home, config, family.tokenizer)
     else:
         names, reader = IMAGE_PROCESSOR_FILES, ImageProcessor(home, config)
-    table = family.table(config)
+    tables = [table(config) for table in (family.table, *family.other_tables)]
     abstract = abstract_network(config, dtype)
-    network = load_weights(abstract, family, table, directory, config.depth) if weights else abstract
     files = {"config.json": directory / "config.json"}
     files |= {file.name: file for file in weight_files(directory)}
     # Which tokenizer transformers picks may hang on the config.json beside it.
     beside = names if processor is None else ("config.json", *names)
     files |= {f"processor/{name}": home / name for name in beside if (home / name).is_file()}
-    return Model(str(source), network, reader, dtype, files)
+    mesh = devices.mesh(tensor_parallel)
+    if not weights:
+        model = Model(str(source), abstract, reader, dtype, files, mesh)
+    else:
+        found = Weights(abstract, family, tables, directory, config.depth, mesh)
+        if stream:
+            model = StreamedModel(str(source), abstract, reader, dtype, files, mesh, weights=found)
+        else:
+            model = Model(str(source), found.network(), reader, dtype, files, mesh)
+    if tower == "text":
+        # Or both towers of one checkpoint would bear one name.
+        model.name += "-text"
+    return model
 
 
-def read_config(path: Path) -> tuple[Family, VisionConfig | DecoderConfig]:
+def read_config(path: Path, tower: str | None = None) -> tuple[Family, VisionConfig | DecoderConfig]:
     """The architecture that a config.json describes: its family and its config.
 
+    Args:
+      path: Of a config.json of Hugging Face's or of timm's.
+      tower: Which part of a model with several; None for the vision encoder.
+
     Raises:
-      ValueError: An unknown `model_type`, or a field that is unknown or has a value that is not supported.
+      ValueError: An unknown `model_type`, or a field that is unknown or has a value that is not supported; a tower
+        that there is not.
     """
     values = read_json(path)
-    model_type = values.get("model_type")
+    model_type = "timm" if is_timm(values) else values.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise ValueError(
             f"{path}: model_type {model_type!r} is not supported; supported are: {', '.join(sorted(FAMILIES))}"
         )
     family = FAMILIES[model_type]
+    if tower is not None:
+        towers = TOWERS.get(model_type, {})
+        if tower not in towers:
+            known = f"it has: {', '.join(sorted(towers))}" if towers else "it is one whole: leave tower out"
+            raise ValueError(f"{path}: a model of type {model_type!r} has no tower {tower!r}; {known}")
+        family = towers[tower]
     fields = Fields(values, str(path))
     config = family.read(fields)
     fields.finish()

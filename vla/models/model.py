@@ -5,34 +5,31 @@ Axes: R layers read, B batch, T tokens, C channels, H rows, W columns, D width.
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 from jaxtyping import Float
 
 from vla import devices
+from vla.models.batch import Batch, Images, one_per_row
 from vla.models.decoder import Decoder
+from vla.models.decoder_config import DecoderConfig
 from vla.models.layers import layer_names
-from vla.models.pooling import LANGUAGE_POOLS, VISION_POOLS, language_pool
+from vla.models.pooling import LANGUAGE_POOLS
 from vla.models.processors import ImageProcessor, Tokenizer
+from vla.models.stages import Network, compiled_for, forward
 from vla.models.vision_encoder import VisionEncoder
 from vla.records import Modality, canonical_hash, file_hash
 
+# Which layers (a slice of those asked for), the number of the batch, and what was read: [R, B, S, D].
+Reading = tuple[slice, int, np.ndarray]
 
-@functools.partial(jax.jit, static_argnames=("pool", "layers"))
-def _see(network: VisionEncoder, pixels: Array, *, pool: str, layers: tuple[str, ...]) -> Array:
-    return network(pixels, pool=network.pool(pool), layers=layers)
-
-
-@functools.partial(jax.jit, static_argnames=("bos", "pool", "layers"))
-def _hear(
-    network: Decoder, tokens: Array, mask: Array, *, bos: int | None, pool: str, layers: tuple[str, ...]
-) -> Array:
-    return network(tokens, mask, pool=language_pool(pool, tokens, mask, bos), layers=layers)
+_forward = functools.partial(jax.jit, static_argnames=("pools", "layers"))(forward)
 
 
 class Model:
@@ -48,15 +45,20 @@ class Model:
       pools: Ways to pool tokens; the first is the default.
       max_length: Most tokens a caption may have; None for vision models.
       network: The Flax module, a pytree.
+      mesh: The devices that hold it.
+      streams: Whether weights are read block by block for every reading, and not held.
     """
+
+    streams = False
 
     def __init__(
         self,
         source: str,
-        network: VisionEncoder | Decoder,
+        network: Network,
         processor: ImageProcessor | Tokenizer,
         dtype: str,
         files: dict[str, Path],
+        mesh: Mesh | None = None,
     ) -> None:
         """Put together what `load_model` has loaded.
 
@@ -66,17 +68,19 @@ class Model:
           processor: Of the same modality.
           dtype: Of the weights.
           files: Everything on disk that determines activations, by names that do not depend on where it lies.
+          mesh: The devices that hold the network; by default all of this process.
         """
         self.source = source
         # abspath and not resolve: a link is called what its owner calls it
         self.name = os.path.basename(os.path.abspath(source))
         self.network = network
         self.modality: Modality = "language" if isinstance(network, Decoder) else "vision"
-        self.pools = LANGUAGE_POOLS if self.modality == "language" else VISION_POOLS
+        self.pools = LANGUAGE_POOLS if isinstance(network, Decoder) else network.config.pools
         self.layer_names = layer_names(network.config.depth)
         self.width = network.config.width
         self.max_length = network.config.length if isinstance(network, Decoder) else None
         self.dtype = dtype
+        self.mesh = devices.mesh() if mesh is None else mesh
         self._processor = processor
         self._files = files
 
@@ -87,7 +91,25 @@ class Model:
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 over config, weights and processor files, the same wherever they lie. Reads all of them once."""
-        return canonical_hash({name: file_hash(path) for name, path in self._files.items()})
+        return canonical_hash({name: _hash_of(path) for name, path in self._files.items()})
+
+    @property
+    def processor(self) -> Callable[[Sequence[Any]], list[np.ndarray]]:
+        """What `preprocess` calls: it can be given to other processes without the network."""
+        return self._processor
+
+    @property
+    def alone_beyond(self) -> int | None:
+        """Captions of more tokens than this need a row of their own; None where none does."""
+        config = self.network.config
+        kinds = (config.rotary, config.local_rotary) if isinstance(config, DecoderConfig) else ()
+        lengths = [rotary.original_length for rotary in kinds if rotary is not None and rotary.kind == "longrope"]
+        return min(lengths, default=None)
+
+    @property
+    def bos(self) -> int | None:
+        """Id of the token that may open a caption; None where there is none."""
+        return self._processor.bos if isinstance(self._processor, Tokenizer) else None
 
     def preprocess(self, stimuli: Sequence[Any]) -> list[np.ndarray]:
         """What the network takes for each stimulus.
@@ -127,16 +149,56 @@ class Model:
           ValueError: An unknown pool or layer, layers out of order, a batch or mask of another form.
         """
         self._check(batch, pool, layers, mask)
+        if self.modality == "language":
+            mask = np.ones(batch.shape, bool) if mask is None else np.asarray(mask)
+            given: Batch = one_per_row(np.asarray(batch), mask, pool, self.bos)
+        else:
+            given = Images(batch)
+        return self._all_layers(given, (pool,), tuple(layers))[:, :, 0]
+
+    def passes(self, layers: tuple[str, ...]) -> int:
+        """How many readings `read` gives of each batch."""
+        return 1
+
+    def read(self, batches: Iterable[Batch], *, pools: tuple[str, ...], layers: tuple[str, ...]) -> Iterator[Reading]:
+        """Everything that is wanted of many batches, in whatever order it comes about.
+
+        A network that is held gives all layers of one batch after another; one that is streamed, one layer of all
+        batches after another. Batches are taken as they are needed, or all before the first block.
+
+        Args:
+          batches: Each with a number of rows that divides by the devices; captions with weights for what is wanted.
+          pools: Pools of the model; S of them for images.
+          layers: Any of `layer_names`, in their order.
+
+        Yields:
+          Which of `layers`, which batch, and float32 [R, B, S, D].
+        """
+        every = slice(0, len(layers))
+        before: tuple[int, Array] | None = None
+        for number, batch in enumerate(batches):
+            out = self._all_layers(batch, pools, layers)
+            # Fetched when the next is under way, so that the devices need not wait for the host.
+            if before is not None:
+                yield every, before[0], devices.to_host(before[1])
+            before = number, out
+        if before is not None:
+            yield every, before[0], devices.to_host(before[1])
+
+    def _all_layers(self, batch: Batch, pools: tuple[str, ...], layers: tuple[str, ...]) -> Float[Array, "R B S D"]:
+        """What is wanted of one batch."""
         with devices.full_precision():
-            if isinstance(self.network, Decoder):
-                assert isinstance(self._processor, Tokenizer)
-                mask = np.ones(batch.shape, bool) if mask is None else mask
-                return _hear(self.network, batch, mask, bos=self._processor.bos, pool=pool, layers=tuple(layers))
-            return _see(self.network, batch, pool=pool, layers=tuple(layers))
+            return _forward(self.network, self._spread(batch), pools=compiled_for(batch, pools), layers=layers)
+
+    def _spread(self, batch: Any) -> Any:
+        """A batch, or hidden states, on the devices: split over them where the number of rows permits."""
+        if len(jax.tree.leaves(batch)[0]) % devices.groups(self.mesh) == 0:
+            return devices.split_leading(batch, self.mesh)
+        return jax.device_put(batch, devices.sharded(self.mesh))
 
     def _check(self, batch: Any, pool: str, layers: Sequence[str], mask: Any) -> None:
         """Refuse what the network would misread."""
-        if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(self.network)):
+        if not self.streams and any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(self.network)):
             raise ValueError(f"{self.name} was loaded with weights=False and has no readouts; load it with its weights")
         if pool not in self.pools:
             raise ValueError(
@@ -171,3 +233,14 @@ class Model:
             raise ValueError(
                 f"the mask is {mask.dtype} {list(mask.shape)}; expected bool {list(batch.shape)} like the batch"
             )
+
+
+def _hash_of(path: Path) -> str:
+    """SHA-256 of a file, computed once as long as it does not change."""
+    about = path.stat()
+    return _hash_of_state(path, about.st_size, about.st_mtime_ns, about.st_ino)
+
+
+@functools.cache
+def _hash_of_state(path: Path, size: int, modified: int, inode: int) -> str:
+    return file_hash(path)

@@ -18,9 +18,11 @@ _tanh_gelu = functools.partial(jax.nn.gelu, approximate=True)
 
 NONLINEARITIES: dict[str, Callable[[Array], Array]] = {
     "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_fast": _tanh_gelu,
     "gelu_new": _tanh_gelu,
     "gelu_pytorch_tanh": _tanh_gelu,
     "quick_gelu": quick_gelu,
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
 }

@@ -1,19 +1,22 @@
-"""From the hidden states of all tokens to one vector per item.
+"""From the hidden states of all tokens to one vector per item and pool.
 
-Axes: B batch, T tokens, D width.
+Axes: B batch, T tokens, D width, S vectors wanted of one row of a batch.
 """
 
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-# The first of each is the default. `tokens`, which keeps every token, is for inspection and tests.
-VISION_POOLS = ("cls", "mean")
+# The first is the default. `tokens`, which keeps every token, is for inspection and tests.
 LANGUAGE_POOLS = ("mean", "mean_no_bos", "last")
 
 Pool = Callable[[Array], Array]
+
+# Pools of images that are one token, and where it stands.
+_SINGLE = {"cls": 0, "distillation": 1}
 
 
 def every_token(hidden: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
@@ -21,51 +24,51 @@ def every_token(hidden: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
     return hidden.astype(jnp.float32)
 
 
-def mean_over(hidden: Float[Array, "B T D"], chosen: Bool[Array, "B T"]) -> Float[Array, "B D"]:
-    """Mean over the chosen tokens in float32; zeros where none is chosen, as in rows that only fill a batch."""
-    # where and not a product: an unchosen token may hold anything, and 0 * NaN is NaN
-    kept = jnp.where(chosen[..., None], hidden.astype(jnp.float32), 0.0)
-    return kept.sum(1) / jnp.maximum(chosen.sum(1), 1)[:, None]
-
-
-def last_of(hidden: Float[Array, "B T D"], chosen: Bool[Array, "B T"]) -> Float[Array, "B D"]:
-    """The last chosen token in float32, wherever the padding is."""
-    T = hidden.shape[1]
-    last = jnp.where(chosen, jnp.arange(T), 0).max(1)
-    return jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0].astype(jnp.float32)
-
-
 def vision_pool(name: str, prefix: int) -> Pool:
-    """The pool of that name for tokens in the order class token, other prefix tokens, patches.
+    """The pool of that name for tokens in the order class token, distillation token, registers, patches.
 
     Args:
-      name: "cls", "mean" (over patches only) or "tokens".
-      prefix: Number of tokens before the first patch: the class token and the registers.
+      name: "cls", "distillation", "mean" (over patches only) or "tokens".
+      prefix: Number of tokens before the first patch.
     """
-    if name == "cls":
-        return lambda hidden: hidden[:, 0].astype(jnp.float32)
+    if name in _SINGLE:
+        return lambda hidden: hidden[:, _SINGLE[name]].astype(jnp.float32)
     if name == "mean":
         return lambda hidden: hidden[:, prefix:].astype(jnp.float32).mean(1)
     assert name == "tokens", name
     return every_token
 
 
-def language_pool(name: str, tokens: Int[Array, "B T"], mask: Bool[Array, "B T"], bos: int | None) -> Pool:
-    """The pool of that name for captions.
+def caption_weights(name: str, tokens: Int[np.ndarray, "T"], bos: int | None) -> Float[np.ndarray, "T"]:
+    """What each token of a caption counts in the pool of that name; zeros of a caption without such tokens.
 
     Args:
-      name: "mean", "mean_no_bos", "last" or "tokens".
-      tokens: Token ids.
-      mask: True at tokens, False at padding.
+      name: "mean", "mean_no_bos" or "last".
+      tokens: Token ids of the caption, without padding.
       bos: Id of the token that may open a sequence; None where the tokenizer has none.
     """
-    if name == "mean":
-        return lambda hidden: mean_over(hidden, mask)
+    counted = np.ones(len(tokens), np.float32)
     if name == "mean_no_bos":
-        opening = mask & (jnp.cumsum(mask, axis=1) == 1)
-        rest = mask if bos is None else mask & ~(opening & (tokens == bos))
-        return lambda hidden: mean_over(hidden, rest)
-    if name == "last":
-        return lambda hidden: last_of(hidden, mask)
-    assert name == "tokens", name
-    return every_token
+        counted[0] = bos is None or tokens[0] != bos
+    elif name == "last":
+        counted[:-1] = 0
+    else:
+        assert name == "mean", name
+    return counted / max(counted.sum(), 1)
+
+
+def weighted(weights: Float[Array, "B S T"]) -> Pool:
+    """The pool that takes S weighted sums over the tokens of a row, in float32.
+
+    A token of weight 0 counts for nothing whatever it holds, where 0 * NaN would be NaN; a token that counts and is
+    not finite makes its sums NaN.
+    """
+
+    def pool(hidden: Float[Array, "B T D"]) -> Float[Array, "B S D"]:
+        wide = hidden.astype(jnp.float32)
+        finite = jnp.isfinite(wide)
+        sums = jnp.einsum("bst,btd->bsd", weights, jnp.where(finite, wide, 0))
+        lost = jnp.any((weights != 0) & ~finite.all(-1)[:, None], axis=-1)
+        return jnp.where(lost[..., None], jnp.nan, sums)
+
+    return pool

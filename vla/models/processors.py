@@ -3,7 +3,7 @@
 Axes: T tokens, C channels, H rows, W columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from PIL import Image
 from vla.models.decoder import DecoderConfig
 from vla.models.families.family import TokenizerClass
 from vla.models.fields import read_json
+from vla.models.timm_images import timm_transform
 from vla.models.vision_encoder import VisionConfig
 from vla.records import listed
 
@@ -76,9 +77,11 @@ class Tokenizer:
         self._config = config
         self._directory = directory
         self.bos: int | None = self._tokenizer.bos_token_id
+        # What it adds to any text: a token that opens it, one that ends it, or none.
+        self._nothing: list[int] = self._tokenizer("", padding=False, truncation=False)["input_ids"]
 
-    def __call__(self, captions: Sequence[Any]) -> list[Int[np.ndarray, "T"]]:
-        """Token ids of each caption as int32, neither padded nor cut.
+    def __call__(self, captions: Sequence[Any], truncate: bool = False) -> list[Int[np.ndarray, "T"]]:
+        """Token ids of each caption as int32, not padded; cut to what the model reads if `truncate`.
 
         Raises:
           ValueError: A caption is not text, has no tokens of its own, is too long, or has an id that the model lacks.
@@ -88,13 +91,14 @@ class Tokenizer:
                 raise ValueError(f"caption {i} is {type(caption).__name__}; expected str")
         if not captions:
             return []
-        encoded = self._tokenizer(list(captions), padding=False, truncation=False, verbose=False)["input_ids"]
+        cut = {"max_length": self._config.length} if truncate else {}
+        encoded = self._tokenizer(list(captions), padding=False, truncation=truncate, verbose=False, **cut)["input_ids"]
         return [self._checked(i, caption, ids) for i, (caption, ids) in enumerate(zip(captions, encoded, strict=True))]
 
     def _checked(self, i: int, caption: str, ids: list[int]) -> Int[np.ndarray, "T"]:
         """The ids of one caption as an array."""
         shown = f"caption {i} ({caption[:60]!r}{' ...' if len(caption) > 60 else ''})"
-        if not [token for token in ids if token != self.bos]:
+        if not caption.strip() or ids == self._nothing:
             raise ValueError(f"{shown} has no tokens; drop the item or give it a caption")
         if len(ids) > self._config.length:
             raise ValueError(
@@ -117,6 +121,12 @@ class ImageProcessor:
         Raises:
           ValueError: There is none, or transformers cannot read it.
         """
+        self._config = config
+        self._transform: Callable[[Image.Image], np.ndarray] | None = None
+        if not any((directory / name).is_file() for name in IMAGE_PROCESSOR_FILES):
+            self._transform = timm_transform(directory)
+        if self._transform is not None:
+            return
         from transformers import AutoImageProcessor  # costs seconds, as above
 
         for file in _expect(directory, IMAGE_PROCESSOR_FILES, "image processor"):
@@ -128,7 +138,6 @@ class ImageProcessor:
             )
         except Exception as error:  # as above
             raise ValueError(f"transformers cannot read the image processor in {directory}: {error}") from error
-        self._config = config
 
     def __call__(self, images: Sequence[Any]) -> list[Float[np.ndarray, "C H W"]]:
         """Pixels of each image as float32, each in its own size.
@@ -144,7 +153,10 @@ class ImageProcessor:
             given = f"a PIL image of mode {image.mode}" if isinstance(image, Image.Image) else type(image).__name__
             raise ValueError(f"image {i} is {given}; expected a PIL image of mode RGB")
         try:
-            pixels = np.asarray(self._processor(image, return_tensors="np")["pixel_values"][0], np.float32)
+            if self._transform is None:
+                pixels = np.asarray(self._processor(image, return_tensors="np")["pixel_values"][0], np.float32)
+            else:
+                pixels = self._transform(image)
         except Exception as error:  # as above
             raise ValueError(f"the image processor cannot take image {i}, {image.size} pixels: {error}") from error
         C, P = self._config.channels, self._config.patch

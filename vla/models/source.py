@@ -1,29 +1,46 @@
-"""From what a user calls a checkpoint to a local directory."""
+"""From what a user calls a checkpoint to a local directory, downloaded as far as it is needed."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import huggingface_hub
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import validate_repo_id
 
-from vla.models.checkpoint import INDEX, WEIGHTS
+from vla.models import hub
+from vla.models.catalogue import pinned
+from vla.models.checkpoint import choose_weights
+from vla.records import listed
 
-WEIGHT_PATTERNS = ("config.json", WEIGHTS, INDEX, "model-*-of-*.safetensors")
+CONFIG = "config.json"
 
 
-def find_directory(source: str | Path, patterns: Sequence[str], revision: str | None = None) -> Path:
-    """The directory itself, or a cached download of the Hub repository of that name.
+def find_directory(
+    source: str | Path, names: Sequence[str] = (), revision: Any = None, *, weights: bool = False
+) -> Path:
+    """The directory itself, or the cached files of the Hub repository of that name.
 
-    A local directory wins over a Hub id of the same spelling. Caches and HF_HUB_OFFLINE are honoured as everywhere
-    in Hugging Face's tools.
+    A local directory wins over a Hub id of the same spelling. Of a repository only what is asked for is downloaded,
+    of the weights only one format: safetensors, else torch's. A file is downloaded once; what a run that was ended
+    has left of a large one is continued. Without a network, or under HF_HUB_OFFLINE, the cache serves, if it has all
+    that is needed.
 
     Args:
       source: A directory, or a Hub id such as "facebook/dinov2-base".
-      patterns: Names of the files that are needed, with wildcards; nothing else is downloaded.
-      revision: Branch, tag or commit on the Hub.
+      names: Files that are needed as far as they exist, beside config.json.
+      revision: Branch, tag or commit on the Hub; by default the one that the register of checkpoints pins, else main.
+      weights: Whether the weights are needed.
 
     Raises:
-      ValueError: Neither a directory nor a repository that can be had; a revision of a directory.
+      ValueError: Neither a directory nor a repository that can be had; a revision of a directory; a repository
+        without weights, or with an index that names absent files; not enough disk; a download that went wrong.
     """
     path = Path(source).expanduser()
     if path.is_dir():
@@ -35,21 +52,92 @@ def find_directory(source: str | Path, patterns: Sequence[str], revision: str | 
     text = str(source)
     if text.startswith(("/", ".", "~")) or text.count("/") > 1:
         raise ValueError(f"there is no directory {source}; expected a checkpoint directory, or a Hub id (owner/name)")
+    if revision is not None and not (isinstance(revision, str) and revision):
+        raise ValueError(f"revision is {revision!r}; expected the name of a branch or tag, or a commit")
+    return _from_hub(text, (CONFIG, *names), revision or pinned(text) or "main", weights)
+
+
+def is_cached(repository: str) -> bool:
+    """Whether the cache has config and weights of a Hub repository, in the version that `find_directory` takes."""
+    snapshot = hub.in_cache(repository, pinned(repository) or "main")
+    return snapshot is not None and not _missing(snapshot, (), True)
+
+
+def _from_hub(repository: str, names: Sequence[str], revision: str, weights: bool) -> Path:
+    """The folder of the cache that has what is needed of a repository."""
     try:
-        return Path(huggingface_hub.snapshot_download(text, revision=revision, allow_patterns=list(patterns)))
-    except LocalEntryNotFoundError as error:
-        raise ValueError(
-            f"{source!r} is no local directory, is not in the local cache, and the Hub cannot be reached "
-            f"({_first_line(error)}). Give a directory, or download it where there is a network"
-        ) from error
-    except Exception as error:  # the Hub's client lets the errors of its HTTP library through
-        raise ValueError(
-            f"{source!r} is no local directory, and the Hub answered: {_first_line(error)}. Check the spelling and "
-            "the revision; for a gated or private repository log in with `hf auth login`"
-        ) from error
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise ValueError(f"{repository!r} is no local directory and no Hub id (owner/name): {_said(error)}") from error
+    snapshot = hub.in_cache(repository, revision)
+    # A commit never changes: what is known of it needs no network.
+    settled = snapshot is not None and hub.COMMIT.fullmatch(revision) and snapshot.entries is not None
+    if snapshot is None or not settled or _missing(snapshot, names, weights):
+        try:
+            snapshot = hub.look_up(repository, revision)
+            if weights:
+                _fetch_weights(snapshot)
+            hub.fetch(snapshot, [name for name in names if name in snapshot.names])
+            return snapshot.folder
+        except ValueError:
+            raise  # says already what is wrong
+        except Exception as error:  # the Hub's client lets the errors of its HTTP library through
+            return _without_hub(hub.in_cache(repository, revision), repository, revision, names, weights, error)
+    return snapshot.folder
 
 
-def _first_line(error: Exception) -> str:
+def _fetch_weights(snapshot: hub.Snapshot) -> None:
+    """Download the weights in one format; of shards, those that the index names."""
+
+    def open_index(name: str) -> Path:
+        hub.fetch(snapshot, [name])
+        return snapshot.folder / name
+
+    hub.fetch(snapshot, choose_weights(snapshot.names, snapshot.repository, open_index))
+
+
+def _missing(snapshot: hub.Snapshot, names: Sequence[str], weights: bool) -> list[str]:
+    """What the cache lacks of what is needed; the names that an index would add are not known before it is there."""
+    needed = [name for name in names if name in snapshot.names]
+    needed += [] if CONFIG in needed else [CONFIG]
+    if weights:
+        try:
+            needed += choose_weights(snapshot.names, str(snapshot.folder), snapshot.folder.joinpath)
+        except ValueError as error:
+            return [str(error)]
+    return snapshot.lacks(needed)
+
+
+def _without_hub(
+    snapshot: hub.Snapshot | None, repository: str, revision: str, names: Sequence[str], weights: bool, error: Exception
+) -> Path:
+    """What the cache has, if that is all that is needed; otherwise why the Hub gave nothing."""
+    missing = [] if snapshot is None else _missing(snapshot, names, weights)
+    if snapshot is not None and not missing and not isinstance(error, RevisionNotFoundError):
+        return snapshot.folder
+    there = (
+        "is not in the local cache" if snapshot is None else f"is only in part in the local cache ({listed(missing)})"
+    )
+    begin = f"{repository!r} is no local directory, {there}, and"
+    if isinstance(error, OfflineModeIsEnabled):
+        why = "HF_HUB_OFFLINE is set. Give a directory, or unset it and download the rest where there is a network"
+    elif isinstance(error, RevisionNotFoundError):
+        why = f"the Hub has no revision {revision!r} of it. Give a branch, a tag or a commit that exists"
+    elif isinstance(error, GatedRepoError):
+        why = (
+            "its publisher lets nobody have it unasked. Accept the terms on its page, then set HF_TOKEN to a token of "
+            "your account"
+        )
+    elif isinstance(error, RepositoryNotFoundError):
+        why = "the Hub has none of that name either. Check the spelling; for a private repository set HF_TOKEN"
+    elif isinstance(error, LocalEntryNotFoundError | ConnectionError) or "Connect" in type(error).__name__:
+        why = f"the Hub cannot be reached ({_said(error)}). Give a directory, or download it where there is a network"
+    else:
+        why = f"the download failed: {_said(error)}. What is complete is kept; try again"
+    raise ValueError(f"{begin} {why}") from error
+
+
+def _said(error: Exception) -> str:
     """What an error says, without the advice that follows."""
-    lines = str(error).strip().splitlines()
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

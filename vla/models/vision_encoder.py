@@ -1,7 +1,7 @@
-"""One bidirectional transformer over image patches: ViT, DINOv2, DINOv2 with registers.
+"""One bidirectional transformer over image patches: ViT, DeiT, MAE, DINOv2, DINOv3, CLIP, SigLIP.
 
 Axes: B batch, C channels, H rows and W columns of pixels, P side of a patch, G side of the stored position grid,
-N patches, R registers, T tokens (1 + R + N), L blocks, D width, A attention heads.
+N patches, R registers, E tokens before the patches, T tokens (E + N), L blocks, D width, A attention heads.
 """
 
 import dataclasses
@@ -13,16 +13,19 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from vla import devices
 from vla.models.attention import attend
 from vla.models.layers import read_layers, stack
 from vla.models.linear import FeedForward, LayerNorm, Linear
+from vla.models.patch_rotary import patch_turns
 from vla.models.pooling import Pool, vision_pool
 from vla.models.position_grid import resize_grid
+from vla.models.rotary import Turns, rotate
 
 
 @dataclasses.dataclass(frozen=True)
 class VisionConfig:
-    """What the mathematics of the encoder needs, and no more.
+    """What the mathematics of the encoder needs, and no more; the defaults are ViT's.
 
     Attributes:
       width: D.
@@ -30,15 +33,26 @@ class VisionConfig:
       heads: A; divides `width`.
       inner: Width of the feed-forward network's inner layer.
       nonlinearity: Key of `nonlinearities.NONLINEARITIES`.
-      gated: Whether the feed-forward network is gated (SwiGLU).
       norm_epsilon: Added to every variance.
       patch: P, in pixels.
       grid: G, in patches: the image size of training by the patch.
       channels: C.
-      registers: R, tokens put between class token and patches, without positions.
-      qkv_bias: Whether query, key and value have biases; the output projection always has.
-      layer_scale: Whether each branch is multiplied by a learned vector before it is added.
+      gated: Whether the feed-forward network is gated (SwiGLU).
+      class_token: Whether a class token stands first.
+      distillation_token: Whether a distillation token follows it.
+      registers: R, tokens put between those and the patches.
+      placed: How many of the tokens before the patches, from the first, have positions of their own; None where
+        neither they nor the patches have any.
       antialias: Which bicubic kernel resizes the position grid to other image sizes.
+      rotary_theta: Base of the rotary embedding of patches; None for none.
+      patch_bias: Whether the map from pixels to tokens has a bias.
+      embedding_norm: Whether a norm stands before the first block.
+      query_bias: Whether the map to queries has a bias.
+      key_bias: The same of keys.
+      value_bias: The same of values.
+      out_bias: Whether the map out of attention has a bias.
+      feed_forward_bias: Whether the maps of the feed-forward network have biases.
+      layer_scale: Whether each branch is multiplied by a learned vector before it is added.
     """
 
     width: int
@@ -46,15 +60,36 @@ class VisionConfig:
     heads: int
     inner: int
     nonlinearity: str
-    gated: bool
     norm_epsilon: float
     patch: int
     grid: int
     channels: int
-    registers: int
-    qkv_bias: bool
-    layer_scale: bool
-    antialias: bool
+    gated: bool = False
+    class_token: bool = True
+    distillation_token: bool = False
+    registers: int = 0
+    placed: int | None = 1
+    antialias: bool = False
+    rotary_theta: float | None = None
+    patch_bias: bool = True
+    embedding_norm: bool = False
+    query_bias: bool = True
+    key_bias: bool = True
+    value_bias: bool = True
+    out_bias: bool = True
+    feed_forward_bias: bool = True
+    layer_scale: bool = False
+
+    @property
+    def extra(self) -> int:
+        """E, tokens before the first patch."""
+        return self.class_token + self.distillation_token + self.registers
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The ways to pool that its tokens allow; the first is the default."""
+        first = ("cls",) if self.class_token else ()
+        return (*first, "mean", *(("distillation",) if self.distillation_token else ()))
 
 
 class Attention(nnx.Module):
@@ -62,18 +97,28 @@ class Attention(nnx.Module):
 
     def __init__(self, config: VisionConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
         """Four linear maps of the full width."""
-        D, bias = config.width, config.qkv_bias
-        self.query = Linear(D, D, bias=bias, dtype=dtype, rngs=rngs)
-        self.key = Linear(D, D, bias=bias, dtype=dtype, rngs=rngs)
-        self.value = Linear(D, D, bias=bias, dtype=dtype, rngs=rngs)
-        self.out = Linear(D, D, bias=True, dtype=dtype, rngs=rngs)
+        D = config.width
+        self.query = Linear(D, D, bias=config.query_bias, dtype=dtype, rngs=rngs)
+        self.key = Linear(D, D, bias=config.key_bias, dtype=dtype, rngs=rngs)
+        self.value = Linear(D, D, bias=config.value_bias, dtype=dtype, rngs=rngs)
+        self.out = Linear(D, D, bias=config.out_bias, dtype=dtype, rngs=rngs)
         self.heads = config.heads
 
-    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+    def __call__(self, x: Float[Array, "B T D"], turns: Turns | None) -> Float[Array, "B T D"]:
         """Mix tokens."""
         B, T, D = x.shape
         heads = (B, T, self.heads, D // self.heads)
-        return self.out(attend(self.query(x).reshape(heads), self.key(x).reshape(heads), self.value(x).reshape(heads)))
+        query, key, value = (part(x).reshape(heads) for part in (self.query, self.key, self.value))
+        if turns is not None:
+            query, key = rotate(query, turns), rotate(key, turns)
+        return self.out(_mix(query, key, value))
+
+
+def _mix(query: Float[Array, "B T A C"], key: Array, value: Array) -> Float[Array, "B T D"]:
+    """Attention, on a CPU one image at a time: the scores of one fit its caches, those of a batch do not."""
+    if not devices.on_cpu() or jax.local_device_count() > 1:
+        return attend(query, key, value)
+    return jax.lax.map(lambda parts: attend(*(part[None] for part in parts))[0], (query, key, value))
 
 
 class Block(nnx.Module):
@@ -91,55 +136,84 @@ class Block(nnx.Module):
             config.inner,
             nonlinearity=config.nonlinearity,
             gated=config.gated,
-            bias=True,
+            bias=config.feed_forward_bias,
             dtype=dtype,
             rngs=rngs,
         )
         self.scale2 = nnx.Param(jnp.ones((D,), dtype)) if config.layer_scale else None
+        self.config = config
 
-    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        """The raw output of the block."""
-        branch = self.attention(self.norm1(x))
+    def __call__(self, x: Float[Array, "B T D"], turns: Turns | None = None) -> Float[Array, "B T D"]:
+        """The raw output of the block.
+
+        Args:
+          x: The raw output of the block before, or what the embedding gave.
+          turns: From `turns_of`.
+        """
+        branch = self.attention(self.norm1(x), turns)
         x = x + (branch if self.scale1 is None else branch * self.scale1[...])
         branch = self.feed_forward(self.norm2(x))
         return x + (branch if self.scale2 is None else branch * self.scale2[...])
 
 
+def turns_of(config: VisionConfig, rows: int, columns: int) -> Turns | None:
+    """What all blocks share about images of `rows` by `columns` pixels: how positions turn queries and keys."""
+    if config.rotary_theta is None:
+        return None
+    P, width = config.patch, config.width // config.heads
+    return patch_turns(config.rotary_theta, width, rows // P, columns // P, config.extra)
+
+
 class Embedding(nnx.Module):
-    """Pixels to tokens: class token, registers, patches, of which registers alone have no position."""
+    """Pixels to tokens: class and distillation token, registers, then patches."""
 
     def __init__(self, config: VisionConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
         """The patch map, the extra tokens and the grid of positions."""
         D, C, P, G, R = config.width, config.channels, config.patch, config.grid, config.registers
         draw = jax.nn.initializers.normal(0.02)
+
+        def drawn(there: bool, *shape: int) -> nnx.Param | None:
+            return nnx.Param(draw(rngs.params(), shape, dtype)) if there else None
+
         self.projection = nnx.Param(jax.nn.initializers.normal((C * P * P) ** -0.5)(rngs.params(), (D, C, P, P), dtype))
-        self.bias = nnx.Param(jnp.zeros((D,), dtype))
-        self.cls = nnx.Param(draw(rngs.params(), (D,), dtype))
-        self.registers = nnx.Param(draw(rngs.params(), (R, D), dtype)) if R else None
-        # the class token's position first, then the grid row by row, as checkpoints store them
-        self.positions = nnx.Param(draw(rngs.params(), (1 + G * G, D), dtype))
+        self.bias = nnx.Param(jnp.zeros((D,), dtype)) if config.patch_bias else None
+        self.cls = drawn(config.class_token, D)
+        self.distillation = drawn(config.distillation_token, D)
+        self.registers = drawn(R > 0, R, D)
+        # those of the extra tokens first, then the grid row by row, as checkpoints store them
+        self.positions = drawn(config.placed is not None, (config.placed or 0) + G * G, D)
+        self.norm = LayerNorm(D, epsilon=config.norm_epsilon, dtype=dtype) if config.embedding_norm else None
         self.config = config
 
     def __call__(self, pixels: Float[Array, "B C H W"]) -> Float[Array, "B T D"]:
-        """Cut into patches, project, add positions, insert registers after the class token.
+        """Cut into patches, project, put the extra tokens before them, add positions.
 
         Pixels beyond the last whole patch are dropped, as a convolution of stride P drops them.
         """
         config = self.config
-        P, G = config.patch, config.grid
+        P, G, D = config.patch, config.grid, config.width
         B, C, H, W = pixels.shape
         rows, columns = H // P, W // P
         pixels = pixels[:, :, : rows * P, : columns * P].astype(self.projection.dtype)
         cut = pixels.reshape(B, C, rows, P, columns, P)
-        patches = jnp.einsum("bchpwq,dcpq->bhwd", cut, self.projection[...]) + self.bias[...]
-        positions = self.positions[...]
-        grid = resize_grid(positions[1:].reshape(G, G, -1), rows, columns, config.antialias)
-        patches = (patches + grid).reshape(B, rows * columns, -1)
-        first = jnp.broadcast_to(self.cls[...] + positions[0], (B, 1, config.width))
-        if self.registers is None:
-            return jnp.concatenate([first, patches], axis=1)
-        registers = jnp.broadcast_to(self.registers[...], (B, config.registers, config.width))
-        return jnp.concatenate([first, registers, patches], axis=1)
+        patches = jnp.einsum("bchpwq,dcpq->bhwd", cut, self.projection[...])
+        if self.bias is not None:
+            patches = patches + self.bias[...]
+        extra = self._extra()
+        if self.positions is not None:
+            assert config.placed is not None
+            own, grid = self.positions[: config.placed], self.positions[config.placed :]
+            extra = extra.at[: config.placed].add(own)
+            patches = patches + resize_grid(grid.reshape(G, G, D), rows, columns, config.antialias)
+        patches = patches.reshape(B, rows * columns, D)
+        tokens = jnp.concatenate([jnp.broadcast_to(extra, (B, *extra.shape)), patches], axis=1)
+        return tokens if self.norm is None else self.norm(tokens)
+
+    def _extra(self) -> Float[Array, "E D"]:
+        """The tokens before the patches, without positions."""
+        single = [token[...][None] for token in (self.cls, self.distillation) if token is not None]
+        registers = [] if self.registers is None else [self.registers[...]]
+        return jnp.concatenate([*single, *registers, jnp.zeros((0, self.config.width), self.projection.dtype)])
 
 
 class VisionEncoder(nnx.Module):
@@ -153,16 +227,17 @@ class VisionEncoder(nnx.Module):
         self.config = config
 
     def pool(self, name: str) -> Pool:
-        """The pool called `name`: "cls", "mean" (patches only) or "tokens" (all of them)."""
-        return vision_pool(name, 1 + self.config.registers)
+        """The pool called `name`: one of `config.pools`, or "tokens" for all of them."""
+        return vision_pool(name, self.config.extra)
 
     def __call__(
         self, pixels: Float[Array, "B C H W"], *, pool: Pool, layers: tuple[str, ...]
     ) -> Float[Array, "R B ..."]:
         """Pooled hidden states of the R layers called `layers`, in float32."""
+        turns = turns_of(self.config, *pixels.shape[2:])
 
         def step(block: Block, hidden: Array) -> Array:
-            return block(hidden)
+            return block(hidden, turns)
 
         hidden = self.embedding(pixels)
         return read_layers(hidden, self.blocks, self.config.depth, step, self.final_norm, pool, layers)

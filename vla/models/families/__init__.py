@@ -1,13 +1,57 @@
-"""Every architecture family that can be loaded, by the `model_type` of its config.json."""
+"""Every architecture family that can be loaded, by the `model_type` of its config.json; timm's has none."""
 
+from vla.models.families.bloom import BLOOM
+from vla.models.families.clip import CLIP, CLIP_TEXT, CLIP_TEXT_TOWER, CLIP_VISION
+from vla.models.families.deit import DEIT
 from vla.models.families.dinov2 import DINOV2, DINOV2_WITH_REGISTERS
+from vla.models.families.dinov3 import DINOV3_VIT
 from vla.models.families.family import Family
+from vla.models.families.gemma import GEMMA, GEMMA2, GEMMA3, GEMMA3_TEXT
+from vla.models.families.gpt2 import GPT2
+from vla.models.families.gpt_neox import GPT_NEOX
 from vla.models.families.llama import LLAMA
+from vla.models.families.mistral import MISTRAL
+from vla.models.families.mixtral import MIXTRAL
+from vla.models.families.olmo import OLMO, OLMO2
+from vla.models.families.phi3 import PHI3
+from vla.models.families.qwen import QWEN2, QWEN3
+from vla.models.families.siglip import SIGLIP, SIGLIP_VISION
+from vla.models.families.timm_layout import TIMM
 from vla.models.families.vit import VIT
+from vla.models.families.vit_mae import VIT_MAE
 
 FAMILIES: dict[str, Family] = {
+    "bloom": BLOOM,
+    "clip": CLIP,
+    "clip_text_model": CLIP_TEXT,
+    "clip_vision_model": CLIP_VISION,
+    "deit": DEIT,
     "dinov2": DINOV2,
     "dinov2_with_registers": DINOV2_WITH_REGISTERS,
+    "dinov3_vit": DINOV3_VIT,
+    "gemma": GEMMA,
+    "gemma2": GEMMA2,
+    "gemma3": GEMMA3,
+    "gemma3_text": GEMMA3_TEXT,
+    "gpt2": GPT2,
+    "gpt_neox": GPT_NEOX,
     "llama": LLAMA,
+    "mistral": MISTRAL,
+    "mixtral": MIXTRAL,
+    "olmo": OLMO,
+    "olmo2": OLMO2,
+    "phi3": PHI3,
+    "qwen2": QWEN2,
+    "qwen3": QWEN3,
+    "siglip": SIGLIP,
+    "siglip_vision_model": SIGLIP_VISION,
+    "timm": TIMM,
     "vit": VIT,
+    "vit_mae": VIT_MAE,
+}
+
+# Towers that are read on demand of models with several, by `model_type` and what the tower is called.
+TOWERS: dict[str, dict[str, Family]] = {
+    "clip": {"text": CLIP_TEXT_TOWER, "vision": CLIP},
+    "siglip": {"vision": SIGLIP},
 }

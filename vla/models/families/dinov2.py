@@ -2,7 +2,7 @@
 arXiv:2309.16588)."""
 
 from vla.models.families.family import Family, Row, layer_norm, linear
-from vla.models.families.vit import attention_rows, check_heads, embedding_rows, grid_side
+from vla.models.families.vit import attention_rows, check_heads, embedding_rows, grid_side, qkv_biases
 from vla.models.fields import Fields
 from vla.models.nonlinearities import NONLINEARITIES
 from vla.models.vision_encoder import VisionConfig
@@ -31,7 +31,7 @@ def _read(fields: Fields, patch: int, registers: int, antialias: bool) -> Vision
         grid=grid_side(fields, fields.side("image_size", 224), patch),
         channels=fields.whole("num_channels", 3),
         registers=registers,
-        qkv_bias=fields.flag("qkv_bias", True),
+        **qkv_biases(fields.flag("qkv_bias", True)),
         layer_scale=True,
         antialias=antialias,
     )
@@ -71,7 +71,7 @@ def dinov2_table(config: VisionConfig) -> tuple[Row, ...]:
         *embedding_rows(),
         *registers,
         *layer_norm(f"{names}.norm1", "blocks.norm1"),
-        *attention_rows(config.qkv_bias),
+        *attention_rows(config),
         Row(f"{names}.layer_scale1.lambda1", "blocks.scale1"),
         *layer_norm(f"{names}.norm2", "blocks.norm2"),
         *feed_forward,

@@ -1,4 +1,6 @@
-"""ViT as Hugging Face stores it (Dosovitskiy et al., arXiv:2010.11929)."""
+"""ViT as Hugging Face stores it (Dosovitskiy et al., arXiv:2010.11929); DINO's checkpoints are ViTs."""
+
+from typing import Any
 
 from vla.models.families.family import Family, Row, layer_norm, linear
 from vla.models.fields import Fields
@@ -23,8 +25,18 @@ def check_heads(fields: Fields, width: int, heads: int) -> None:
         raise ValueError(f"{fields.where}: hidden_size {width} does not divide by num_attention_heads {heads}")
 
 
-def read_vit(fields: Fields) -> VisionConfig:
-    """Read a config with `model_type` vit; defaults are those of transformers' ViTConfig."""
+def qkv_biases(there: bool) -> dict[str, bool]:
+    """The fields of VisionConfig that say it where queries, keys and values have biases or have none together."""
+    return {"query_bias": there, "key_bias": there, "value_bias": there}
+
+
+def read_vit(fields: Fields, **changes: Any) -> VisionConfig:
+    """Read a config with `model_type` vit; defaults are those of transformers' ViTConfig.
+
+    Args:
+      fields: Of config.json.
+      **changes: Fields of VisionConfig in which a family differs from ViT.
+    """
     fields.ignore("hidden_dropout_prob", "attention_probs_dropout_prob", "encoder_stride")
     fields.ignore("pooler_output_size", "pooler_act")
     patch = fields.side("patch_size", 16)
@@ -34,22 +46,19 @@ def read_vit(fields: Fields) -> VisionConfig:
         heads=fields.whole("num_attention_heads", 12),
         inner=fields.whole("intermediate_size", 3072),
         nonlinearity=fields.choice("hidden_act", tuple(NONLINEARITIES), "gelu"),
-        gated=False,
         norm_epsilon=fields.number("layer_norm_eps", 1e-12),
         patch=patch,
         grid=grid_side(fields, fields.side("image_size", 224), patch),
         channels=fields.whole("num_channels", 3),
-        registers=0,
-        qkv_bias=fields.flag("qkv_bias", True),
-        layer_scale=False,
-        antialias=False,
+        **qkv_biases(fields.flag("qkv_bias", True)),
+        **changes,
     )
     check_heads(fields, config.width, config.heads)
     return config
 
 
 def embedding_rows() -> tuple[Row, ...]:
-    """The rows that turn pixels into tokens, the same for ViT and DINOv2."""
+    """The rows that turn pixels into tokens, the same for ViT and its kin."""
     return (
         Row("embeddings.cls_token", "embedding.cls", ones=2),
         Row("embeddings.position_embeddings", "embedding.positions", ones=1),
@@ -58,13 +67,13 @@ def embedding_rows() -> tuple[Row, ...]:
     )
 
 
-def attention_rows(qkv_bias: bool) -> tuple[Row, ...]:
-    """The rows of attention, the same for ViT and DINOv2."""
+def attention_rows(config: VisionConfig) -> tuple[Row, ...]:
+    """The rows of attention, the same for ViT and its kin."""
     names = "encoder.layer.{}.attention"
     return (
-        *linear(f"{names}.attention.query", "blocks.attention.query", qkv_bias),
-        *linear(f"{names}.attention.key", "blocks.attention.key", qkv_bias),
-        *linear(f"{names}.attention.value", "blocks.attention.value", qkv_bias),
+        *linear(f"{names}.attention.query", "blocks.attention.query", config.query_bias),
+        *linear(f"{names}.attention.key", "blocks.attention.key", config.key_bias),
+        *linear(f"{names}.attention.value", "blocks.attention.value", config.value_bias),
         *linear(f"{names}.output.dense", "blocks.attention.out", True),
     )
 
@@ -75,7 +84,7 @@ def vit_table(config: VisionConfig) -> tuple[Row, ...]:
     return (
         *embedding_rows(),
         *layer_norm(f"{names}.layernorm_before", "blocks.norm1"),
-        *attention_rows(config.qkv_bias),
+        *attention_rows(config),
         *layer_norm(f"{names}.layernorm_after", "blocks.norm2"),
         *linear(f"{names}.intermediate.dense", "blocks.feed_forward.up", True),
         *linear(f"{names}.output.dense", "blocks.feed_forward.down", True),

@@ -1,0 +1,78 @@
+"""List the registered checkpoints: what they are, how large, under which licence, and which are in the cache.
+
+    python -m launch.models --modality=language
+    python -m launch.models --family=timm --format=csv
+
+Any other checkpoint of these families can be loaded as well, by its Hub id or from a directory.
+"""
+
+import csv
+import json
+import sys
+from typing import Any
+
+from absl import flags
+
+from launch import entry
+
+MODALITY = flags.DEFINE_enum("modality", None, ["language", "vision"], "Only checkpoints of this modality.")
+FAMILY = flags.DEFINE_string("family", None, "Only checkpoints of this architecture family.")
+FORMAT = flags.DEFINE_enum("format", "table", ["table", "csv", "json"], "How to print them.")
+
+COLUMNS = ("id", "family", "modality", "layers", "width", "heads", "input", "parameters", "disk_gb", "dtype", "licence")
+
+
+def rows() -> list[dict[str, Any]]:
+    """The chosen checkpoints in the order of the register, by column."""
+    from vla.models.catalogue import checkpoints
+    from vla.models.source import is_cached
+
+    families = sorted({checkpoint.family for checkpoint in checkpoints()})
+    if FAMILY.value not in (None, *families):
+        raise ValueError(f"no family is called {FAMILY.value!r}; there are: {', '.join(families)}")
+    chosen = [
+        checkpoint
+        for checkpoint in checkpoints()
+        if MODALITY.value in (None, checkpoint.modality) and FAMILY.value in (None, checkpoint.family)
+    ]
+    found = []
+    for checkpoint in chosen:
+        values = {column: getattr(checkpoint, column, None) for column in COLUMNS}
+        values["layers"], values["disk_gb"] = checkpoint.depth, round(checkpoint.disk_bytes / 1e9, 2)
+        found.append({**values, "cached": is_cached(checkpoint.id), "revision": checkpoint.revision})
+    return found
+
+
+def print_table(found: list[dict[str, Any]]) -> None:
+    """As people read it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*("id", "family", "layers", "width", "input", "parameters", "disk", "licence", "cached"))
+    for row in found:
+        numbers = [
+            str(row["layers"]),
+            str(row["width"]),
+            f"{row['input']} {'px' if row['modality'] == 'vision' else ''}",
+        ]
+        size = f"{row['parameters'] / 1e6:,.0f} M", f"{row['disk_gb']:.2f} GB {row['dtype']}"
+        table.add_row(row["id"], row["family"], *numbers, *size, row["licence"], "yes" if row["cached"] else "")
+    # wider than the narrow terminal that rich takes a file for
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def main() -> None:
+    """Flags to a list on standard output."""
+    found = rows()
+    if FORMAT.value == "json":
+        print(json.dumps(found, indent=1))
+    elif FORMAT.value == "csv":
+        writer = csv.DictWriter(sys.stdout, list(found[0]) if found else COLUMNS)
+        writer.writeheader()
+        writer.writerows(found)
+    else:
+        print_table(found)
+
+
+if __name__ == "__main__":
+    entry.run(main)

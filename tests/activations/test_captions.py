@@ -1,0 +1,114 @@
+"""Packed captions of every language family equal each caption alone on torch; equal captions are computed once."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.activations import tiny
+from tests.checkpoints import WORDS, write_tokenizer
+from tests.language_checkpoints import LANGUAGE, write_family
+from tests.models.language_reference import torch_decoder_layers
+from vla.activations.captions import caption_batches
+from vla.activations.extract import extract
+from vla.models import load_model
+
+LONGROPE = {"rope_type": "longrope", "rope_theta": 100.0, "short_factor": [1.1, 1.2, 1.3], "long_factor": [1.5, 3, 6]}
+CASES = {
+    **{kind: (kind, {}) for kind in LANGUAGE},
+    "phi3, longrope": (
+        "phi3",
+        {
+            "hidden_size": 24,
+            "num_attention_heads": 4,
+            "rope_parameters": LONGROPE,
+            "original_max_position_embeddings": 10,
+        },
+    ),
+    "bloom, 6 heads": ("bloom", {"hidden_size": 24, "n_head": 6}),
+    "qwen2, windows": ("qwen2", {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}),
+}
+
+
+def captions_that_begin_alike() -> list[str]:
+    rng = np.random.default_rng(0)
+    starts = ["the old dog", "the old red boat sails on the water near", "a cat"]
+    made = [f"{starts[i % 3]} {' '.join(rng.choice(WORDS, rng.integers(1, 12)))}" for i in range(20)]
+    return [*made, "the old dog", made[0], " ".join(["two"] * 24)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_packed_captions_are_what_torch_makes_of_each_alone(case, tmp_path):
+    kind, changes = CASES[case]
+    twin = write_family(tmp_path / "net", kind, **changes)
+    # not beside the config: transformers would take the tokenizer for one of the model's family
+    write_tokenizer(tmp_path / "words")
+    model = load_model(tmp_path / "net", processor=tmp_path / "words")
+    captions = captions_that_begin_alike()
+    ids = model.preprocess(captions)
+    read = extract(model, captions, pool=("mean", "last"))
+    assert read.dims == ("pool", "layer", "item", "unit") and read["pool"].values.tolist() == ["mean", "last"]
+    for i, tokens in enumerate(ids):
+        theirs = np.stack([hidden[0] for hidden in torch_decoder_layers(twin, tokens[None]).values()])
+        assert tiny.apart(read.values[0, :, i], theirs.mean(1)) < 1e-5
+        assert tiny.apart(read.values[1, :, i], theirs[:, -1]) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.language(tmp_path_factory.mktemp("language") / "tiny-llama")[0]
+
+
+def test_equal_captions_are_one(model):
+    captions = ["a dog", "a cat", "a dog", "a dog  ", "a dog runs"]
+    [(batch, places)] = caption_batches(model, captions, list("abcde"), ("mean",))
+    real = batch.ends > np.arange(batch.ends.shape[1])
+    assert real.sum() == 5  # <s> a dog runs, cat
+    assert sorted(places.items.tolist()) == [0, 1, 2, 3, 4]
+    slots = dict(zip(places.items.tolist(), places.slots.tolist(), strict=True))
+    assert slots[0] == slots[2] == slots[3] != slots[4]
+
+
+def test_several_pools_are_those_of_one_each(model):
+    captions = tiny.captions(9)
+    together = extract(model, captions, pool=["last", "mean_no_bos", "mean", "last"])
+    assert together["pool"].values.tolist() == ["last", "mean_no_bos", "mean"]
+    for pool in model.pools:
+        np.testing.assert_array_equal(together.sel(pool=pool).values, extract(model, captions, pool=pool).values)
+    with pytest.raises(ValueError, match="pool is an empty list; expected some of"):
+        extract(model, captions, pool=[])
+
+
+def test_longest_captions_and_short_ones_share_no_padding(model, monkeypatch):
+    from vla.activations import captions as module
+
+    monkeypatch.setattr(module, "row_length", lambda captions: 16)
+    monkeypatch.setattr(module, "ROW_TOKENS", 16)
+    stimuli = tiny.captions(20)
+    batches = caption_batches(model, stimuli, stimuli, ("mean",))
+    assert sorted({batch.tokens.shape[1] for batch, _ in batches}) == [16, 32, 48]
+    assert sorted(item for _, places in batches for item in places.items) == list(range(20))
+
+
+def test_the_item_whose_caption_is_too_long_is_named(model):
+    with pytest.raises(ValueError, match=r"item 'b': .*has 41 tokens, but the model reads 40 at most"):
+        extract(model, ["a dog", " ".join(["dog"] * tiny.LENGTH)], items=["a", "b"])
+
+
+def test_a_tokenizer_that_pads_changes_nothing(tmp_path):
+    twin = write_family(tmp_path, "llama")
+    fields = json.loads((tmp_path / "tokenizer.json").read_text())
+    fields["padding"] = {
+        "strategy": {"Fixed": 12},
+        "direction": "Left",
+        "pad_to_multiple_of": None,
+        "pad_id": 2,
+        "pad_type_id": 0,
+        "pad_token": "</s>",
+    }
+    (tmp_path / "tokenizer.json").write_text(json.dumps(fields))
+    model = load_model(tmp_path)
+    [ids] = model.preprocess(["the old dog"])
+    assert len(ids) == 4
+    theirs = np.stack([hidden[0].mean(0) for hidden in torch_decoder_layers(twin, ids[None]).values()])
+    assert tiny.apart(extract(model, ["the old dog", "a cat"]).values[:, 0], theirs) < 1e-5

@@ -1,0 +1,118 @@
+"""Batches of captions: identical ones once, packed into rows of tokens.
+
+N items, B rows of a batch, T tokens of a row, S vectors wanted of a row.
+"""
+
+import collections
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from vla import devices
+from vla.activations.packing import ROW_TOKENS, Row, pack, round_up, row_length
+from vla.activations.places import Places, even_size
+from vla.models import Model
+from vla.models.batch import Captions
+from vla.models.pooling import caption_weights
+from vla.records import listed
+
+# Tokens per forward pass: enough for matrix products to be as fast as they get, few enough for caches.
+_PASS_TOKENS = {"cpu": 1024, "accelerator": 8192}
+
+# Rows hold this many captions, or a multiple of it, however few there are: few shapes to compile.
+_SLOTS = 16
+
+
+def caption_batches(
+    model: Model, captions: Sequence[Any], names: Sequence[str], pools: tuple[str, ...], batch_size: int | None = None
+) -> list[tuple[Captions, Places]]:
+    """All captions, each in one batch, packed.
+
+    Args:
+      model: A language model.
+      captions: Each a str.
+      names: One per caption, for messages.
+      pools: What is wanted of each caption.
+      batch_size: Rows of `ROW_TOKENS` tokens in a batch; by default what suits the device.
+
+    Raises:
+      ValueError: Something that is no caption, an empty caption, or one that the model cannot take, by name.
+    """
+    tokens = _tokens(model, captions, names)
+    items: dict[bytes, list[int]] = collections.defaultdict(list)
+    for item, ids in enumerate(tokens):
+        items[ids.tobytes()].append(item)
+    same = list(items.values())
+    unique = [tokens[group[0]] for group in same]
+
+    groups = devices.groups(model.mesh)
+    suits = _PASS_TOKENS["cpu" if devices.on_cpu() else "accelerator"] * groups
+    most = suits if batch_size is None else batch_size * ROW_TOKENS
+    length = row_length(unique)
+    by_length: dict[int, list[Row]] = collections.defaultdict(list)
+    for row in pack(unique, length, model.alone_beyond):
+        # Long captions have rows of their own, of a few lengths.
+        by_length[length if len(row.tokens) <= length else round_up(len(row.tokens), ROW_TOKENS)].append(row)
+    batches = []
+    for T, rows in sorted(by_length.items()):
+        size = even_size(len(rows), most // T, groups)
+        slots = round_up(max(len(row.members) for row in rows), _SLOTS)
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            where = [
+                (item, r, s)
+                for r, row in enumerate(some)
+                for s, member in enumerate(row.members)
+                for item in same[member]
+            ]
+            batch = _batch(model, some, unique, pools, (size, T, slots))
+            batches.append((batch, Places(*np.array(where, np.int64).T)))
+    return batches
+
+
+def _batch(
+    model: Model,
+    rows: Sequence[Row],
+    captions: Sequence[Int[np.ndarray, "_"]],
+    pools: tuple[str, ...],
+    shape: tuple[int, int, int],
+) -> Captions:
+    """The rows as a batch of that shape: rows, tokens, captions of a row."""
+    B, T, slots = shape
+    tokens, positions = np.zeros((B, T), np.int32), np.zeros((B, T), np.int32)
+    ends = np.tile(np.arange(T, dtype=np.int32), (B, 1))
+    weights = np.zeros((B, slots, len(pools), T), np.float32)
+    for r, row in enumerate(rows):
+        n = len(row.tokens)
+        tokens[r, :n], positions[r, :n], ends[r, :n] = row.tokens, row.positions, row.ends
+        for s, (member, places) in enumerate(zip(row.members, row.places, strict=True)):
+            for p, pool in enumerate(pools):
+                weights[r, s, p, places] = caption_weights(pool, captions[member], model.bos)
+    return Captions(tokens, positions, ends, weights.reshape(B, slots * len(pools), T))
+
+
+def _tokens(model: Model, captions: Sequence[Any], names: Sequence[str]) -> list[Int[np.ndarray, "_"]]:
+    """Token ids of every caption; refuse what is none."""
+    for name, caption in zip(names, captions, strict=True):
+        if not isinstance(caption, str):
+            raise ValueError(
+                f"item {name!r} is a {type(caption).__name__}, but {model.name} is a language model: give captions, "
+                "each a str."
+            )
+    empty = [name for name, caption in zip(names, captions, strict=True) if not caption.strip()]
+    if empty:
+        raise ValueError(
+            f"{len(empty)} captions are empty, of items {listed(empty)}: give each item a caption or leave it out."
+        )
+    try:
+        return model.preprocess(captions)
+    except ValueError:
+        # One by one, to find the item that it is about.
+        for name, caption in zip(names, captions, strict=True):
+            try:
+                model.preprocess([caption])
+            except ValueError as error:
+                raise ValueError(f"item {name!r}: {error}") from error
+        raise

@@ -1,0 +1,32 @@
+"""Where in a batch the items are, so that what is read of it finds its way back to them."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where in a batch the items are.
+
+    Attributes:
+      items: Numbers of the items, each once.
+      rows: The row of the batch that each is in.
+      slots: Which of the row's captions each is; 0 for images.
+    """
+
+    items: Int[np.ndarray, "N"]
+    rows: Int[np.ndarray, "N"]
+    slots: Int[np.ndarray, "N"]
+
+    def vectors(self, read: Float[np.ndarray, "R B S D"], pools: int) -> Float[np.ndarray, "P R N D"]:
+        """The items' vectors, of all that was read: those of a slot's pools stand side by side."""
+        R, B, S, D = read.shape
+        return np.moveaxis(read.reshape(R, B, S // pools, pools, D)[:, self.rows, self.slots], 2, 0)
+
+
+def even_size(items: int, most: int, multiple: int) -> int:
+    """The size of batches, about `most` or fewer, that leaves least of them empty; a multiple of `multiple`."""
+    batches = -(-items // max(most, 1))
+    return -(-items // batches // multiple) * multiple

@@ -1,0 +1,149 @@
+"""CLIP's two towers as Hugging Face stores them, together or alone (Radford et al., arXiv:2103.00020)."""
+
+from typing import Any
+
+from vla.models.decoder_config import DecoderConfig
+from vla.models.families.family import Family, Row, layer_norm, linear
+from vla.models.families.vit import check_heads, grid_side
+from vla.models.fields import Fields
+from vla.models.nonlinearities import NONLINEARITIES
+from vla.models.vision_encoder import VisionConfig
+
+
+def tower_fields(fields: Fields, tower: str) -> Fields:
+    """The fields of one tower of a config for both, "vision" or "text"; no fields where there are none."""
+    section, older = fields.part(f"{tower}_config"), fields.part(f"{tower}_config_dict")
+    # Where both are given, transformers takes all of an architecture's fields from the older form.
+    return older or section or Fields({}, f"{fields.where}, '{tower}_config'")
+
+
+def read_vision_tower(fields: Fields, *, patch: int, nonlinearity: str, epsilon: float, **changes: Any) -> VisionConfig:
+    """Read the fields that CLIP's vision tower shares with SigLIP's.
+
+    Args:
+      fields: Of the tower.
+      patch: P where the config names none.
+      nonlinearity: That where the config names none.
+      epsilon: The same of norms.
+      **changes: Further fields of VisionConfig.
+    """
+    fields.ignore("attention_dropout", "dropout", "initializer_factor")
+    P = fields.side("patch_size", patch)
+    config = VisionConfig(
+        width=fields.whole("hidden_size", 768),
+        depth=fields.whole("num_hidden_layers", 12),
+        heads=fields.whole("num_attention_heads", 12),
+        inner=fields.whole("intermediate_size", 3072),
+        nonlinearity=fields.choice("hidden_act", tuple(NONLINEARITIES), nonlinearity),
+        norm_epsilon=fields.number("layer_norm_eps", epsilon),
+        patch=P,
+        grid=grid_side(fields, fields.side("image_size", 224), P),
+        channels=fields.whole("num_channels", 3),
+        **changes,
+    )
+    check_heads(fields, config.width, config.heads)
+    return config
+
+
+def read_clip_vision(fields: Fields) -> VisionConfig:
+    """Read a config with `model_type` clip_vision_model; defaults are those of transformers' CLIPVisionConfig."""
+    fields.ignore("projection_dim")
+    return read_vision_tower(
+        fields, patch=32, nonlinearity="quick_gelu", epsilon=1e-5, patch_bias=False, embedding_norm=True
+    )
+
+
+def read_clip_text(fields: Fields) -> DecoderConfig:
+    """Read a config with `model_type` clip_text_model; defaults are those of transformers' CLIPTextConfig."""
+    fields.ignore("attention_dropout", "dropout", "initializer_factor", "projection_dim")
+    width, heads = fields.whole("hidden_size", 512), fields.whole("num_attention_heads", 8)
+    check_heads(fields, width, heads)
+    return DecoderConfig(
+        width=width,
+        depth=fields.whole("num_hidden_layers", 12),
+        heads=heads,
+        kv_heads=heads,
+        head_width=width // heads,
+        inner=fields.whole("intermediate_size", 2048),
+        nonlinearity=fields.choice("hidden_act", tuple(NONLINEARITIES), "quick_gelu"),
+        norm_epsilon=fields.number("layer_norm_eps", 1e-5),
+        vocabulary=fields.whole("vocab_size", 49408),
+        length=fields.whole("max_position_embeddings", 77),
+        rotary=None,
+        attention_bias=True,
+        out_bias=True,
+        feed_forward_bias=True,
+        gated=False,
+        norm="layer",
+        learned_positions=True,
+    )
+
+
+def _of_both(fields: Fields, tower: str) -> Fields:
+    """The fields of one tower, after those that belong to neither."""
+    fields.ignore("logit_scale_init_value", "initializer_factor", "projection_dim")
+    fields.ignore("text_config", "text_config_dict", "vision_config", "vision_config_dict")
+    return tower_fields(fields, tower)
+
+
+def _read_vision_of_both(fields: Fields) -> VisionConfig:
+    tower = _of_both(fields, "vision")
+    config = read_clip_vision(tower)
+    tower.finish()
+    return config
+
+
+def _read_text_of_both(fields: Fields) -> DecoderConfig:
+    tower = _of_both(fields, "text")
+    config = read_clip_text(tower)
+    tower.finish()
+    return config
+
+
+def block_rows() -> tuple[Row, ...]:
+    """The rows of a block, the same for both towers and for SigLIP's."""
+    names = "encoder.layers.{}"
+    return (
+        *layer_norm(f"{names}.layer_norm1", "blocks.norm1"),
+        *linear(f"{names}.self_attn.q_proj", "blocks.attention.query", True),
+        *linear(f"{names}.self_attn.k_proj", "blocks.attention.key", True),
+        *linear(f"{names}.self_attn.v_proj", "blocks.attention.value", True),
+        *linear(f"{names}.self_attn.out_proj", "blocks.attention.out", True),
+        *layer_norm(f"{names}.layer_norm2", "blocks.norm2"),
+        *linear(f"{names}.mlp.fc1", "blocks.feed_forward.up", True),
+        *linear(f"{names}.mlp.fc2", "blocks.feed_forward.down", True),
+    )
+
+
+def clip_vision_table(config: VisionConfig) -> tuple[Row, ...]:
+    """Names in the file and where they go."""
+    return (
+        Row("embeddings.class_embedding", "embedding.cls"),
+        Row("embeddings.position_embedding.weight", "embedding.positions"),
+        Row("embeddings.patch_embedding.weight", "embedding.projection"),
+        # so misspelt in every checkpoint
+        *layer_norm("pre_layrnorm", "embedding.norm"),
+        *block_rows(),
+        *layer_norm("post_layernorm", "final_norm"),
+    )
+
+
+def clip_text_table(config: DecoderConfig) -> tuple[Row, ...]:
+    """Names in the file and where they go."""
+    return (
+        Row("embeddings.token_embedding.weight", "embedding"),
+        Row("embeddings.position_embedding.weight", "positions"),
+        *block_rows(),
+        *layer_norm("final_layer_norm", "final_norm"),
+    )
+
+
+_HEADS = (r"(visual|text)_projection\.weight", r"logit_scale", r"classifier\..*", r"embeddings\.position_ids")
+_VISION = (("", "vision_model."), (*_HEADS, r"text_model\..*"))
+_TEXT = (("", "text_model."), (*_HEADS, r"vision_model\..*"))
+_TOKENIZER = ("CLIPTokenizer", {})
+
+CLIP = Family(_read_vision_of_both, clip_vision_table, *_VISION)
+CLIP_TEXT_TOWER = Family(_read_text_of_both, clip_text_table, *_TEXT, tokenizer=_TOKENIZER)
+CLIP_VISION = Family(read_clip_vision, clip_vision_table, *_VISION)
+CLIP_TEXT = Family(read_clip_text, clip_text_table, *_TEXT, tokenizer=_TOKENIZER)

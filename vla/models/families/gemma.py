@@ -1,0 +1,196 @@
+"""Gemma 1 to 3, of which the later ones have norms on both sides of a branch, and blocks that see a window only.
+
+Gemma: arXiv:2403.08295; Gemma 2: arXiv:2408.00118; Gemma 3, of which the text model is read: arXiv:2503.19786.
+"""
+
+from typing import Any
+
+from vla.models.decoder_config import DecoderConfig
+from vla.models.families.family import Family, Row
+from vla.models.families.llama_layout import (
+    PREFIXES,
+    UNUSED,
+    attention_rows,
+    feed_forward_rows,
+    llama_table,
+    read_shape,
+    read_sliding,
+    rms_norm,
+)
+from vla.models.families.rope import KINDS, read_rope, read_rotary
+from vla.models.fields import Fields
+from vla.models.nonlinearities import NONLINEARITIES
+from vla.models.rotary import Rotary
+
+_TANH = "gelu_pytorch_tanh"
+
+
+def read_gemma(fields: Fields) -> DecoderConfig:
+    """Read a config with `model_type` gemma; defaults are those of transformers' GemmaConfig."""
+    shape = read_shape(
+        fields,
+        width=3072,
+        inner=24576,
+        depth=28,
+        heads=16,
+        kv_heads=16,
+        head_width=256,
+        vocabulary=256_000,
+        length=8192,
+    )
+    _refuse_bidirectional(fields)
+    rotary = read_rotary(fields, length=shape["length"], head_width=shape["head_width"])
+    return _config(fields, shape, nonlinearity=_read_nonlinearity(fields), rotary=rotary)
+
+
+def read_gemma2(fields: Fields) -> DecoderConfig:
+    """Read a config with `model_type` gemma2; defaults are those of transformers' Gemma2Config."""
+    shape = _read_later_shape(fields, vocabulary=256_000, length=8192)
+    cap = fields.number("attn_logit_softcapping", fields.or_null("attn_logit_softcapping", 50.0))
+    rotary = read_rotary(fields, length=shape["length"], head_width=shape["head_width"])
+    return _later_config(fields, shape, every=2, rotary=rotary, score_cap=cap)
+
+
+def read_gemma3_text(fields: Fields) -> DecoderConfig:
+    """Read a config with `model_type` gemma3_text; defaults are those of transformers' Gemma3TextConfig."""
+    fields.only("attn_logit_softcapping", None, "the family does not cap scores")
+    shape = _read_later_shape(fields, vocabulary=262_208, length=131_072)
+    every = fields.whole("sliding_window_pattern", fields.whole("_sliding_window_pattern", 6))
+    full, local = _read_rotaries(fields, shape)
+    return _later_config(fields, shape, every, rotary=full, local_rotary=local, qk_norm="head")
+
+
+def read_gemma3(fields: Fields) -> DecoderConfig:
+    """Read the text model out of a config with `model_type` gemma3, which has a vision tower as well."""
+    fields.ignore("vision_config", "mm_tokens_per_image", "projector_hidden_act")
+    fields.ignore("boi_token_index", "eoi_token_index", "image_token_index", "image_token_id")
+    text = fields.part("text_config")
+    if text is None:
+        raise ValueError(f"{fields.where} has no 'text_config', which is required (an object)")
+    config = read_gemma3_text(text)
+    text.finish()
+    return config
+
+
+def _read_nonlinearity(fields: Fields) -> str:
+    """The function of Gemma 1 under its two names; "gelu" was written for the tanh form with which it was trained."""
+    names = tuple(NONLINEARITIES)
+    new = fields.choice("hidden_activation", names, _TANH) if "hidden_activation" in fields else None
+    fields.ignore("hidden_activation")
+    old = fields.choice("hidden_act", names, new or _TANH)
+    meant = {_TANH if name == "gelu" else name for name in (old, new or old)}
+    if len(meant) > 1:
+        raise ValueError(f"{fields.where}: 'hidden_act' is {old!r} and 'hidden_activation' is {new!r}; expected one")
+    return meant.pop()
+
+
+def _refuse_bidirectional(fields: Fields) -> None:
+    if fields.flag("use_bidirectional_attention", None):
+        raise ValueError(f"{fields.where}: 'use_bidirectional_attention' is True; only causal models are supported")
+
+
+def _read_later_shape(fields: Fields, vocabulary: int, length: int) -> dict[str, Any]:
+    """The sizes of Gemma 2 and 3, and what their forward pass does not read."""
+    # hidden_act is a relic beside hidden_activation; the cap on logits comes after the last layer read here
+    fields.ignore("hidden_act", "cache_implementation", "final_logit_softcapping")
+    _refuse_bidirectional(fields)
+    return read_shape(
+        fields,
+        width=2304,
+        inner=9216,
+        depth=26,
+        heads=8,
+        kv_heads=4,
+        head_width=256,
+        vocabulary=vocabulary,
+        length=length,
+    )
+
+
+def _read_rotaries(fields: Fields, shape: dict[str, Any]) -> tuple[Rotary, Rotary]:
+    """Rotary embedding of full and of sliding blocks of Gemma 3.
+
+    transformers 5 has an object for each; transformers 4 has two bases, and one object that stretches the full ones.
+    """
+    theta, local_theta = fields.number("rope_theta", 1e6), fields.number("rope_local_base_freq", 10_000.0)
+    new, old = fields.part("rope_parameters"), fields.part("rope_scaling")
+    if new is not None and old is not None:
+        raise ValueError(f"{fields.where} has both 'rope_parameters' and 'rope_scaling'; expected one of them")
+    full = old if new is None else new.part("full_attention")
+    local = None if new is None else new.part("sliding_attention")
+    if new is not None:
+        new.finish()
+
+    def read(part: Fields | None, theta: float) -> Rotary:
+        if part is None:
+            return Rotary(theta)
+        return read_rope(part, theta, None, KINDS, shape["length"], shape["head_width"])
+
+    return read(full, theta), read(local, local_theta)
+
+
+def _later_config(fields: Fields, shape: dict[str, Any], every: int, **differences: Any) -> DecoderConfig:
+    """What Gemma 2 and 3 have in common; without `layer_types` all blocks slide but every so many."""
+    default = tuple((i + 1) % every != 0 for i in range(shape["depth"]))
+    sliding = read_sliding(fields, shape["depth"], default)
+    window = fields.whole("sliding_window", fields.or_null("sliding_window", 4096))
+    if window is None and any(sliding):
+        raise ValueError(f"{fields.where}: 'sliding_window' is None, but some blocks are sliding")
+    return _config(
+        fields,
+        shape,
+        nonlinearity=fields.choice("hidden_activation", tuple(NONLINEARITIES), _TANH),
+        post_norm=True,
+        attention_scale=fields.number("query_pre_attn_scalar", 256) ** -0.5,
+        window=window,
+        sliding=sliding,
+        **differences,
+    )
+
+
+def _config(fields: Fields, shape: dict[str, Any], **differences: Any) -> DecoderConfig:
+    """What all have in common."""
+    bias = fields.flag("attention_bias", False)
+    return DecoderConfig(
+        **shape,
+        norm_epsilon=fields.number("rms_norm_eps", 1e-6),
+        attention_bias=bias,
+        out_bias=bias,
+        feed_forward_bias=False,
+        norm="rms_wide_offset",
+        embedding_scale=shape["width"] ** 0.5,
+        **differences,
+    )
+
+
+def later_table(config: DecoderConfig) -> tuple[Row, ...]:
+    """Names of Gemma 2 and 3 in the file and where they go."""
+    names = "layers.{}"
+    return (
+        Row("embed_tokens.weight", "embedding"),
+        rms_norm(f"{names}.input_layernorm", "blocks.norm1"),
+        *attention_rows(config),
+        rms_norm(f"{names}.post_attention_layernorm", "blocks.post_norm1"),
+        rms_norm(f"{names}.pre_feedforward_layernorm", "blocks.norm2"),
+        *feed_forward_rows(config),
+        rms_norm(f"{names}.post_feedforward_layernorm", "blocks.post_norm2"),
+        rms_norm("norm", "final_norm"),
+    )
+
+
+_TOKENIZER = ("GemmaTokenizer", {"add_bos_token": True})
+
+GEMMA = Family(read_gemma, llama_table, PREFIXES, UNUSED, tokenizer=_TOKENIZER)
+GEMMA2 = Family(read_gemma2, later_table, PREFIXES, UNUSED, tokenizer=_TOKENIZER)
+GEMMA3_TEXT = Family(read_gemma3_text, later_table, PREFIXES, UNUSED, tokenizer=_TOKENIZER)
+GEMMA3 = Family(
+    read_gemma3,
+    later_table,
+    # as published, and as transformers 5 saves it
+    prefixes=("language_model.model.", "model.language_model.", "language_model.", ""),
+    unused=(
+        r"(model\.)?(vision_tower|multi_modal_projector)\..*",
+        r"(language_model\.)?lm_head\.weight",
+    ),
+    tokenizer=_TOKENIZER,
+)
