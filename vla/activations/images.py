@@ -21,7 +21,7 @@ from vla.models.batch import Images
 from vla.stimuli import decode_image
 
 # Images per forward pass on each device.
-_PASS_IMAGES = {"cpu": 16, "accelerator": 64}
+_PASS_IMAGES = {"cpu": 4, "accelerator": 64}
 
 # Images of shapes that come rarely wait for company; what waits is held in memory.
 _WAITING_BATCHES = 8

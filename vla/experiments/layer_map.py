@@ -92,8 +92,13 @@ class LayerMap:
                     f"{role}={getattr(self, role)!r}: expected Hub ids or directories; on the command line "
                     f'--config.{role}=one/model or --config.{role}=\'("one/model", "another/model")\'.'
                 )
-        for name in self.metrics:
-            find(name)
+        known = {field.name for name in self.metrics for field in dataclasses.fields(find(name).settings)} - {"seed"}
+        unknown = sorted(set(self.overrides) - known)
+        if unknown:
+            raise ValueError(
+                f"overrides {', '.join(unknown)}: none of the metrics {', '.join(self.metrics)} has such a setting; "
+                f"they have {', '.join(sorted(known)) or 'none'}."
+            )
         find_protocol(self.protocol)
 
 
@@ -164,7 +169,8 @@ def score_all(plan: LayerMap, store: Store, show_progress: bool = True) -> tuple
             captions = store.read(language)
             for metric, direction in _tasks(plan):
                 x, y = (captions, images) if direction == "language_to_vision" else (images, captions)
-                overrides = plan.overrides if find(metric).directed else {}
+                known = {field.name for field in dataclasses.fields(find(metric).settings)}
+                overrides = {name: value for name, value in plan.overrides.items() if name in known}
                 result = score(
                     x, y, metric, plan.protocol, plan.seed, plan.null, show_progress=show_progress, **overrides
                 )

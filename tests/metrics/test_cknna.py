@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from tests.metrics.reference import related
+from vla.metrics import METRICS
+from vla.metrics.cknna import CknnaSettings
+
+all_pairs = METRICS["cknna"].all_pairs
+
+
+def hsic(k, lo, unbiased):
+    """Song et al. (2012), equation 5, as platonic-rep reads it for kernels that need not be symmetric."""
+    n = len(k)
+    if not unbiased:
+        h = np.eye(n) - 1 / n
+        return np.trace(k @ h @ lo @ h)
+    k, lo = k - np.diag(np.diag(k)), lo - np.diag(np.diag(lo))
+    return (np.sum(k * lo.T) + k.sum() * lo.sum() / ((n - 1) * (n - 2)) - 2 * np.sum(k @ lo) / (n - 2)) / (n * (n - 3))
+
+
+def near(k, count, unbiased):
+    k = k - np.diag(np.full(len(k), np.inf)) if unbiased else k
+    mask = np.zeros_like(k)
+    np.put_along_axis(mask, np.argsort(-k, axis=1)[:, :count], 1.0, axis=1)
+    return mask
+
+
+def plain(x, y, count=10, unbiased=True, normalise=True, offset=0.0):
+    """Huh et al. (2024), with whole matrices."""
+    if normalise:
+        x, y = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x, y))
+    k, lo = x @ x.T, y @ y.T
+    of_k, of_l = near(k, count, unbiased), near(lo, count, unbiased)
+    both = of_k * of_l
+    own = hsic(of_k * k, of_k * k, unbiased) * hsic(of_l * lo, of_l * lo, unbiased)
+    return hsic(both * k, both * lo, unbiased) / (np.sqrt(own) + offset)
+
+
+def layers(n=40):
+    pairs = [related(seed, n, 9, 9) for seed in range(3)]
+    return np.stack([x for x, _ in pairs]), np.stack([y for _, y in pairs[:2]])
+
+
+@pytest.mark.parametrize(
+    ("count", "unbiased", "normalise"),
+    [(10, True, True), (10, False, False), (2, True, False), (39, False, True), (39, True, False)],
+)
+def test_equals_whole_matrices(count, unbiased, normalise):
+    x, y = layers()
+    x, y = x / 10, y / 10  # inner products of about one, so that the offset counts
+    (table,) = all_pairs(x, y, CknnaSettings(count, unbiased, normalise, offset=1e-2))
+    expected = [[plain(a, b, count, unbiased, normalise, 1e-2) for b in y] for a in x]
+    np.testing.assert_allclose(table, expected, atol=1e-10)
+
+
+def test_the_offset_of_the_published_code():
+    x, y = layers()
+    (table,) = all_pairs(x, y, CknnaSettings(offset=1e-6))
+    assert table[0, 0] == pytest.approx(plain(x[0], y[0], offset=1e-6), abs=1e-12)
+    assert 1e-7 < all_pairs(x, y, CknnaSettings())[0, 0, 0] - table[0, 0] < 1e-2
+
+
+def test_with_all_others_as_neighbours_it_is_debiased_cka_of_normalised_items():
+    x, y = layers()
+    unit = [side / np.linalg.norm(side, axis=2, keepdims=True) for side in (x, y)]
+    np.testing.assert_allclose(all_pairs(x, y, CknnaSettings(39)), METRICS["cka_debiased"].all_pairs(*unit), atol=1e-10)
+
+
+def test_clipping_comes_before_normalising():
+    x, y = layers()
+    x[:, :, 0] *= 50
+    limits = [np.quantile(np.abs(side), 0.95, axis=2).mean(axis=1)[:, None, None] for side in (x, y)]
+    clipped = [np.clip(side, -limit, limit) for side, limit in zip((x, y), limits, strict=True)]
+    (table,) = all_pairs(x, y, CknnaSettings(clip_quantile=0.95))
+    np.testing.assert_allclose(table, all_pairs(*clipped, CknnaSettings())[0], atol=1e-12)
+    assert np.abs(table - all_pairs(x, y, CknnaSettings())[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"neighbours": 1}, "neighbours=1: cknna needs at least 2"),
+        ({"neighbours": 2.5}, "neighbours=2.5: expected a whole number"),
+        ({"clip_quantile": 2}, "clip_quantile=2: expected None or a share"),
+        ({"offset": -1}, "offset=-1: expected a small number"),
+    ],
+)
+def test_bad_settings(bad, words):
+    with pytest.raises(ValueError, match=words):
+        CknnaSettings(**bad)
+
+
+def test_more_neighbours_than_items():
+    x, y = layers()
+    with pytest.raises(ValueError, match="neighbours=40, but an item can have only 39: use at most 39"):
+        all_pairs(x, y, CknnaSettings(40))
+    assert np.isfinite(all_pairs(x, y, CknnaSettings(40, unbiased=False))).all()
+    with pytest.raises(ValueError, match="at least 4 items; 3 given"):
+        all_pairs(x[:, :3], y[:, :3], CknnaSettings(2))

@@ -1,0 +1,225 @@
+"""Canonical correlations: how far the directions of two layers are the same up to any linear map.
+
+N items, D units, R directions.
+
+Sources: Raghu et al. (2017) for SVCCA; Morcos, Raghu & Bengio (2018) for the projection weighting; Kornblith et al.
+(2019) for the means and for the trap of many units.
+
+With U_x and U_y orthonormal bases of the centred layers, the canonical correlations are the singular values of
+U_x^T U_y. A layer with as many independent directions as items less one spans everything: it correlates perfectly
+with anything, which is refused. Below that, unrelated layers of R and S >= R directions still have a mean squared
+correlation of S / (N - 1).
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from vla.metrics import states
+from vla.metrics.metric import ROTATIONS, Metric
+from vla.metrics.principal import Principal, principal
+
+
+@dataclasses.dataclass(frozen=True)
+class CcaSettings:
+    """Which directions take part, and what is averaged.
+
+    Attributes:
+      components: Keep this many principal components of each layer; None for all directions.
+      regularisation: Ridge added to the variance of every direction, as a multiple of their mean variance; None for
+        none. A layer's score with itself is then below 1.
+      squared: Average the squares of the correlations: R^2_CCA of Kornblith et al., which between layers of as many
+        directions is Yanai's coefficient of determination.
+    """
+
+    components: Any = None
+    regularisation: Any = None
+    squared: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning."""
+        _check_components(self.components)
+        ridge = self.regularisation
+        if ridge is not None and (
+            isinstance(ridge, bool) or not isinstance(ridge, int | float) or not 0 < ridge < np.inf
+        ):
+            raise ValueError(f"regularisation={ridge!r}: expected None or a positive finite number.")
+
+
+@dataclasses.dataclass(frozen=True)
+class SvccaSettings:
+    """Which directions take part, and what is averaged.
+
+    Attributes:
+      variance: Keep the fewest principal components that have this share of a layer's variance.
+      squared: Average the squares of the correlations.
+    """
+
+    variance: Any = 0.99
+    squared: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning."""
+        share = self.variance
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+            raise ValueError(f"variance={share!r}: expected a share above 0 and at most 1.")
+
+
+@dataclasses.dataclass(frozen=True)
+class PwccaSettings:
+    """Which directions take part, and which side weighs them.
+
+    Attributes:
+      components: Keep this many principal components of each layer; None for all directions.
+      weights: The side whose units decide how much a canonical direction counts: "x" or "y".
+    """
+
+    components: Any = None
+    weights: str = "x"
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning."""
+        _check_components(self.components)
+        if self.weights not in ("x", "y"):
+            raise ValueError(f"weights={self.weights!r}: expected one of x, y.")
+
+
+def _check_components(count: Any) -> None:
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1):
+        raise ValueError(f"components={count!r}: expected None or a whole number of at least 1.")
+
+
+class Basis(NamedTuple):
+    """The directions of one layer.
+
+    Attributes:
+      vectors: Orthonormal, or shrunk by the ridge.
+      loadings: Of the units on the vectors, where they weigh; else empty.
+      count: How many directions there are; what is beyond is filled with zeros.
+    """
+
+    vectors: Float[Array, "N R"]
+    loadings: Float[Array, "R D"]
+    count: Int[Array, ""]
+
+
+def prepare_cca(x: Float[Array, "N D"], settings: CcaSettings) -> Basis:
+    """All directions, or the components, of a layer.
+
+    Raises:
+      ValueError: There are as many directions as items less one, and no ridge.
+    """
+    # Correlations with all directions do not see the scale of units, and equal scales cost no digits.
+    p = principal(x, standardised=settings.components is None and settings.regularisation is None)
+    p = p if settings.components is None else p.first(settings.components)
+    if settings.regularisation is None:
+        return _basis("cca", x, p, "components=, regularisation= or more items")
+    variance = p.values**2
+    shrink = jnp.sqrt(variance / (variance + settings.regularisation * jnp.mean(variance)))
+    return Basis(p.vectors * shrink, jnp.zeros((0, 0)), jnp.asarray(len(shrink)))
+
+
+def prepare_svcca(x: Float[Array, "N D"], settings: SvccaSettings) -> Basis:
+    """The principal components that have most of a layer's variance.
+
+    Raises:
+      ValueError: They are as many as items less one.
+    """
+    p = principal(x)
+    share = np.cumsum(np.asarray(p.values) ** 2)
+    kept = int(np.searchsorted(share, settings.variance * share[-1] * (1 - 1e-12))) + 1
+    return _basis("svcca", x, p.first(kept), "a smaller variance= or more items")
+
+
+def prepare_pwcca(x: Float[Array, "N D"], settings: PwccaSettings) -> Basis:
+    """All directions, or the components, of a layer, with the loadings of its units.
+
+    Raises:
+      ValueError: There are as many directions as items less one.
+    """
+    p = principal(x)
+    p = p if settings.components is None else p.first(settings.components)
+    return _basis("pwcca", x, p, "components= or more items")._replace(loadings=p.values[:, None] * p.loadings)
+
+
+def _basis(name: str, x: Float[Array, "N D"], p: Principal, remedy: str) -> Basis:
+    n, count = x.shape[0], p.vectors.shape[1]
+    if count >= n - 1:
+        raise ValueError(
+            f"{name}: a layer of {x.shape[1]} units has {count} independent directions over {n} items, and such a "
+            f"layer correlates perfectly with any other; expected at most {n - 2} directions. Give {remedy}."
+        )
+    return Basis(p.vectors, jnp.zeros((0, 0)), jnp.asarray(count))
+
+
+def compare(a: Basis, b: Basis, settings: CcaSettings | SvccaSettings) -> Float[Array, ""]:
+    """Mean canonical correlation, or mean square, over the directions of the layer that has fewer."""
+    product = a.vectors.T @ b.vectors
+    if settings.squared:
+        total = jnp.sum(product**2)
+    else:
+        total = jnp.sum(jnp.linalg.svd(product, compute_uv=False))
+    return jnp.minimum(total / jnp.minimum(a.count, b.count), 1.0)
+
+
+def compare_weighted(a: Basis, b: Basis, settings: PwccaSettings) -> Float[Array, ""]:
+    """Canonical correlations, weighed by how much of the units of one side each canonical direction carries."""
+    if settings.weights == "y":
+        a, b = b, a
+    u, r, _ = jnp.linalg.svd(a.vectors.T @ b.vectors, full_matrices=False)
+    weights = jnp.sum(jnp.abs(u.T @ a.loadings), axis=1)
+    weights = jnp.where(jnp.arange(len(r)) < jnp.minimum(a.count, b.count), weights, 0.0)
+    return jnp.minimum(jnp.sum(weights * r) / jnp.sum(weights), 1.0)
+
+
+def permute(state: Basis, order: Int[Array, " N"]) -> Basis:
+    """The basis of the reordered layer."""
+    return state._replace(vectors=state.vectors[order])
+
+
+CCA = Metric(
+    name="cca",
+    directed=False,
+    lowest=0.0,
+    highest=1.0,
+    chance=None,
+    invariances=frozenset({*ROTATIONS, "unit_scaling"}),
+    formula="mean over directions of the singular values of U_x^T U_y, U orthonormal bases of the centred layers",
+    source="Raghu et al. 2017; Kornblith et al. 2019",
+    all_pairs=functools.partial(states.all_pairs, prepare=prepare_cca, compare=compare, permute=permute),
+    settings=CcaSettings,
+    needs="fewer units than items less one, or components=, or regularisation=",
+)
+
+SVCCA = Metric(
+    name="svcca",
+    directed=False,
+    lowest=0.0,
+    highest=1.0,
+    chance=None,
+    invariances=ROTATIONS,
+    formula="cca of the principal components that have 99 % of the variance",
+    source="Raghu et al. 2017; Kornblith et al. 2019",
+    all_pairs=functools.partial(states.all_pairs, prepare=prepare_svcca, compare=compare, permute=permute),
+    settings=SvccaSettings,
+    needs="fewer principal components than items less one",
+)
+
+PWCCA = Metric(
+    name="pwcca",
+    directed=True,
+    lowest=0.0,
+    highest=1.0,
+    chance=None,
+    invariances=frozenset({"item_permutation", "isotropic_scaling", "translation", "unit_permutation"}),
+    formula="sum_i a_i r_i / sum_i a_i, r_i canonical correlations, a_i = sum_j |<h_i, x_j>| of the canonical "
+    "variable h_i with the units x_j",
+    source="Morcos, Raghu & Bengio 2018",
+    all_pairs=functools.partial(states.all_pairs, prepare=prepare_pwcca, compare=compare_weighted, permute=permute),
+    settings=PwccaSettings,
+    needs="fewer units than items less one, or components=",
+)

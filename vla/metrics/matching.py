@@ -1,0 +1,118 @@
+"""Correlations of single units: each target unit with its best counterpart, or all units one to one.
+
+N items, D and E units.
+
+Sources: Li, Yosinski, Clune, Lipson & Hopcroft (2015), Convergent Learning, for both matchings; Williams et al.
+(2021) for one-to-one matching as a distance between shapes.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+from scipy.optimize import linear_sum_assignment
+
+from vla.metrics import states
+from vla.metrics.metric import Invariance, Metric
+from vla.metrics.standardise import moments, standardise
+
+UNITS: frozenset[Invariance] = frozenset(
+    {"item_permutation", "isotropic_scaling", "translation", "unit_permutation", "unit_scaling"}
+)
+"""What every metric of correlations between units ignores."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MatchingSettings:
+    """What makes a good counterpart.
+
+    Attributes:
+      absolute: Whether a unit of opposite sign is as good: |r| in place of r.
+    """
+
+    absolute: bool = False
+
+
+class Units(NamedTuple):
+    """Z-scored units of one layer.
+
+    Attributes:
+      values: Columns of unit norm.
+      constant: Units without variance, which have no correlation and are left out.
+    """
+
+    values: Float[Array, "N D"]
+    constant: Bool[Array, " D"]
+
+
+@jax.jit(static_argnames="settings")
+def prepare(x: Float[Array, "N D"], settings: object = None) -> Units:
+    """Z-score the units, in float64."""
+    x = x.astype(jnp.float64)
+    m = moments(x)
+    return Units(standardise(x, m) / np.sqrt(x.shape[0]), m.constant)
+
+
+def correlations(a: Units, b: Units, settings: object = None) -> Float[Array, "D E"]:
+    """Pearson r of every unit with every other; NaN for constant units."""
+    r = jnp.clip(a.values.T @ b.values, -1.0, 1.0)
+    r = jnp.abs(r) if getattr(settings, "absolute", False) else r
+    return jnp.where(a.constant[:, None] | b.constant, jnp.nan, r)
+
+
+def best_counterparts(a: Units, b: Units, settings: MatchingSettings) -> Float[Array, ""]:
+    """Mean over the units of `b` of the best correlation with a unit of `a`."""
+    return jnp.nanmean(jnp.nanmax(correlations(a, b, settings), axis=0))
+
+
+def of_varying_units(r: Float[np.ndarray, "D E"]) -> Float[np.ndarray, "d e"]:
+    """Without the rows and columns of constant units."""
+    undefined = np.isnan(r)
+    return r[~undefined.all(axis=1)][:, ~undefined.all(axis=0)] if undefined.any() else r
+
+
+def assign(r: Float[np.ndarray, "D E"], settings: object = None) -> float:
+    """Mean correlation under the one-to-one matching for which it is highest.
+
+    Of layers of different widths, as many units are matched as the narrower one has.
+    """
+    r = of_varying_units(r)
+    return float(r[linear_sum_assignment(r, maximize=True)].mean())
+
+
+def permute(state: Units, order: Int[Array, " N"]) -> Units:
+    """The state of the reordered layer."""
+    return state._replace(values=state.values[order])
+
+
+PAIRWISE_MATCHING = Metric(
+    name="pairwise_matching",
+    directed=True,
+    lowest=-1.0,
+    highest=1.0,
+    chance=None,
+    invariances=UNITS,
+    formula="mean over units j of Y of max_i r(x_i, y_j)",
+    source="Li, Yosinski, Clune, Lipson & Hopcroft 2015",
+    all_pairs=functools.partial(states.all_pairs, prepare=prepare, compare=best_counterparts, permute=permute),
+    settings=MatchingSettings,
+)
+
+PERMUTATION_MATCHING = Metric(
+    name="permutation_matching",
+    directed=False,
+    lowest=-1.0,
+    highest=1.0,
+    chance=None,
+    invariances=UNITS,
+    formula="max over one-to-one matchings M of mean over (i, j) in M of r(x_i, y_j)",
+    source="Li, Yosinski, Clune, Lipson & Hopcroft 2015; Williams et al. 2021",
+    all_pairs=functools.partial(
+        states.all_pairs, prepare=prepare, compare=correlations, permute=permute, finish=assign
+    ),
+    settings=MatchingSettings,
+)
