@@ -100,10 +100,15 @@ def _captions_against_torch(sizes: Sizes, folder: Path, config: dict[str, Any], 
     longest, slow = max(map(len, ids)), list(range(sizes.slow_captions))
     scale = len(captions) / len(slow)
     # padded as one batch of all, and fed in fours
-    padded = [_timed(lambda: _torch_captions(peer, ids, slow, 4, longest))[0] * scale]
+    padded = _timed(lambda: _torch_captions(peer, ids, slow, 4, longest))[0] * scale
     first, _ = _timed(lambda: vla.extract(ours, captions))
-    well, theirs = _timed(lambda: _torch_captions(peer, ids, order, 32))
-    second, read = _timed(lambda: vla.extract(ours, captions))
+    # in turns, the better of two each: what else the machine does hits both alike
+    turns = [
+        (_timed(lambda: _torch_captions(peer, ids, order, 32)), _timed(lambda: vla.extract(ours, captions)))
+        for _ in range(2)
+    ]
+    theirs, read = turns[0][0][1], turns[0][1][1]
+    well, second = (min(turn[side][0] for turn in turns) for side in (0, 1))
     # what torch does not show is the last block before its norm
     shown = read.drop_sel(layer=f"block_{sizes.blocks}").values
     placed = np.empty_like(theirs)
@@ -116,12 +121,12 @@ def _captions_against_torch(sizes: Sizes, folder: Path, config: dict[str, Any], 
         "tokens with padding to the longest": longest * len(ids),
         "tokens with padding in sorted batches of 32": _padded(ids, order, 32),
         "tokens of our packed rows": rows,
-        f"seconds, torch as platonic-rep feeds it (scaled from {len(slow)} captions)": padded[0],
+        f"seconds, torch as platonic-rep feeds it (scaled from {len(slow)} captions)": padded,
         "seconds, torch sorted by length, batch 32": well,
         "seconds, ours, first run with compilation": first,
-        "seconds, ours, second run": second,
+        "seconds, ours, afterwards": second,
         "seconds, ours, scaled to all blocks": second * config[depth] / sizes.blocks,
-        "times faster than as platonic-rep feeds it": padded[0] / second,
+        "times faster than as platonic-rep feeds it": padded / second,
         "times faster than torch fed well": well / second,
         "largest relative difference of a vector": float(off.max()),
     }
@@ -172,8 +177,8 @@ def _images_against_torch(sizes: Sizes, folder: Path) -> Figures:
     our_cls(4)
     seconds, read = _timed(lambda: our_cls(4))
     best = min(theirs, key=lambda size: theirs[size][0])
-    again = _timed(lambda: torch_cls(best))[0]
-    peer_seconds = (theirs[best][0] + again) / 2
+    peer_seconds = min(theirs[best][0], _timed(lambda: torch_cls(best))[0])
+    seconds = min(seconds, _timed(lambda: our_cls(4))[0])
     off = np.linalg.norm(read - theirs[best][1], axis=-1) / np.linalg.norm(theirs[best][1], axis=-1)
     return {
         "images": sizes.n_images,

@@ -208,7 +208,7 @@ def test_attributes_say_how_it_was_computed(pair, result, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"metric": "cosine"}, r"Unknown metric 'cosine'; expected one of \['cka', 'cka_debiased', .*'linear_pred"),
+        ({"metric": "cosine"}, r"Unknown metric 'cosine'; expected one of \['cca', 'cka', .*'linear_pred"),
         ({"protocol": "mine"}, r"Unknown protocol 'mine'; expected one of \['khosla_lab', 'paper'\]"),
         (
             {"alpha": 3, "folds": 2},

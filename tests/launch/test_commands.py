@@ -158,7 +158,7 @@ def test_a_run_without_models_says_how_to_name_them(tmp_path):
     ("flag", "words"),
     [
         ("--config.folder=nowhere", "nowhere"),
-        ("--config.metrics=('ckaa',)", "['cka', 'cka_debiased', 'linear_predictivity']"),
+        ("--config.metrics=('ckaa',)", "expected one of ['cca', 'cka', 'cka_debiased'"),
         ("--config.protocol=lab", "['khosla_lab', 'paper']"),
         ("--config.n_items=501", "501"),
         ("--config.vision_models=no/such-model", "no/such-model"),
