@@ -1,6 +1,8 @@
 """Score all layer pairs of extracted activations; write table, heat maps and page.
 
 python -m launch.score --config=configs/captioned_folder.py ... --workdir=run    (the same config as launch.extract)
+
+Finished blocks of layers lie in `WORKDIR/scores`: a killed run goes on from there, a second one only writes the page.
 """
 
 from launch import entry

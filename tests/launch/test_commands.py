@@ -119,6 +119,11 @@ def test_extract_and_score_with_overrides(quick_start):
     result = xr.open_zarr(results[0], chunks=None)
     assert set(np.unique(result["alpha"])) <= {1.0, 100.0} and result.sizes["permutation"] == 2
     assert json.loads(result.attrs["settings"])["inner_cv"] == 4
+    before = {path: path.stat().st_mtime_ns for path in (where / "other run" / "scores").rglob("*")}
+    assert len(list((where / "other run" / "scores").iterdir())) == 2
+    again = _run(where, "-m", "launch.score", *flags)
+    assert {path: path.stat().st_mtime_ns for path in (where / "other run" / "scores").rglob("*")} == before
+    assert "scoring" not in again.stderr
 
 
 def test_models_of_one_name_are_refused_and_names_may_hold_dashes(quick_start, tmp_path):

@@ -1,6 +1,7 @@
 """The layer map: alignment of every vision layer with every language layer, for every pair of models."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import xarray as xr
 from vla.activations.extract import recipe
 from vla.activations.extract_to_store import extract_to_store
 from vla.activations.store import Recipe, Store
-from vla.alignment.score import score
+from vla.alignment.score_blocks import score_blocks
+from vla.alignment.score_recipe import score_recipe
+from vla.alignment.score_store import ScoreStore
 from vla.alignment.table import DIRECTIONS, SYMMETRIC, tidy
 from vla.metrics import find, find_protocol
 from vla.models import Model, load_model
@@ -144,8 +147,10 @@ def extract_all(plan: LayerMap, store: Store, show_progress: bool = True) -> lis
     return [store.location(wanted) for _, _, wanted in tasks]
 
 
-def score_all(plan: LayerMap, store: Store, show_progress: bool = True) -> tuple[pd.DataFrame, dict[str, xr.Dataset]]:
-    """Score every model pair from the store.
+def score_all(
+    plan: LayerMap, store: Store, scores: ScoreStore, show_progress: bool = True
+) -> tuple[pd.DataFrame, dict[str, xr.Dataset]]:
+    """Score every model pair from the store; what `scores` has already is not computed again.
 
     Returns:
       The tidy table, and every full result by "vision_model/language_model/metric/direction".
@@ -164,16 +169,19 @@ def score_all(plan: LayerMap, store: Store, show_progress: bool = True) -> tuple
         recipes[modality].append(wanted)
     tables, results = [], {}
     for vision in recipes["vision"]:
-        images = store.read(vision)
+        images = functools.cache(functools.partial(store.read, vision))
         for language in recipes["language"]:
-            captions = store.read(language)
+            captions = functools.cache(functools.partial(store.read, language))
             for metric, direction in _tasks(plan):
-                x, y = (captions, images) if direction == "language_to_vision" else (images, captions)
+                sides = [(vision, images), (language, captions)]
+                (of_x, x), (of_y, y) = sides[::-1] if direction == "language_to_vision" else sides
                 known = {field.name for field in dataclasses.fields(find(metric).settings)}
                 overrides = {name: value for name, value in plan.overrides.items() if name in known}
-                result = score(
-                    x, y, metric, plan.protocol, plan.seed, plan.null, show_progress=show_progress, **overrides
+                words = {"x": of_x.words["model"], "y": of_y.words["model"]}
+                asked = score_recipe(
+                    (of_x.key, of_y.key), metric, plan.protocol, plan.seed, plan.null, words=words, **overrides
                 )
+                result = score_blocks(x, y, asked, scores, show_progress)
                 names = {"vision_model": vision.words["model"], "language_model": language.words["model"]}
                 results["/".join([*names.values(), metric, direction])] = result.assign_attrs(
                     **names, direction=direction, vision_key=vision.key, language_key=language.key
@@ -185,6 +193,11 @@ def score_all(plan: LayerMap, store: Store, show_progress: bool = True) -> tuple
 def open_store(plan: LayerMap, workdir: Path) -> Store:
     """The activation store of a plan."""
     return Store(plan.store or str(workdir / "activations"))
+
+
+def open_scores(workdir: Path) -> ScoreStore:
+    """The score store of a working directory."""
+    return ScoreStore(workdir / "scores")
 
 
 def _sources(plan: LayerMap) -> Iterator[tuple[Modality, str]]:

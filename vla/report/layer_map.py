@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from vla.experiments.layer_map import LayerMap, open_store, score_all
+from vla.experiments.layer_map import LayerMap, open_scores, open_store, score_all
 from vla.report import heat_map
 from vla.report.page import write_page
 from vla.report.summary import summarise
@@ -18,8 +18,9 @@ _KEYS = ("vision_model", "language_model", "metric", "direction")
 def write(plan: LayerMap, workdir: Path, show_progress: bool = True, note: str = "") -> pd.DataFrame:
     """Score the stored activations of a plan and write all there is to see under `workdir`.
 
-    `scores.parquet` and `scores.csv` (tidy), `summary.csv`, `results/*.zarr` (every full result of `vla.score`),
-    `figures/*.png` and `*.svg`, `report/index.html`. Each of them appears whole or not at all.
+    `scores/` (the score store, from which a killed run goes on), `scores.parquet` and `scores.csv` (tidy),
+    `summary.csv`, `results/*.zarr` (every full result of `vla.score`), `figures/*.png` and `*.svg`,
+    `report/index.html`. Each of them appears whole or not at all.
 
     Args:
       plan: What to compare.
@@ -33,7 +34,7 @@ def write(plan: LayerMap, workdir: Path, show_progress: bool = True, note: str =
     Raises:
       ValueError: Activations are not in the store.
     """
-    table, results = score_all(plan, open_store(plan, workdir), show_progress)
+    table, results = score_all(plan, open_store(plan, workdir), open_scores(workdir), show_progress)
     summary = summarise(table)
     whole(workdir / "scores.parquet", lambda path: table.to_parquet(path, index=False))
     whole(workdir / "scores.csv", lambda path: table.to_csv(path, index=False))

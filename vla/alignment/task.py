@@ -1,0 +1,108 @@
+"""What is asked of one metric: its settings, and which shuffled scores stand beside it."""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from vla.metrics import Metric, RidgeSettings, find, find_protocol
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One metric with everything that is chosen, activations apart.
+
+    Attributes:
+      metric: The metric.
+      settings: An instance of its settings.
+      protocol: Name of the protocol from which the settings come.
+      seed: Of folds, permutations and draws of items.
+      null: Number of shuffled correspondences.
+    """
+
+    metric: Metric
+    settings: Any
+    protocol: str = "paper"
+    seed: int = 42
+    null: int = 0
+
+    @property
+    def folds(self) -> int:
+        """In how many steps a pair of layers is scored."""
+        return getattr(self.settings, "outer_folds", 1)
+
+    @property
+    def settings_text(self) -> str:
+        """The settings as JSON: attributes of zarr and netCDF hold no nested values."""
+        return json.dumps(dataclasses.asdict(self.settings), default=_plain)
+
+    def determines(self) -> dict[str, Any]:
+        """JSON values of all that decides the numbers, activations apart."""
+        return {
+            "metric": self.metric.name,
+            "settings": json.loads(self.settings_text),
+            "seed": self.seed,
+            "null": self.null,
+        }
+
+
+def make_tasks(
+    names: Iterable[str], protocol: str, seed: Any, null: Any, overrides: dict[str, Any] | None = None
+) -> list[Task]:
+    """Check what is asked of each metric.
+
+    Args:
+      names: Of metrics, each once.
+      protocol: Named defaults of the settings of ridge regression.
+      seed: In 0..2**32 - 1.
+      null: A whole number.
+      overrides: Settings by name; each metric is given those that it knows.
+
+    Raises:
+      ValueError: Unknown metric, protocol or setting, or a setting that none of the metrics knows.
+    """
+    metrics = [find(name) for name in names]
+    whole("seed", seed, 2**32 - 1)
+    whole("null", null)
+    chosen = _settings(metrics, protocol, int(seed), overrides or {})
+    return [
+        Task(metric, settings, protocol, int(seed), int(null)) for metric, settings in zip(metrics, chosen, strict=True)
+    ]
+
+
+def whole(name: str, value: Any, most: int | None = None) -> None:
+    """Refuse what is no whole number from 0 to `most`.
+
+    Raises:
+      ValueError: With the name, the value and what was expected.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value <= (most or value):
+        limit = "0 or more" if most is None else f"0 to {most}"
+        raise ValueError(f"{name}={value!r}: expected a whole number, {limit}.")
+
+
+def _plain(value: Any) -> list:
+    """What JSON makes of a setting that is an array or a sequence of labels."""
+    return np.asarray(value).tolist()
+
+
+def _settings(metrics: list[Metric], protocol: str, seed: int, overrides: dict[str, Any]) -> list[Any]:
+    """The settings of each metric; an override that none of them knows is refused."""
+    defaults = find_protocol(protocol)
+    known = {metric.name: {field.name for field in dataclasses.fields(metric.settings)} for metric in metrics}
+    every = sorted(set().union(*known.values()) - {"seed"})
+    unknown = sorted(set(overrides) - set(every))
+    if unknown:
+        expected = f"expected some of {every}" if every else "it has no settings"
+        raise ValueError(f"{', '.join(known)} does not know the settings {unknown}; {expected}.")
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in overrides.items()}
+    whole("outer_folds", plain.get("outer_folds", 2))
+    plain["seed"] = seed
+    chosen = []
+    for metric in metrics:
+        base = defaults if issubclass(metric.settings, RidgeSettings) else {}
+        own = {name: value for name, value in plain.items() if name in known[metric.name]}
+        chosen.append(metric.settings(**{**base, **own}))
+    return chosen
