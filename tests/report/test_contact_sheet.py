@@ -138,6 +138,16 @@ def test_all_views_that_can_be_shown(dataset, pipeline):
     assert "python -m spacy download xx_absent" in absent["nouns"]
 
 
+def test_items_without_masks_are_left_out_of_all_views_that_need_them(dataset):
+    first, *others = dataset.items
+    some = Dataset("toy", (Item(first.id, first.image, first.captions), *others))
+    views, absent = choose_views(some, caption_views=())
+    of_things = next(view for view in views if view.name == "toy/things_only")
+    assert of_things.ids == ("three",) and of_things.left_out == ("one<1>", "two") and "things_only" not in absent
+    with pytest.raises(ValueError, match='1 of the 3 items of toy have no mask .* unmasked="drop"'):
+        choose_views(some, "things_only", ())
+
+
 def test_what_was_asked_for_is_not_left_out_silently(dataset):
     with pytest.raises(ValueError, match="No image manipulation is called 'rotate'"):
         choose_views(dataset, ("original", "rotate"))

@@ -24,7 +24,7 @@ def choose_views(
     Args:
       dataset: The items.
       image_views: Specs as of `vla.stimuli.view`; or "all" for the original and every manipulation that the dataset
-        has what is needed for.
+        has what is needed for; items without a mask are left out of the views that need one.
       caption_views: The same for captions.
       seed: Of what is drawn at random.
       tagger: As of `vla.stimuli.caption_view`; None for its default.
@@ -47,9 +47,10 @@ def choose_views(
             views += [view(dataset, modality, spec, **options) for spec in listed]
             continue
         views.append(view(dataset, modality, **options))
-        for name in known:
+        for name, manipulation in known.items():
+            spec = {"name": name, **({"unmasked": "drop"} if "unmasked" in manipulation.policies else {})}
             try:
-                views.append(view(dataset, modality, name, **options))
+                views.append(view(dataset, modality, spec, **options))
             except ValueError as error:
                 absent[name] = str(error)
     return views, absent
