@@ -2,6 +2,7 @@
 
     python -m launch.benchmark --what=scoring [--size=x_layers=25 --size=y_layers=31 --size=inner_cv=5]
     python -m launch.benchmark --what=extraction --size=captions=FILE --size=tokenizer=FOLDER [--size=blocks=24]
+    python -m launch.benchmark --what=stimuli [--size=dataset=coco_val2017 --size=directory=FOLDER --size=tagger=FOLDER]
 
 Scoring: all pairs of 8 x 8 layers, both directions, 5 folds, 17 penalties, against scikit-learn's `RidgeCV` loop, which
 is timed on a few pairs and scaled. About two minutes on two cores.
@@ -12,6 +13,9 @@ longest, batch 4, timed on some captions and scaled) and fed well (sorted by len
 ViT-B/14 against torch's best batch size; a bfloat16 LLaMA of the 7B shape streamed block by block. FILE is a captions
 file such as Flickr8k's, FOLDER a tokenizer. Weights are random, written once under the working directory (5 GB).
 About ten minutes on two cores.
+
+Stimuli: seconds for 1,000 items by every manipulation of images, in one thread and in several, and of captions, and by
+tagging; on drawn pictures or on a dataset's. About three minutes on two cores.
 """
 
 import json
@@ -23,24 +27,24 @@ from absl import flags
 
 from launch import entry
 
-WHAT = flags.DEFINE_enum("what", "scoring", ["extraction", "scoring"], "What to measure.")
+WHAT = flags.DEFINE_enum("what", "scoring", ["extraction", "scoring", "stimuli"], "What to measure.")
 SIZE = flags.DEFINE_multi_string("size", [], "A size to change, as name=value.")
 WORKDIR = flags.DEFINE_string("workdir", "workdir", "Where the figures are written.")
 
 
 def main() -> None:
     """Flags to sizes to figures."""
-    from launch.benchmarks import extraction, scoring
+    from launch.benchmarks import extraction, scoring, stimuli
 
     folder = entry.directory(WORKDIR.value) / "benchmark"
-    module = {"extraction": extraction, "scoring": scoring}[WHAT.value]
+    module = {"extraction": extraction, "scoring": scoring, "stimuli": stimuli}[WHAT.value]
     sizes = module.Sizes(**_changes(SIZE.value, sorted(module.Sizes.__dataclass_fields__)))
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; {sizes}")
     if WHAT.value == "scoring":
         print("scikit-learn is timed on a few layer pairs and scaled to all of them.")
         figures = scoring.measure(sizes)
     else:
-        figures = extraction.measure(sizes, folder)
+        figures = module.measure(sizes, folder)
     for name, value in figures.items():
         print(f"{value:12.4g}  {name}")
     path = folder / f"{WHAT.value}.json"

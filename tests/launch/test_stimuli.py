@@ -1,5 +1,6 @@
 """The contact sheet from the command line."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,13 +9,14 @@ from pathlib import Path
 from PIL import Image
 
 from tests.stimuli.image_manipulations.pictures import smooth
+from vla.stimuli import IMAGE_MANIPULATIONS
 
 ROOT = Path(__file__).parents[2]
 
 
-def run(where: Path, *arguments: str) -> subprocess.CompletedProcess:
+def run(where: Path, *arguments: str, what: str = "stimuli") -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "XDG_CACHE_HOME": str(where / "cache")}
-    command = [sys.executable, "-m", "launch.stimuli", *arguments]
+    command = [sys.executable, "-m", f"launch.{what}", *arguments]
     return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -42,3 +44,17 @@ def test_a_folder_of_photographs(tmp_path):
         "error: No image manipulation is called 'rotate'; expected"
     )
     assert "Traceback" not in wrong.stderr and page.read_text(encoding="utf-8") == text
+
+
+def test_the_benchmark_measures_every_manipulation(tmp_path):
+    flags = ("--what=stimuli", "--size=n_items=3", "--size=tagger=xx_absent")
+    done = run(tmp_path, *flags, what="benchmark")
+    assert done.returncode == 0, done.stderr
+    assert "not measured: tagging: The spaCy pipeline 'xx_absent' is not installed" in done.stdout
+    figures = json.loads(Path(done.stdout.splitlines()[-1]).read_text())
+    assert figures.pop("sizes").startswith("Sizes(")
+    images = {name.partition(",")[0] for name in figures if "thread" in name}
+    assert images == {"original", *IMAGE_MANIPULATIONS} and {"scrambled", "reversed"} == {*figures} - {
+        name for name in figures if "thread" in name
+    }
+    assert all(seconds > 0 for seconds in figures.values())
