@@ -11,8 +11,9 @@ from vla.models.position_grid import resize_grid, resize_matrix
 
 
 def torch_resize(grid: np.ndarray, rows: int, columns: int, antialias: bool) -> np.ndarray:
-    # in float64: torch's float32 rounds the places to read at
-    image = torch.from_numpy(grid).double().permute(2, 0, 1)[None]
+    # in float64: torch's float32 rounds the places to read at; contiguous: with the channels last in memory, torch
+    # 2.13 repeats the first row where it antialiases to a single column
+    image = torch.from_numpy(grid).double().permute(2, 0, 1)[None].contiguous()
     resized = torch.nn.functional.interpolate(
         image, size=(rows, columns), mode="bicubic", align_corners=False, antialias=antialias
     )
@@ -26,6 +27,14 @@ def test_resizing_is_torchs(side, rows, columns, antialias):
     theirs = torch_resize(grid, rows, columns, antialias)
     down, across = resize_matrix(side, rows, antialias), resize_matrix(side, columns, antialias)
     assert np.abs(np.einsum("hg,wk,gkd->hwd", down, across, grid) - theirs).max() < 2e-6
+
+
+@pytest.mark.parametrize("rows, columns", [(3, 1), (1, 3), (1, 1)])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_a_single_row_or_column(rows, columns, antialias):
+    grid = np.random.default_rng(0).normal(size=(2, 2, 2)).astype(np.float32)
+    theirs = torch_resize(grid, rows, columns, antialias)
+    assert np.abs(np.asarray(resize_grid(jnp.asarray(grid), rows, columns, antialias)) - theirs).max() < 2e-6
 
 
 @pytest.mark.parametrize("antialias", [True, False])
