@@ -11,9 +11,15 @@ from vla.models.position_grid import resize_grid, resize_matrix
 
 
 def torch_resize(grid: np.ndarray, rows: int, columns: int, antialias: bool) -> np.ndarray:
-    # in float64: torch's float32 rounds the places to read at; contiguous: with the channels last in memory, torch
-    # 2.13 repeats the first row where it antialiases to a single column
-    image = torch.from_numpy(grid).double().permute(2, 0, 1)[None].contiguous()
+    if columns == 1 and rows > 1:
+        # torch 2.13 repeats the first row where it antialiases to a single column, but not to a single row
+        return _torch(grid.swapaxes(0, 1), columns, rows, antialias).swapaxes(0, 1)
+    return _torch(grid, rows, columns, antialias)
+
+
+def _torch(grid: np.ndarray, rows: int, columns: int, antialias: bool) -> np.ndarray:
+    # in float64: torch's float32 rounds the places to read at
+    image = torch.from_numpy(grid).double().permute(2, 0, 1)[None]
     resized = torch.nn.functional.interpolate(
         image, size=(rows, columns), mode="bicubic", align_corners=False, antialias=antialias
     )
