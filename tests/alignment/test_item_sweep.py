@@ -1,0 +1,54 @@
+"""Scores against the number of items: means, and the change per doubling against SciPy."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from vla.alignment.item_sweep import change_per_doubling, item_sweep
+
+SIZES = (125, 250, 500, 1000)
+
+
+def sweep(slopes, noise=0.0):
+    """Scores of model pairs that change by their slope with every doubling, under two seeds."""
+    rng = np.random.default_rng(0)
+    rows = [
+        ("cka", f"v{pair}", "l", n, seed, 0.5 + slope * np.log2(n / 125) + noise * rng.standard_normal())
+        for pair, slope in enumerate(slopes)
+        for n in SIZES
+        for seed in range(2)
+    ]
+    return pd.DataFrame(rows, columns=["metric", "vision_model", "language_model", "n_items", "seed", "score"])
+
+
+def test_means_and_spreads():
+    frame = pd.DataFrame({"metric": "cka", "n_items": [200, 100, 100, 100], "score": [0.2, 0.1, 0.4, np.nan]})
+    found = item_sweep(frame, ["metric"])
+    assert found.columns.tolist() == ["metric", "n_items", "samples", "mean", "sd"]
+    assert found["n_items"].tolist() == [100, 200] and found["samples"].tolist() == [2, 1]
+    np.testing.assert_allclose(found["mean"], [0.25, 0.2])
+    np.testing.assert_allclose(found["sd"], [0.3 / np.sqrt(2), np.nan])
+
+
+def test_the_change_is_that_of_each_pair_tested_over_pairs():
+    slopes = [-0.03, -0.02, -0.05]
+    (row,) = change_per_doubling(sweep(slopes), ["metric"]).itertuples()
+    test = stats.ttest_1samp(slopes, 0)
+    assert (row.n_pairs, row.from_items, row.to_items) == (3, 125, 1000)
+    assert (row.slope, row.t, row.p) == pytest.approx((np.mean(slopes), test.statistic, test.pvalue))
+    assert (row.ci_low, row.ci_high) == pytest.approx(tuple(test.confidence_interval()))
+
+
+def test_no_number_is_invented():
+    (one,) = change_per_doubling(sweep([-0.03]), ["metric"]).itertuples()
+    assert one.slope == pytest.approx(-0.03) and np.isnan([one.t, one.p, one.ci_low]).all()
+    assert one.note == "too few model pairs for a test"
+    frame = sweep([-0.03, -0.02])
+    (flat,) = change_per_doubling(frame[frame["n_items"] == 125], ["metric"]).itertuples()
+    assert np.isnan(flat.slope) and flat.note == "one number of items: no slope" and flat.n_pairs == 0
+
+
+def test_missing_columns_are_named():
+    with pytest.raises(ValueError, match="have no column condition"):
+        item_sweep(sweep([0.1]), ["condition"])

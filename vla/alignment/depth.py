@@ -1,0 +1,156 @@
+"""Alignment along a model's depth, comparable between models of other depths, with the place of its peak.
+
+C profiles (one per model pair), X and Y layers, G relative depths, B draws.
+
+Depth 0 is `embed`, depth 1 the last block: `block_i` of L blocks stands at i / L. `final_norm`, the last block once
+more after its norm, stands outside.
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from vla.alignment.expanded import expanded_tails
+from vla.alignment.paired import check_confidence
+
+OVER = ("max", "mean")
+
+
+@dataclasses.dataclass(frozen=True)
+class Peak:
+    """Where the mean profile is highest; NaN where nothing can be said, for the reason in `note`.
+
+    Attributes:
+      depth: Relative depth of the peak, in [0, 1].
+      depth_low: Lower end of its interval.
+      depth_high: Upper end.
+      score: Of the mean profile at its peak.
+      score_low: Lower end of the interval of the highest score of a draw.
+      score_high: Upper end.
+      rise: Score at the peak less that at depth 0; NaN if depth 0 has no score.
+      note: "" or what a reader must know.
+    """
+
+    depth: float
+    depth_low: float
+    depth_high: float
+    score: float
+    score_low: float
+    score_high: float
+    rise: float
+    note: str = ""
+
+
+def relative_depths(layers: Sequence[str]) -> Float[np.ndarray, " X"]:
+    """The relative depth of every layer; NaN for `final_norm`.
+
+    Layers with other names than `embed`, `block_i` and `final_norm` are spread evenly from 0 to 1 in their order.
+    """
+    names = [str(name) for name in layers]
+    blocks = [re.fullmatch(r"block_(\d+)", name) for name in names]
+    if not all(block or name in ("embed", "final_norm") for block, name in zip(blocks, names, strict=True)):
+        return np.linspace(0, 1, len(names))
+    last = max((int(block[1]) for block in blocks if block), default=1)
+    return np.array(
+        [int(block[1]) / last if block else 0.0 if name == "embed" else np.nan
+         for block, name in zip(blocks, names, strict=True)]
+    )  # fmt: skip
+
+
+def depth_profile(
+    scores: Any, layers: Sequence[str], depths: Any, axis: int = 0, over: str = "max"
+) -> Float[np.ndarray, " G"]:
+    """One model pair's scores at common relative depths of one of the two models.
+
+    Args:
+      scores: [X, Y], of one pair.
+      layers: Names of the layers along `axis`, all of the model's.
+      depths: Relative depths, ascending, at which the profile is read off by linear interpolation between layers.
+      axis: 0 for a profile of x, 1 for one of y.
+      over: Of the other model's layers: "max" or "mean" of those that have a score.
+
+    Returns:
+      The profile; NaN at depths without a score on both sides.
+
+    Raises:
+      ValueError: An unknown `over`, or another number of names than layers.
+    """
+    if over not in OVER:
+        raise ValueError(f"over={over!r}: expected one of {', '.join(OVER)}.")
+    table = np.moveaxis(np.asarray(scores, np.float64), axis, 0)
+    if table.ndim != 2 or len(layers) != len(table):
+        raise ValueError(f"{len(layers)} layer names for scores of shape {np.shape(scores)} along axis {axis}.")
+    known = np.isfinite(table)
+    if over == "max":
+        values = np.where(known, table, -np.inf).max(axis=1, initial=-np.inf)
+    else:
+        values = np.where(known, table, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    values = np.where(known.any(axis=1), values, np.nan)
+    places = relative_depths(layers)
+    use = np.isfinite(places)
+    return _read_off(places[use], values[use], np.asarray(depths, np.float64))
+
+
+def peak(
+    profiles: Any,
+    depths: Any,
+    resampled: Any = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    confidence: Any = 0.95,
+) -> Peak:
+    """The peak of the mean profile, with its interval over model pairs, or over items.
+
+    Args:
+      profiles: [pair, depth], of `depth_profile`.
+      depths: The relative depths.
+      resampled: Mean profiles [draw, depth] of draws of items, made from `resampled_score` of `vla.score` in the same
+        way as the profiles; None draws model pairs with replacement.
+      resamples: Draws of model pairs.
+      seed: Of the draws.
+      confidence: Of the intervals.
+
+    Raises:
+      ValueError: Other depths than the profiles have, or a confidence without meaning.
+    """
+    check_confidence(confidence)
+    profiles, depths = np.atleast_2d(np.asarray(profiles, np.float64)), np.asarray(depths, np.float64)
+    if profiles.shape[1:] != depths.shape:
+        raise ValueError(f"profiles of shape {profiles.shape} at {len(depths)} depths: expected [pair, depth].")
+    defined = np.isfinite(profiles).all(axis=0)
+    if not len(profiles) or not defined.any():
+        return Peak(*[np.nan] * 7, "no depth at which every pair has a score")
+    mean = np.where(defined, profiles.mean(axis=0), -np.inf)
+    top = int(np.argmax(mean))
+    rise = float(mean[top] - mean[0]) if defined[0] else np.nan
+    if resampled is not None:
+        drawn, tails = np.asarray(resampled, np.float64), ((1 - confidence) / 2, (1 + confidence) / 2)
+    elif len(profiles) > 1:
+        draws = np.random.default_rng(seed).integers(len(profiles), size=(resamples, len(profiles)))
+        drawn, tails = profiles[draws].mean(axis=1), expanded_tails(len(profiles), confidence)
+    else:
+        return Peak(float(depths[top]), np.nan, np.nan, float(mean[top]), np.nan, np.nan, rise, "no interval: one pair")
+    drawn = _only(drawn, defined)
+    where = np.quantile(depths[np.argmax(drawn, axis=1)], tails)
+    height = np.quantile(drawn.max(axis=1), tails)
+    return Peak(float(depths[top]), *map(float, where), float(mean[top]), *map(float, height), rise)
+
+
+def _only(drawn: Float[np.ndarray, "B G"], defined: Bool[np.ndarray, " G"]) -> Float[np.ndarray, "B G"]:
+    return np.where(defined & np.isfinite(drawn), drawn, -np.inf)
+
+
+def _read_off(
+    places: Float[np.ndarray, " X"], values: Float[np.ndarray, " X"], depths: Float[np.ndarray, " G"]
+) -> Float[np.ndarray, " G"]:
+    """Linear interpolation that knows gaps: NaN beyond the layers, and between layers of which one has no score."""
+    order = np.argsort(places)
+    places, values = places[order], values[order]
+    # Rounding of i / L must not make a layer's own depth fall between it and its neighbour.
+    on_layer = np.abs(depths[:, None] - places[None]) < 1e-9
+    read = np.interp(depths, places, values, left=np.nan, right=np.nan)
+    return np.where(on_layer.any(axis=1), values[on_layer.argmax(axis=1)], read)
