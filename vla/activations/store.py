@@ -7,7 +7,9 @@ Layout under the root, a local directory or any URL that fsspec knows:
     <name>--<key>.<random>.tmp   a file on its way into a local group
 """
 
+import json
 import os
+from typing import Any
 
 import fsspec.core
 import numpy as np
@@ -77,6 +79,10 @@ class Store:
         return sorted(
             name.removesuffix(".zarr") for name in groups if self._fs.exists(f"{self._base}/{name}/zarr.json")
         )
+
+    def attributes(self, name: str) -> dict[str, Any]:
+        """The attributes of a finished group of that name: what determines it, and what it is called."""
+        return dict(json.loads(self._fs.cat_file(f"{self._base}/{name}.zarr/zarr.json")).get("attributes", {}))
 
     def writer(self, recipe: Recipe) -> Writer:
         """What writes that recipe, from the start or from where a killed run stopped."""

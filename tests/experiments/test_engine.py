@@ -1,0 +1,186 @@
+"""The engine on saved activations: scores against vla.score, kill and resume, shards, what is not run."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import vla
+from tests.experiments import folders
+from vla.experiments.engine import run
+from vla.experiments.experiment import Comparison, Condition
+from vla.experiments.plan import plan, written
+
+TEN = [
+    "experiment", "condition", "vision_model", "language_model", "metric", "direction", "vision_layer",
+    "language_layer", "n_items", "score",
+]  # fmt: skip
+
+
+def saved(where, model, view="original"):
+    with np.load(where / "models" / model / f"{view}.npz") as file:
+        return file["activations"]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    where = tmp_path_factory.mktemp("study")
+    study = folders.study(where)
+    outcome = run(study, where / "run", show_progress=False)
+    assert outcome.finished and outcome.missing == 0
+    return where, study
+
+
+def test_every_score_is_that_of_vla_score(ran):
+    where, _ = ran
+    table = pd.read_parquet(where / "run" / "scores.parquet")
+    assert list(table)[:10] == TEN
+    assert len(table) == 2 * 4 * 2
+    for row in table.to_dict("records"):
+        view = {"original": "original", "grey": "grayscale"}[row["condition"]]
+        vision, language = saved(where, row["vision_model"], view)[1], saved(where, row["language_model"])[1]
+        assert (row["vision_layer"], row["language_layer"]) == ("block_2", "block_2")
+        x, y = (vision, language) if row["direction"] == "vision_to_language" else (language, vision)
+        expected = vla.score(x, y, seed=42, null=2)
+        assert row["score"] == pytest.approx(expected.score.item(), abs=1e-6)
+        assert row["null_mean"] == pytest.approx(expected.null_score.mean().item(), abs=1e-6)
+        assert row["n_items"] == folders.ITEMS
+
+
+def test_statistics_are_scipys(ran):
+    where, _ = ran
+    table = pd.read_parquet(where / "run" / "scores.parquet")
+    found = pd.read_csv(where / "run" / "statistics.csv")
+    for row in found.to_dict("records"):
+        rows = table[table["direction"] == row["direction"]].sort_values(["vision_model", "language_model"])
+        a, b = (rows.loc[rows["condition"] == name, "score"].to_numpy() for name in ("original", "grey"))
+        test = stats.ttest_rel(a, b)
+        assert (row["n_pairs"], row["df"]) == (4, 3)
+        assert [row["t"], row["p"]] == pytest.approx([test.statistic, test.pvalue])
+        assert row["mean_difference"] > 0.1, "noisier images align less"
+    assert found["q"].tolist() == pytest.approx(stats.false_discovery_control(found["p"]).tolist())
+
+
+def test_a_second_run_computes_nothing_and_ends_the_same(ran, monkeypatch):
+    where, study = ran
+    before = folders.tree(where / "run" / "scores")
+    old = (where / "run" / "scores.parquet").read_bytes()
+    monkeypatch.setattr("vla.experiments.scoring.score_blocks", None)
+    run(study, where / "run", show_progress=False)
+    assert folders.tree(where / "run" / "scores") == before
+    assert (where / "run" / "scores.parquet").read_bytes() == old
+
+
+def test_the_plan_writes_nothing_and_knows_what_is_there(ran, tmp_path):
+    where, study = ran
+    found = plan(study, where / "run")
+    (line,) = [line for line in found.lines if line.kind == "experiment"]
+    assert (line.units, line.there) == (8, 8)
+    fresh = plan(study, tmp_path / "other")
+    assert [(line.units, line.there) for line in fresh.lines if line.kind == "experiment"] == [(8, 0)]
+    assert not (tmp_path / "other").exists()
+    text = written(fresh)
+    assert "H200" in text and "TPU" in text and "shares assumed" in text and "measured" in text
+    assert not (tmp_path / "other").exists()
+
+
+def test_shards_together_are_the_whole(ran, tmp_path):
+    where, study = ran
+    finished = []
+    for i in range(3):
+        shard = dataclasses.replace(study, shard=(i, 3))
+        outcome = run(shard, tmp_path / "run", show_progress=False)
+        finished.append(outcome.finished)
+        assert (tmp_path / "run" / "run.json").exists() is outcome.finished
+    assert finished == [False, False, True]
+    assert folders.tree(tmp_path / "run" / "scores") == folders.tree(where / "run" / "scores")
+    tables = [pd.read_parquet(path / "run" / "scores.parquet") for path in (where, tmp_path)]
+    pd.testing.assert_frame_equal(*tables)
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from tests.experiments import folders
+from vla.alignment.score_store import ScoreStore
+from vla.experiments.engine import run
+write = ScoreStore.write
+def told(self, *arguments):
+    print("table", flush=True)
+    write(self, *arguments)
+ScoreStore.write = told
+run(folders.study(Path(sys.argv[1])), Path(sys.argv[2]), show_progress=False)
+"""
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(ran, tmp_path):
+    where, study = ran
+    command = [sys.executable, "-c", PROGRAM, str(where), str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            assert process.stdout.readline() == "table\n"
+        process.send_signal(signal.SIGKILL)
+    there = folders.tree(tmp_path / "run" / "scores")
+    assert there and not (tmp_path / "run" / "run.json").exists()
+    assert run(study, tmp_path / "run", show_progress=False).finished
+    assert folders.tree(tmp_path / "run" / "scores") == folders.tree(where / "run" / "scores")
+    assert (tmp_path / "run" / "scores.parquet").read_bytes() == (where / "run" / "scores.parquet").read_bytes()
+
+
+def test_what_is_missing_is_reported_and_how_to_make_it(ran, tmp_path):
+    where, study = ran
+    conditions = tuple(Condition(f"captions {k}", caption=f"average:k={k}", part="c", series="captions", k=k)
+                       for k in (1, 2, 3))  # fmt: skip
+    compared = (Comparison("captions averaged", "captions 3", "captions 1"),)
+    averaged = folders.experiment(id="E6", conditions=conditions, comparisons=compared)
+    best = folders.experiment(id="E5", conditions=(Condition("best", caption="best_by_clip"),), comparisons=())
+    outcome = run(dataclasses.replace(study, experiments=(averaged, best)), tmp_path / "run", show_progress=False)
+    assert outcome.finished
+    told = {one["id"]: one for one in folders.read_run(tmp_path / "run")["experiments"]}
+    assert told["E5"]["status"] == "not run" and "CLIP" in told["E5"]["why"]
+    assert "launch.generate --config=configs/paraphrases.py" in told["E6"]["command"]
+    # Captions beyond the first are views that the saved models do not have.
+    assert [one["status"] for one in told["E6"]["conditions"]] == ["run", "not run", "not run"]
+    (row,) = (
+        pd.read_csv(tmp_path / "run" / "statistics.csv").query("direction == 'vision_to_language'").to_dict("records")
+    )
+    assert row["verdict"] == "not run" and "configs/paraphrases.py" in row["note"] and np.isnan(row["t"])
+
+
+def test_one_pair_of_models_is_too_few_and_no_number_is_invented(ran, tmp_path):
+    where, study = ran
+    few = dataclasses.replace(
+        study, vision={"core": study.vision["core"][:1]}, language={"core": study.language["core"][:1]}
+    )
+    run(few, tmp_path / "run", show_progress=False)
+    found = pd.read_csv(tmp_path / "run" / "statistics.csv")
+    assert (found["verdict"] == "too few pairs").all() and found["note"].str.contains("too few model pairs").all()
+    assert found[["t", "p", "q", "ci_low", "effect_size", "crossed_t"]].isna().all(axis=None)
+    assert (found["mean_difference"] > 0).all()
+
+
+def test_a_sweep_over_items_and_seeds(ran, tmp_path):
+    where, study = ran
+    conditions = tuple(Condition(f"{n} items", part=f"{n} items", series="items", k=n, items=n) for n in (20, 40))
+    sweep = folders.experiment(id="N sweep", conditions=conditions, comparisons=())
+    run(dataclasses.replace(study, experiments=(sweep,), seeds=(1, 2)), tmp_path / "run", show_progress=False)
+    table = pd.read_csv(tmp_path / "run" / "curves.csv")
+    assert sorted(set(table["k"])) == [20, 40] and (table["n_items"] == table["k"]).all()
+    one = table.query("k == 20 and direction == 'vision_to_language'").groupby("seed")["score"].mean()
+    assert len(one) == 2 and one[1] != one[2]
+
+
+def test_mismatched_pairs_score_near_nothing(ran, tmp_path):
+    where, study = ran
+    conditions = (Condition("matched", part="m"), Condition("mismatched", caption="original + mismatched", part="m"))
+    shuffled = folders.experiment(conditions=conditions, comparisons=())
+    run(dataclasses.replace(study, experiments=(shuffled,)), tmp_path / "run", show_progress=False)
+    means = pd.read_parquet(tmp_path / "run" / "scores.parquet").groupby("condition")["score"].mean()
+    assert means["matched"] > 0.5 > 0.3 > abs(means["mismatched"])

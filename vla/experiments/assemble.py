@@ -1,0 +1,117 @@
+"""From finished tables of scores to tidy rows, one per condition, model pair, metric, direction and pair of layers."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from vla.alignment.table import COLUMNS
+from vla.experiments.scoring import Bench
+from vla.experiments.tables import Cell, Table
+
+# Beyond the ten columns that every table of scores has.
+MORE = (
+    "dataset",
+    "part",
+    "seed",
+    "protocol",
+    "null_mean",
+    "p_value",
+    "p_max",
+    "calibrated",
+    "vision_key",
+    "language_key",
+)  # fmt: skip
+
+_VALUES = ("score", "null_mean", "p_value", "p_max", "calibrated")
+_MEASURED = "undefined"
+
+
+def scores(bench: Bench, finished: Iterable[Table]) -> pd.DataFrame:
+    """Tidy rows of finished tables, with the columns `COLUMNS` and `MORE`."""
+    frames = []
+    for table in finished:
+        recipes = bench.recipes(table)
+        results = [bench.store.read(recipe) for recipe in recipes]
+        frames += [_rows(bench, table, cell, results, recipes[0].task.protocol) for cell in table.cells]
+    if not frames:
+        return pd.DataFrame(columns=[*COLUMNS, *MORE])
+    whole = pd.concat(frames, ignore_index=True)
+    return whole[[*COLUMNS, *MORE]]
+
+
+def curves(table: pd.DataFrame, series: dict[tuple[str, str], tuple[str, int]]) -> pd.DataFrame:
+    """The rows of conditions that are points of curves.
+
+    Args:
+      table: As of `scores`.
+      series: Name of the curve and place on it, by (experiment, condition).
+    """
+    keys = list(zip(table["experiment"], table["condition"], strict=True))
+    on = table[[key in series for key in keys]].copy()
+    found = [series[key] for key in keys if key in series]
+    on["series"], on["k"] = [name for name, _ in found], [k for _, k in found]
+    kept = ["experiment", "series", "k", "vision_model", "language_model", "metric", "direction", "n_items", "score"]
+    return on[[*kept, "seed", "null_mean", "dataset"]].reset_index(drop=True)
+
+
+def _rows(bench: Bench, table: Table, cell: Cell, results: list[xr.Dataset], protocol: str) -> pd.DataFrame:
+    vision = bench.participants["vision", table.vision]
+    language = bench.participants["language", table.language]
+    gallery = bench.galleries[table.dataset]
+    image, caption = table.images[cell.image], table.captions[cell.caption]
+    names = [
+        participant.layers(gallery.view(side.modality, side.members[0]), table.layers)
+        if bench.has_layers(side)
+        else (side.members[0],)
+        for participant, side in ((vision, image), (language, caption))
+    ]
+    backwards = table.direction == "language_to_vision"
+    rows = {name: _mean(bench, table, name, results) for name in _VALUES}
+    if table.layers == "penultimate":
+        place = (cell.caption, cell.image) if backwards else (cell.image, cell.caption)
+        rows = {name: values[place[0] : place[0] + 1, place[1] : place[1] + 1] for name, values in rows.items()}
+    grids = {name: (values.T if backwards else values).ravel() for name, values in rows.items()}
+    ids: list[Any] = [len(bench.ids(table))] * len(grids["score"])
+    return pd.DataFrame(
+        {
+            "experiment": cell.experiment,
+            "condition": cell.condition,
+            "vision_model": vision.name,
+            "language_model": language.name,
+            "metric": table.metric,
+            "direction": table.direction,
+            "vision_layer": np.repeat(names[0], len(names[1])),
+            "language_layer": np.tile(names[1], len(names[0])),
+            "n_items": ids,
+            **grids,
+            "dataset": gallery.dataset.name,
+            "part": table.part[1],
+            "seed": table.seed,
+            "protocol": protocol,
+            "vision_key": bench.side_key(table, image),
+            "language_key": bench.side_key(table, caption),
+        }
+    )
+
+
+def _mean(bench: Bench, table: Table, name: str, results: list[xr.Dataset]) -> np.ndarray:
+    """One variable as an array (x_layer, y_layer); the mean where test folds were scored one by one."""
+    shape = results[0]["score"].shape
+    if name not in results[0]:
+        return np.full(shape, np.nan)
+    if name == "score" and _MEASURED in results[0] and bench.study.choices.constant_targets == "zero":
+        return np.mean([_with_zeros(bench, table, one) for one in results], axis=0)
+    return np.mean([one[name].values for one in results], axis=0)
+
+
+def _with_zeros(bench: Bench, table: Table, result: xr.Dataset) -> np.ndarray:
+    """The score with units that are constant, or predicted as constant, counted as zero."""
+    target = ("vision", table.vision) if table.direction == "language_to_vision" else ("language", table.language)
+    width = bench.participants[target].facts()["width"]
+    if not width:
+        raise ValueError(f"constant_targets='zero' needs the width of {target[1]}, which saved activations do not say")
+    share = 1 - result[_MEASURED] / width
+    return (result["fold_score"].fillna(0) * share).mean("fold").values

@@ -1,0 +1,225 @@
+"""The paper's experiments E1 to E13, and baselines that it lacks, as data."""
+
+from vla.experiments.experiment import Comparison, Condition, Experiment
+
+# How many captions and images an item the paper averages at most: five human captions and ten paraphrases, and five
+# captions drawn twice (appendix A.4; the main text speaks of up to 15 images).
+CAPTIONS, IMAGES = 15, 10
+
+MANIPULATED_IMAGES = "image manipulations"
+MANIPULATED_CAPTIONS = "caption manipulations"
+PREFERENCE = "preference"
+CLIP_SCORE = "clip score"
+
+
+def image_manipulations() -> tuple[tuple[Condition, ...], tuple[Comparison, ...]]:
+    """Figure 3B."""
+    part = MANIPULATED_IMAGES
+    names = {"grayscale": "grayscale", "rotation": "rotation", "things only": "things_only", "stuff only": "stuff_only"}
+    conditions = (Condition("original", part=part), *(Condition(n, image=spec, part=part) for n, spec in names.items()))
+    return conditions, tuple(Comparison(name, "original", name) for name in names)
+
+
+def caption_manipulations(original: str = "original") -> tuple[tuple[Condition, ...], tuple[Comparison, ...]]:
+    """Figure 3D."""
+    part = MANIPULATED_CAPTIONS
+    names = {"nouns": "nouns", "nouns+verbs": "nouns_verbs", "scrambled": "scrambled"}
+    conditions = (
+        Condition(original, part=part),
+        *(Condition(name, caption=spec, part=part) for name, spec in names.items()),
+    )
+    return conditions, tuple(Comparison(name, original, name) for name in names)
+
+
+def preference() -> tuple[tuple[Condition, ...], tuple[Comparison, ...]]:
+    """Figure 4A."""
+    conditions = tuple(
+        Condition(name, image=name.replace("-", "_"), part=PREFERENCE, dataset="pick_a_pic")
+        for name in ("preferred", "non-preferred")
+    )
+    return conditions, (Comparison("Pick-a-Pic", "preferred", "non-preferred"),)
+
+
+def clip_score() -> tuple[tuple[Condition, ...], tuple[Comparison, ...]]:
+    """Figure 4B."""
+    conditions = (
+        Condition("highest CLIP Score", caption="best_by_clip", part=CLIP_SCORE),
+        Condition("lowest CLIP Score", caption="worst_by_clip", part=CLIP_SCORE),
+    )
+    return conditions, (Comparison("CLIP Score", "highest CLIP Score", "lowest CLIP Score"),)
+
+
+def averages(
+    what: str, most: int, before: str = "", after: str = "", mark: str = ""
+) -> tuple[tuple[Condition, ...], tuple[Comparison, ...]]:
+    """A curve over the number of exemplars averaged.
+
+    Args:
+      what: "captions" or "images".
+      most: Length of the curve.
+      before: Manipulation of each exemplar, such as "nouns".
+      after: What is done after averaging, "mismatched".
+      mark: What the series is called beside `what`.
+    """
+    series = " ".join(part for part in (mark, what) if part)
+    conditions = []
+    for k in range(1, most + 1):
+        spec = " + ".join(part for part in (before, f"average:k={k}") if part)
+        image = spec if what == "images" else "original"
+        caption = spec if what == "captions" else "original"
+        caption = f"{caption} + {after}" if after else caption
+        conditions.append(Condition(f"{series} {k}", image, caption, part=series, series=series, k=k))
+    compared = (Comparison(f"{series} averaged", f"{series} {most}", f"{series} 1"),) if most > 1 else ()
+    return tuple(conditions), compared
+
+
+def catalogue(captions: int = CAPTIONS, images: int = IMAGES) -> dict[str, Experiment]:
+    """E1 to E13 by id.
+
+    Args:
+      captions: Most captions averaged; 5 needs no paraphrases.
+      images: Most synthetic images averaged; 0 leaves them out.
+    """
+    e1 = Experiment(
+        "E1",
+        "Layer by layer",
+        "In which layers do vision and language models agree, and in which direction?",
+        (Condition("original"),),
+        figure="2, 13",
+        expected="Low in early layers, rising to middle and late ones. Language to vision: early language layers "
+        "already predict late vision layers. Vision to language: graded with depth.",
+        layers="all",
+    )
+    e2 = Experiment(
+        "E2",
+        "Manipulated images",
+        "Does alignment hang on what an image shows, or on how it looks?",
+        *image_manipulations(),
+        figure="3A-B",
+        expected="Things only and stuff only fall, stuff more; grayscale and rotation do not.",
+    )
+    conditions, compared = caption_manipulations()
+    length = Condition("length only", caption="length", part=MANIPULATED_CAPTIONS)
+    e3 = Experiment(
+        "E3",
+        "Manipulated captions",
+        "Which words of a caption, and is it their order, that carry alignment?",
+        (*conditions, length),
+        compared,
+        figure="3C-D",
+        expected="Vision to language falls for all three, scrambled most; language to vision not significantly.",
+    )
+    e4 = Experiment(
+        "E4",
+        "Human preference between images",
+        "Does the image that people prefer for a prompt align better with it?",
+        *preference(),
+        figure="4A",
+        expected="Preferred higher, both directions.",
+        dataset="pick_a_pic",
+    )
+    e5 = Experiment(
+        "E5",
+        "Preference between captions, by CLIP Score",
+        "Does the caption that fits its image best align better than the one that fits it least?",
+        *clip_score(),
+        figure="4B",
+        expected="Highest higher, both directions.",
+    )
+    e6 = Experiment(
+        "E6",
+        "Captions averaged",
+        "Does alignment rise when embeddings of several captions of an image are averaged?",
+        *averages("captions", captions),
+        figure="5A",
+        expected="Monotone; vision to language flattens near 10.",
+    )
+    e7 = Experiment(
+        "E7",
+        "Images averaged",
+        "Does alignment rise when embeddings of several synthetic images of an item are averaged?",
+        *averages("images", images or 1),
+        figure="5B",
+        expected="Rises; language to vision gains more; flattens near 7.",
+    )
+    e8 = Experiment(
+        "E8",
+        "Averaging with shuffled correspondence",
+        "Is the rise by averaging there when images and captions do not belong together?",
+        *_joined(
+            averages("captions", captions, after="mismatched", mark="shuffled"),
+            averages("images", images, after="mismatched", mark="shuffled"),
+        ),
+        figure="8",
+        expected="Flat at about 0.",
+    )
+    e9 = Experiment(
+        "E9",
+        "Averaging manipulated captions",
+        "Does averaging help captions that are cut to nouns or scrambled?",
+        *_joined(
+            averages("captions", captions, before="nouns", mark="nouns"),
+            averages("captions", captions, before="scrambled", mark="scrambled"),
+        ),
+        figure="9",
+        expected="Still rises.",
+    )
+    averaged = _joined(averages("captions", captions), averages("images", images))
+    e10 = Experiment(
+        "E10",
+        "Seven vision backbones",
+        "Does the gain by averaging hold for vision models of other objectives, data and sizes?",
+        *averaged,
+        figure="6",
+        expected="AugReg IN-1k above DINO and DeiT at B/16; DINOv2 above DINO; AugReg IN-21k below its IN-1k; language "
+        "to vision differs more across backbones.",
+        vision="backbones",
+    )
+    core = _joined(image_manipulations(), caption_manipulations("original caption"), preference(), clip_score())
+    e11 = Experiment(
+        "E11",
+        "Another metric: CKA",
+        "Do E2 to E7 hold under CKA?",
+        *_joined(core, averaged),
+        figure="7",
+        expected="Same signs; drop of things only not significant; gain by image averaging weaker.",
+        metrics=("cka", "cka_debiased"),
+    )
+    e12 = Experiment(
+        "E12",
+        "Another dataset: Flickr8k",
+        "Do E1, E5, E6 and E7 hold on Flickr8k?",
+        *_joined(((Condition("original", layers="all"),), ()), clip_score(), averaged),
+        figure="10, 11, 14",
+        expected="Same patterns.",
+        dataset="flickr8k",
+    )
+    e13 = Experiment(
+        "E13",
+        "Other language families",
+        "Do E1 to E7 hold for Qwen2.5, Phi-3 and SmolLM2?",
+        *_joined(((Condition("every layer", layers="all"),), ()), core, averaged),
+        figure="12, 15",
+        expected="Same patterns.",
+        language="extra",
+    )
+    found = (e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13)
+    kept = {one.id: one for one in found}
+    return kept if images else {id: one for id, one in kept.items() if id != "E7"}
+
+
+def item_sweep(sizes: tuple[int, ...]) -> Experiment:
+    """Alignment against the number of items, which any claim about it needs beside."""
+    return Experiment(
+        "N sweep",
+        "Alignment against the number of items",
+        "How much does alignment hang on how many items there are?",
+        tuple(Condition(f"{n} items", series="items", k=n, part=f"{n} items", items=n) for n in sizes),
+        expected="Ridge scores rise with more items to learn from; biased CKA falls.",
+    )
+
+
+def _joined(
+    *parts: tuple[tuple[Condition, ...], tuple[Comparison, ...]],
+) -> tuple[tuple[Condition, ...], tuple[Comparison, ...]]:
+    return tuple(c for conditions, _ in parts for c in conditions), tuple(c for _, compared in parts for c in compared)

@@ -1,0 +1,139 @@
+"""Comparisons of conditions over model pairs, beside what the paper printed."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vla.alignment.crossed import crossed_test
+from vla.alignment.false_discovery import with_q_values
+from vla.alignment.paired import paired_test
+from vla.experiments.experiment import Comparison, Experiment
+from vla.experiments.study import Study
+from vla.experiments.tables import directions
+
+PRINTED = Path(__file__).with_name("printed.csv")
+COLUMNS = (
+    "experiment", "comparison", "higher", "lower", "metric", "direction", "n_pairs", "mean_higher", "mean_lower",
+    "mean_difference", "ci_low", "ci_high", "t", "df", "p", "q", "family", "effect_size", "crossed_t", "crossed_df",
+    "crossed_p", "crossed_ci_low", "crossed_ci_high", "crossed_note", "paper_t", "paper_p", "paper_q", "paper_sign",
+    "paper_significant", "paper_source", "verdict", "note", "part", "n_items",
+)  # fmt: skip
+# A finding counts as significant at this level, of q where the paper has q and of p otherwise.
+LEVEL = 0.05
+
+
+def statistics(study: Study, table: pd.DataFrame, absent: Mapping[tuple[str, str], tuple[str, str]]) -> pd.DataFrame:
+    """One row per comparison, metric and direction.
+
+    Args:
+      study: What was asked.
+      table: Tidy rows as of `vla.experiments.assemble.scores`.
+      absent: Why a condition has no scores, and the command that helps, by (experiment, condition).
+    """
+    rows = [
+        _row(experiment, comparison, metric, direction, table, absent)
+        for experiment in study.experiments
+        for comparison in experiment.comparisons
+        for metric in study.metrics_of(experiment)
+        for direction in directions(metric)
+    ]
+    if not rows:
+        return pd.DataFrame(columns=list(COLUMNS))
+    found = pd.DataFrame(rows).drop(columns=["q", "family"])
+    found = with_q_values(found, study.choices.family, by=("experiment", "part", "metric"))
+    found["verdict"] = [verdict(row) for row in found.to_dict("records")]
+    return found[list(COLUMNS)]
+
+
+def verdict(row: Mapping) -> str:
+    """What a row says of the paper's: "" where the paper says nothing.
+
+    "not run", "too few pairs" (no test could be made), "same sign and significance", "same sign" or "differs". Where
+    the paper prints that something is not significant, ours agrees if it is not significant either, whatever its sign.
+    """
+    if row["verdict"]:
+        return row["verdict"]
+    sign, significant = row["paper_sign"], row["paper_significant"]
+    if not sign and not significant:
+        return ""
+    ours = row["q"] if math.isfinite(row["q"]) and row["paper_q"] else row["p"]
+    finding = ours < LEVEL
+    same_sign = not sign or (row["mean_difference"] > 0) == (sign == "+")
+    if significant == "no":
+        return "same sign and significance" if not finding else "same sign" if sign and same_sign else "differs"
+    if not same_sign:
+        return "differs"
+    return "same sign and significance" if not significant or finding else "same sign"
+
+
+@functools.cache
+def printed() -> pd.DataFrame:
+    """What the paper prints, as text: `printed.csv`."""
+    return pd.read_csv(PRINTED, dtype=str, keep_default_na=False)
+
+
+def _row(
+    experiment: Experiment,
+    comparison: Comparison,
+    metric: str,
+    direction: str,
+    table: pd.DataFrame,
+    absent: Mapping[tuple[str, str], tuple[str, str]],
+) -> dict:
+    part = experiment.condition(comparison.higher).part
+    row = dict.fromkeys(COLUMNS, math.nan) | {
+        "experiment": experiment.id,
+        "comparison": comparison.name,
+        "higher": comparison.higher,
+        "lower": comparison.lower,
+        "metric": metric,
+        "direction": direction,
+        "part": part,
+        "crossed_note": "",
+        "verdict": "",
+        "note": "",
+        **_paper(experiment, comparison, metric, direction),
+    }
+    reasons = [absent[experiment.id, name] for name in (comparison.higher, comparison.lower)
+               if (experiment.id, name) in absent]  # fmt: skip
+    if reasons:
+        why, command = reasons[0]
+        return row | {"n_pairs": 0, "verdict": "not run", "note": f"{why}. To make it: {command}" if command else why}
+    rows = table.loc[
+        (table["experiment"] == experiment.id) & (table["metric"] == metric) & (table["direction"] == direction)
+    ]
+    models = ["vision_model", "language_model"]
+    means = {
+        name: rows.loc[rows["condition"] == name].groupby(models, sort=False)["score"].mean()
+        for name in (comparison.higher, comparison.lower)
+    }
+    both = pd.DataFrame({"higher": means[comparison.higher], "lower": means[comparison.lower]})
+    tested = paired_test(both["higher"], both["lower"])
+    values = dataclasses.asdict(tested)
+    for name in ("n_pairs", "mean_higher", "mean_lower", "mean_difference", "ci_low", "ci_high", "t", "df", "p",
+                 "effect_size", "note"):  # fmt: skip
+        row[name] = values[name]
+    counts = rows.loc[rows["condition"] == comparison.higher, "n_items"]
+    row["n_items"] = int(counts.iloc[0]) if len(counts) else 0
+    if not np.isfinite(tested.p):
+        row["verdict"] = "too few pairs"
+        return row
+    names = both.index.to_frame()
+    crossed = crossed_test(both["higher"] - both["lower"], list(names.iloc[:, 0]), list(names.iloc[:, 1]))
+    for name in ("t", "df", "p", "ci_low", "ci_high", "note"):
+        row[f"crossed_{name}"] = getattr(crossed, name)
+    return row
+
+
+def _paper(experiment: Experiment, comparison: Comparison, metric: str, direction: str) -> dict[str, str]:
+    frame = printed()
+    keys = {"experiment": experiment.id, "comparison": comparison.name, "metric": metric, "direction": direction}
+    found = frame.loc[np.logical_and.reduce([frame[key] == value for key, value in keys.items()])]
+    names = {"t": "paper_t", "p": "paper_p", "q": "paper_q", "sign": "paper_sign", "significant": "paper_significant",
+             "source": "paper_source"}  # fmt: skip
+    return {ours: found.iloc[0][theirs] if len(found) else "" for theirs, ours in names.items()}

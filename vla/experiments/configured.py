@@ -1,0 +1,95 @@
+"""From a config's values to a study."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vla.experiments.catalogue import catalogue, item_sweep
+from vla.experiments.choices import Choices
+from vla.experiments.experiment import Experiment, as_experiment
+from vla.experiments.study import DatasetPlan, Study
+
+# Read here; every other value is a field of `Study`.
+_OWN = ("experiments", "own_experiments", "captions", "images", "sweep", "datasets", "choices", "vision", "language",
+        "shard", "overrides")  # fmt: skip
+
+
+def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None) -> Study:
+    """The study that a config describes.
+
+    Args:
+      config: Fields of `Study`, with `experiments` (ids of the catalogue, and of `own_experiments`), `own_experiments`
+        (dictionaries of fields of `Experiment`), `captions` and `images` (most exemplars averaged), `sweep` (numbers of
+        items), `datasets` (fields of `DatasetPlan` by role), `choices`, `vision`, `language` (models by group), and
+        `shard` as "i/n".
+      commands: How the run was started.
+
+    Raises:
+      ValueError: Something of it is not known; the message lists what is.
+    """
+    values = dict(config)
+    known = {field.name for field in dataclasses.fields(Study)} - {"commands"}
+    _refuse("the config", values, known | set(_OWN))
+    return Study(
+        experiments=tuple(_experiments(values)),
+        datasets={role: _dataset(role, given) for role, given in (values.get("datasets") or {}).items()},
+        vision=_groups(values.get("vision") or {}),
+        language=_groups(values.get("language") or {}),
+        choices=_choices(values.get("choices") or {}),
+        overrides={name: value for name, value in (values.get("overrides") or {}).items() if value is not None},
+        shard=_shard(values.get("shard") or "0/1"),
+        commands=commands or {},
+        **{name: _plain(value) for name, value in values.items() if name in known and name not in _OWN},
+    )
+
+
+def _experiments(values: Mapping[str, Any]) -> list[Experiment]:
+    known = catalogue(values.get("captions", 15), values.get("images", 10))
+    own = [as_experiment(given) for given in values.get("own_experiments") or ()]
+    known |= {experiment.id: experiment for experiment in own}
+    asked = _several(values.get("experiments") or ())
+    unknown = [id for id in asked if id not in known]
+    if unknown:
+        raise ValueError(f"no experiment is called {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
+    chosen = [known[id] for id in dict.fromkeys((*asked, *(experiment.id for experiment in own)))]
+    sweep = tuple(values.get("sweep") or ())
+    return chosen + ([item_sweep(sweep)] if sweep else [])
+
+
+def _dataset(role: str, given: Mapping[str, Any]) -> DatasetPlan:
+    values = dict(given)
+    _refuse(f"the dataset {role}", values, {field.name for field in dataclasses.fields(DatasetPlan)} - {"role"})
+    values["options"] = {name: value for name, value in (values.get("options") or {}).items() if value is not None}
+    return DatasetPlan(role, **values)
+
+
+def _groups(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(_several(models)) for name, models in given.items()}
+
+
+def _choices(given: Mapping[str, Any]) -> Choices:
+    values = dict(given)
+    _refuse("choices", values, {field.name for field in dataclasses.fields(Choices)})
+    return Choices(**values)
+
+
+def _shard(text: Any) -> tuple[int, int]:
+    i, sign, n = str(text).partition("/")
+    if not (sign and i.isdigit() and n.isdigit()):
+        raise ValueError(f"shard={text!r}; expected i/n, such as 0/4 for the first of four parts")
+    return int(i), int(n)
+
+
+def _several(given: Any) -> Sequence[str]:
+    """A tuple of names; a name alone stands for one."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _refuse(what: str, values: Mapping[str, Any], known: set[str]) -> None:
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"{what} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")

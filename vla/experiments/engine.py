@@ -1,0 +1,150 @@
+"""Runs a study: extracts what is missing, scores what is missing, and writes the run folder."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+from vla import devices, progress
+from vla.activations.store import Store
+from vla.alignment.score_store import ScoreStore
+from vla.experiments import run_folder
+from vla.experiments.gallery import Gallery
+from vla.experiments.older import refuse_older
+from vla.experiments.participants import Checkpoint, gather
+from vla.experiments.resolve import Resolved, resolve
+from vla.experiments.scoring import Bench
+from vla.experiments.study import Study
+from vla.experiments.tables import Table, needs, tables
+from vla.records import View
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+      finished: Whether the run folder was written; else other shards are still at work.
+      missing: How many tables of scores are not there yet.
+      folder: The run folder.
+    """
+
+    finished: bool
+    missing: int
+    folder: Path
+
+
+def run(study: Study, workdir: Path, show_progress: bool = True) -> Outcome:
+    """Run a study, or this shard of it; what is in the stores already is not done again.
+
+    A killed run goes on where it was. Several shards, or processes that have joined (`vla.devices.join`), work against
+    one store; whichever finds everything there writes the run folder.
+
+    Raises:
+      ValueError: As the parts of the library that do the work; what was finished before is kept.
+    """
+    began = time.monotonic()
+    bench, resolved = prepare(study, workdir)
+    times = {"looking at views": time.monotonic() - began}
+    todo = [one for one in tables(study, resolved.usable) if _can_be_read(bench, one)]
+    if study.stage in ("all", "extract"):
+        times["extracting"] = _extract(bench, resolved, show_progress)
+    if study.stage in ("all", "score"):
+        times["scoring"] = _score(bench, todo, show_progress)
+    devices.wait_for_all("scored")
+    missing = sum(not scored(bench, one) for one in todo)
+    first = devices.this_process()[0] == 0
+    if not missing and first:
+        run_folder.write(bench, resolved, todo, workdir, times)
+    return Outcome(not missing, missing, workdir)
+
+
+def prepare(study: Study, workdir: Path, read_only: bool = False) -> tuple[Bench, Resolved]:
+    """Models, datasets and stores of a study at hand, and what of it can be run.
+
+    Args:
+      study: What is asked.
+      workdir: Where stores are unless the study says.
+      read_only: Write no cache either; CLIP Scores that are not there yet then count as absent.
+    """
+    store = Store(study.store or str(workdir / "activations"))
+    participants = gather(study, store)
+    galleries = {
+        role: Gallery(plan, study, str(workdir / "clip_score"), read_only) for role, plan in study.datasets.items()
+    }
+    resolved = resolve(study, galleries)
+    scores = ScoreStore(study.scores or str(workdir / "scores"))
+    return Bench(study, participants, galleries, resolved.items, scores), resolved
+
+
+def wanted(bench: Bench, resolved: Resolved) -> dict[tuple[str, str], list[tuple[View, str]]]:
+    """Views and layers that each model has to see, by modality and model."""
+    found: dict[tuple[str, str], dict[tuple[str, str], tuple[View, str]]] = {}
+    for (modality, given, role, member), layers in needs(bench.study, resolved.usable).items():
+        view = bench.galleries[role].view(modality, member)
+        own = found.setdefault((modality, given), {})
+        # Views of other names may show the same.
+        _, before = own.get((view.content, ""), (view, "penultimate"))
+        own[view.content, ""] = (view, "all" if "all" in (before, layers) else layers)
+    return {key: list(views.values()) for key, views in found.items()}
+
+
+def _extract(bench: Bench, resolved: Resolved, show_progress: bool) -> float:
+    """This shard's part of the extraction: its share of the views of every model."""
+    began, (i, n) = time.monotonic(), bench.study.shard
+    found = wanted(bench, resolved)
+    missing = {}
+    for key, views in found.items():
+        participant = bench.participants[key]
+        if isinstance(participant, Checkpoint):
+            refuse_older(bench.study, participant, views)
+            own = [one for one in views if not participant.has(*one)]
+            missing[key] = own if n == 1 else [one for place, one in enumerate(views) if place % n == i and one in own]
+    total = sum(len(view.ids) for views in missing.values() for view, _ in views)
+    with progress.bar("extracting", total, show_progress and total > 0) as advance:
+        for key, views in missing.items():
+            participant = bench.participants[key]
+            assert isinstance(participant, Checkpoint)
+            participant.extract(views, advance)
+    return time.monotonic() - began
+
+
+def _score(bench: Bench, todo: list[Table], show_progress: bool) -> float:
+    """This shard's part of the scoring, and this process's of that."""
+    began, (i, n) = time.monotonic(), bench.study.shard
+    process, processes = devices.this_process()
+    own = [one for place, one in enumerate(todo) if place % (n * processes) == i * processes + process]
+    missing = [one for one in own if not scored(bench, one)]
+    with progress.bar("scoring", len(missing), show_progress and bool(missing)) as advance:
+        last = None
+        for one in missing:
+            here = (one.dataset, one.vision, one.language, one.part)
+            if here != last:
+                bench.forget()
+            last = here
+            if _extracted(bench, one):
+                bench.score(one)
+            advance(1)
+    return time.monotonic() - began
+
+
+def scored(bench: Bench, table: Table) -> bool:
+    """Whether the scores of a table are in the store."""
+    return all(bench.store.has(recipe) for recipe in bench.recipes(table))
+
+
+def _can_be_read(bench: Bench, table: Table) -> bool:
+    """Whether a model of saved activations has a file for every view; a checkpoint can be shown any."""
+    return all(isinstance(participant, Checkpoint) or has for participant, has in _presence(bench, table))
+
+
+def _extracted(bench: Bench, table: Table) -> bool:
+    return all(has for _, has in _presence(bench, table))
+
+
+def _presence(bench: Bench, table: Table):
+    gallery = bench.galleries[table.dataset]
+    for given, sides in ((table.vision, table.images), (table.language, table.captions)):
+        for side in sides:
+            participant = bench.participants[side.modality, given]
+            for member in side.members:
+                yield participant, participant.has(gallery.view(side.modality, member), table.layers)

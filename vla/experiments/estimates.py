@@ -1,0 +1,86 @@
+"""Time, memory and disk that a study takes, from sizes of models and rates of machines.
+
+n items, X predictor sides or layers, T target sides or layers, d and e units, a penalties, F folds, P pairings.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from vla.experiments.hardware import Hardware
+from vla.experiments.sizes import Size
+from vla.metrics.ridge_settings import PAPER_ALPHAS
+
+_FOLDS = 5
+# Flops of a symmetric eigendecomposition with vectors, by n cubed.
+_EIGEN = 9
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What is to be computed and kept.
+
+    Attributes:
+      forward: Flops of forward passes.
+      products: Flops of scoring, eigendecompositions apart.
+      eigen: Flops of eigendecompositions.
+      disk: Bytes of activations.
+      memory: Bytes held at once, at most.
+      weights: Bytes of checkpoints to be read.
+    """
+
+    forward: float = 0.0
+    products: float = 0.0
+    eigen: float = 0.0
+    disk: float = 0.0
+    memory: float = 0.0
+    weights: float = 0.0
+
+    def __add__(self, other: "Work") -> "Work":
+        """Both, one after the other."""
+        return Work(
+            self.forward + other.forward,
+            self.products + other.products,
+            self.eigen + other.eigen,
+            self.disk + other.disk,
+            max(self.memory, other.memory),
+            self.weights + other.weights,
+        )
+
+    def seconds(self, machine: Hardware, dtype: str) -> tuple[float, float]:
+        """Of extraction and of scoring on a machine."""
+        forward = getattr(machine, dtype) * machine.share_extraction * 1e12
+        products = machine.float64 * machine.share_scoring * 1e12
+        eigen = machine.float64 * machine.share_eigen * 1e12
+        return self.forward / forward, self.products / products + self.eigen / eigen
+
+
+def extraction(model: Size, items: int, layers: str, dtype: str) -> Work:
+    """One view through one model; the weights are counted once per model, not here."""
+    held = model.parameters * (2 if dtype == "bfloat16" else 4)
+    kept = 4.0 * items * model.width * (model.depth + 2 if layers == "all" else 1)
+    return Work(forward=items * model.flops, disk=kept, memory=held + kept)
+
+
+def scoring(metric: str, sides: Sequence[tuple[int, int]], items: int, pairings: int) -> Work:
+    """One table.
+
+    Args:
+      metric: Its name.
+      sides: (number of layers, units) of the predictor and of the target.
+      items: n.
+      pairings: 1 and the shuffled ones.
+    """
+    (X, d), (T, e) = sides
+    T = T * pairings
+    n = items * (_FOLDS - 1) / _FOLDS
+    held = 4.0 * items * (X * d + T / pairings * e)
+    if metric in ("linear_predictivity", "retrieval", "matching_accuracy"):
+        rank, a = min(n, d), len(PAPER_ALPHAS)
+        gram = 2 * n**2 * min(n, d) * X + 2 * n**2 * e * T
+        search = X * a * (2 * n**2 * rank) + 2 * X * T * a * n**2
+        predict = 2 * X * T * (items / _FOLDS) * n * e
+        eigen = X * _EIGEN * n**3
+        return Work(products=_FOLDS * (gram + search + predict), eigen=_FOLDS * eigen,
+                    memory=held + 8 * n**2 * (X + T + a))  # fmt: skip
+    gram = 2 * items**2 * (X * d + T / pairings * e)
+    return Work(products=gram + 2.0 * X * T * items**2, memory=held + 8.0 * items**2 * (X + T / pairings))

@@ -1,0 +1,145 @@
+"""An experiment as data: conditions, and comparisons between them."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+LAYERS = ("all", "penultimate")
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """What vision models see and what language models read.
+
+    Attributes:
+      name: Unique within its experiment.
+      image: Which images, as `vla.experiments.sides.read_side` reads it: "original", "rotation:angle=30", "preferred",
+        "average:k=7".
+      caption: Which captions, likewise: "original", "nouns", "best_by_clip", "nouns + average:k=7 + mismatched".
+      part: Conditions of one part show the same items; comparisons of one part are one family of tests.
+      dataset: Role of the dataset; "" for the experiment's.
+      layers: "all" or "penultimate"; "" for the experiment's.
+      series: The curve that the condition is a point of; "" for none.
+      k: Where on it: the number of exemplars, or of items.
+      items: How many of the sampled items, drawn anew for every seed; 0 for all.
+    """
+
+    name: str
+    image: str = "original"
+    caption: str = "original"
+    part: str = ""
+    dataset: str = ""
+    layers: str = ""
+    series: str = ""
+    k: int = 0
+    items: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Two conditions, the first of which is expected to align better.
+
+    Attributes:
+      name: As in `printed.csv`, where the paper has the comparison.
+      higher: Name of a condition.
+      lower: Name of a condition.
+    """
+
+    name: str
+    higher: str
+    lower: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Conditions scored for every pair of models, and what is compared.
+
+    Attributes:
+      id: Short and unique, such as "E2".
+      title: In a few words.
+      question: What it asks.
+      conditions: What is scored.
+      comparisons: What is compared.
+      figure: Figures of the paper; "" for none.
+      expected: The outcome to check.
+      dataset: Role of the dataset.
+      layers: "all" pairs of layers, or "penultimate" blocks only.
+      metrics: Names of metrics; () for those of the study.
+      vision: Group of vision models.
+      language: Group of language models.
+    """
+
+    id: str
+    title: str
+    question: str
+    conditions: tuple[Condition, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    figure: str = ""
+    expected: str = ""
+    dataset: str = "coco"
+    layers: str = "penultimate"
+    metrics: tuple[str, ...] = ()
+    vision: str = "core"
+    language: str = "core"
+
+    def __post_init__(self) -> None:
+        """Fill conditions in; refuse what could not be told apart or does not exist."""
+        filled = tuple(
+            dataclasses.replace(one, dataset=one.dataset or self.dataset, layers=one.layers or self.layers)
+            for one in self.conditions
+        )
+        object.__setattr__(self, "conditions", filled)
+        names = [one.name for one in filled]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"experiment {self.id!r} has the conditions {names}: expected one or more different names")
+        for one in filled:
+            if one.layers not in LAYERS:
+                raise ValueError(
+                    f"experiment {self.id!r}, condition {one.name!r}: layers={one.layers!r}; expected one of "
+                    f"{', '.join(LAYERS)}"
+                )
+        for one in self.comparisons:
+            unknown = [name for name in (one.higher, one.lower) if name not in names]
+            if unknown:
+                raise ValueError(
+                    f"experiment {self.id!r}, comparison {one.name!r}: no condition {', '.join(map(repr, unknown))}; "
+                    f"there are {', '.join(sorted(names))}"
+                )
+            if self.condition(one.higher).part != self.condition(one.lower).part:
+                raise ValueError(
+                    f"experiment {self.id!r}, comparison {one.name!r}: {one.higher!r} and {one.lower!r} are of "
+                    "different parts, so their items may differ; give them one part"
+                )
+
+    def condition(self, name: str) -> Condition:
+        """The condition of that name."""
+        return next(one for one in self.conditions if one.name == name)
+
+
+def as_experiment(given: Any) -> Experiment:
+    """An experiment of a config: an `Experiment`, or a dictionary of its fields with dictionaries inside.
+
+    Raises:
+      ValueError: a field that there is not, or none where one is needed; the message lists the fields.
+    """
+    if isinstance(given, Experiment):
+        return given
+    fields = _fields(given, Experiment, "an experiment")
+    conditions = _several(fields.get("conditions", ()), Condition, f"a condition of {fields.get('id')!r}")
+    comparisons = _several(fields.get("comparisons", ()), Comparison, f"a comparison of {fields.get('id')!r}")
+    metrics = tuple(fields.get("metrics", ()))
+    return Experiment(**{**fields, "conditions": conditions, "comparisons": comparisons, "metrics": metrics})
+
+
+def _several(given: Sequence[Any], kind: type, what: str) -> tuple[Any, ...]:
+    return tuple(one if isinstance(one, kind) else kind(**_fields(one, kind, what)) for one in given)
+
+
+def _fields(given: Any, kind: type, what: str) -> dict[str, Any]:
+    known = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(kind)}
+    fields = dict(given)
+    unknown = sorted(set(fields) - set(known))
+    missing = [name for name, needed in known.items() if needed and name not in fields]
+    if unknown or missing:
+        raise ValueError(f"{what}: unknown {unknown}, missing {missing}; it has the fields {', '.join(known)}")
+    return fields

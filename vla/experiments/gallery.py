@@ -1,0 +1,163 @@
+"""The items of a dataset as views by name, and why a view cannot be shown."""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+
+from vla.activations.clip_score import clip_score
+from vla.experiments.sides import BEST, LENGTH, WORST
+from vla.experiments.study import DatasetPlan, Study
+from vla.models import load_clip
+from vla.records import Dataset, Modality, View
+from vla.stimuli import Tagger, above_and_below_median, best_and_worst, read_dataset, view
+from vla.stimuli.generators import with_paraphrases, with_synthetic
+from vla.stimuli.specs import read_spec
+
+
+class Absent(ValueError):
+    """Something that a condition needs is not there.
+
+    Attributes:
+      command: What makes it; "" where nothing does.
+    """
+
+    def __init__(self, why: str, command: str = "") -> None:
+        """Why, and the remedy."""
+        super().__init__(why)
+        self.command = command
+
+
+class Gallery:
+    """Views of one dataset, each made once."""
+
+    def __init__(self, plan: DatasetPlan, study: Study, clip_cache: str, read_only: bool = False) -> None:
+        """Nothing is read yet.
+
+        Args:
+          plan: Where the dataset is.
+          study: Whose seed and choices hold.
+          clip_cache: Folder in which CLIP Scores are kept.
+          read_only: Keep neither tags nor CLIP Scores on disk.
+        """
+        self.plan, self._study, self._clip_cache = plan, study, clip_cache
+        self._views: dict[tuple[str, str], View | Absent] = {}
+        self._read_only = read_only
+        self._tagger = Tagger(plan.tagger, None if read_only else study.tags or "default")
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """The sampled items.
+
+        Raises:
+          Absent: They cannot be read.
+        """
+        plan, options = self.plan, dict(self.plan.options)
+        if plan.name == "pick_a_pic" and "ties" not in options:
+            options["ties"] = self._study.choices.ties
+        try:
+            return read_dataset(
+                plan.name,
+                plan.directory,
+                n=plan.n_items or None,
+                seed=self._study.seed,
+                data_dir=plan.data_dir,
+                missing_images=plan.missing_images,
+                **options,
+            )
+        except (ValueError, OSError) as error:
+            raise Absent(f"the dataset {plan.role} cannot be read: {error}") from error
+
+    def view(self, modality: Modality, member: str) -> View:
+        """A single view, as `vla.experiments.sides.Side.members` names it.
+
+        Raises:
+          Absent: It cannot be shown.
+        """
+        if (modality, member) not in self._views:
+            try:
+                self._views[modality, member] = self._made(modality, member)
+            except Absent as error:
+                self._views[modality, member] = error
+            except ValueError as error:
+                self._views[modality, member] = Absent(str(error))
+        found = self._views[modality, member]
+        if isinstance(found, Absent):
+            raise found
+        return found
+
+    def ids(self, modality: Modality, members: Sequence[str]) -> set[str]:
+        """Items that all of these views show."""
+        return set.intersection(*(set(self.view(modality, member).ids) for member in members))
+
+    def _made(self, modality: Modality, member: str) -> View:
+        if member == LENGTH:
+            return view(self.dataset, "language")
+        if member.startswith((BEST, WORST)):
+            return self._by_clip[member]
+        sources = {given["source"] for _, given in read_spec(member) if "source" in given}
+        dataset = self._joined[next(iter(sources))]() if sources & set(self._joined) else self.dataset
+        return view(dataset, modality, member, seed=self._study.seed, tagger=self._tagger)
+
+    @property
+    def _joined(self) -> dict[str, Callable[[], Dataset]]:
+        return {"paraphrase": lambda: self._with_paraphrases, "synthetic": lambda: self._with_synthetic}
+
+    @functools.cached_property
+    def _with_paraphrases(self) -> Dataset:
+        made = self._generate("paraphrases")
+        if not self.plan.paraphrases:
+            raise Absent(f"no paraphrases of {self.plan.role} are given (datasets.{self.plan.role}.paraphrases)", made)
+        try:
+            return with_paraphrases(self.dataset, self.plan.paraphrases, missing=self.plan.missing)
+        except ValueError as error:
+            raise Absent(str(error), made) from error
+
+    @functools.cached_property
+    def _with_synthetic(self) -> Dataset:
+        made = self._generate("synthetic_images")
+        if not self.plan.synthetic:
+            raise Absent(
+                f"no synthetic images of {self.plan.role} are given (datasets.{self.plan.role}.synthetic)", made
+            )
+        try:
+            return with_synthetic(self.dataset, self.plan.synthetic, missing=self.plan.missing)
+        except ValueError as error:
+            raise Absent(str(error), made) from error
+
+    @functools.cached_property
+    def _by_clip(self) -> dict[str, View]:
+        plan, count = self.plan, self._study.choices.human_captions
+        if not plan.clip:
+            raise Absent(
+                f"no CLIP is given for {plan.role} (datasets.{plan.role}.clip)",
+                f"--config.datasets.{plan.role}.clip=openai/clip-vit-base-patch32",
+            )
+        try:
+            clip = load_clip(plan.clip)
+        except ValueError as error:
+            raise Absent(f"CLIP cannot be loaded: {error}") from error
+        cache = None if self._read_only and not os.path.isdir(self._clip_cache) else self._clip_cache
+        scores = clip_score(clip, self.dataset, n_captions=None, cache=cache)
+        if self._study.choices.clip_groups == "median":
+            above, below = above_and_below_median(self.dataset, scores, n_captions=count)
+            groups = {BEST: above, WORST: below}
+            return {f"{name}:place={i}": one for name, views in groups.items() for i, one in enumerate(views)}
+        best, worst = best_and_worst(self.dataset, scores, n_captions=count)
+        return {BEST: best, WORST: worst}
+
+    def _generate(self, what: str) -> str:
+        plan = self.plan
+        flags = {"dataset": plan.name, "directory": plan.directory, "n_items": plan.n_items, "seed": self._study.seed}
+        given = " ".join(f"--config.{name}={value}" for name, value in flags.items() if value is not None)
+        return (
+            f"python -m launch.generate --config=configs/{what}.py {given}, then "
+            f"--config.datasets.{plan.role}.{'synthetic' if what == 'synthetic_images' else what}=FOLDER"
+        )
+
+
+def groups_of(dataset: Dataset, ids: Sequence[str]) -> list[str] | None:
+    """The group of each item, such as its prompt; None where no item has one."""
+    known = {item.id: item.group for item in dataset.items}
+    if not any(known.values()):
+        return None
+    return [known[id] or id for id in ids]

@@ -1,0 +1,202 @@
+"""The models of a study, each with what it has seen: checkpoints whose activations are extracted, or saved ones."""
+
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import xarray as xr
+
+from vla.activations.extract import recipe, resolve_layers
+from vla.activations.extract_to_store import extract_to_store
+from vla.activations.recipe import Recipe
+from vla.activations.store import Store
+from vla.experiments.saved import SavedModel, is_saved
+from vla.experiments.study import Study
+from vla.models import Model, load_model
+from vla.records import Modality, View, canonical_hash
+
+
+@runtime_checkable
+class Participant(Protocol):
+    """What the engine asks of a model, whatever its activations come from."""
+
+    name: str
+    source: str
+    modality: Modality
+
+    def key(self, view: View) -> str:
+        """What determines its activations on a view, layers apart."""
+        ...
+
+    def has(self, view: View, layers: str) -> bool:
+        """Whether they are there."""
+        ...
+
+    def read(self, view: View, layers: str) -> xr.DataArray:
+        """Those of "all" layers or of the "penultimate" block."""
+        ...
+
+    def layers(self, view: View, layers: str) -> tuple[str, ...]:
+        """Names of all layers, or of the penultimate block."""
+        ...
+
+    def group(self, view: View, layers: str) -> str:
+        """Name of what holds its activations on a view."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """What the report says of it."""
+        ...
+
+
+class Checkpoint:
+    """A checkpoint; its activations lie in the store, or are extracted into it."""
+
+    def __init__(self, given: str, modality: Modality, study: Study, store: Store) -> None:
+        """Nothing is read yet.
+
+        Args:
+          given: Hub id or directory, or "name=source".
+          modality: What it is taken for.
+          study: Whose settings hold.
+          store: Where activations are.
+        """
+        self.name, self.source = named(given)
+        self.modality: Modality = modality
+        self._study, self.store = study, store
+
+    @functools.cached_property
+    def model(self) -> Model:
+        """The model without its weights.
+
+        Raises:
+          ValueError: As `vla.load_model`; it is of the other modality.
+        """
+        model = self._load(weights=False)
+        if model.modality != self.modality:
+            raise ValueError(f"{self.source} is a {model.modality} model, but stands among the {self.modality} models.")
+        return model
+
+    def key(self, view: View) -> str:
+        """What determines its activations on a view, layers apart."""
+        return canonical_hash(self._recipe(view, "all").determines)
+
+    def group(self, view: View, layers: str) -> str:
+        """Name of the group in the store that has these layers."""
+        return self._there(view, layers).name
+
+    def has(self, view: View, layers: str) -> bool:
+        """Whether they are in the store, be it among more layers."""
+        return self.store.has(self._there(view, layers))
+
+    def read(self, view: View, layers: str) -> xr.DataArray:
+        """From the store.
+
+        Raises:
+          ValueError: They are not there, or damaged.
+        """
+        array = self.store.read(self._there(view, layers))
+        return array.sel(layer=list(self.layers(view, layers))).rename(self.name)
+
+    def extract(self, wanted: Sequence[tuple[View, str]], advance: Callable[[float], None]) -> None:
+        """Extract these views and layers, the weights read once; `advance` is told of items done.
+
+        Raises:
+          ValueError: As `vla.load_model` and `vla.extract`.
+        """
+        study = self._study
+        loaded = self._load(weights=True) if wanted else None
+        for view, layers in wanted:
+            extract_to_store(
+                loaded,
+                view,
+                self.store,
+                pool=self._pool,
+                layers=layers,
+                batch_size=study.batch_size or None,
+                workers=study.workers,
+            )
+            advance(len(view.ids))
+
+    def recipes(self, view: View, layers: str) -> Recipe:
+        """Of these layers alone."""
+        return self._recipe(view, layers)
+
+    def layers(self, view: View, layers: str) -> tuple[str, ...]:
+        """Names of all layers, or of the penultimate block."""
+        return resolve_layers(self.model, layers)
+
+    def facts(self) -> dict[str, Any]:
+        """Name, modality, source, fingerprint, layers, width and pool."""
+        model = self.model
+        return {
+            "name": self.name,
+            "modality": self.modality,
+            "source": self.source,
+            "fingerprint": model.fingerprint,
+            "layers": list(model.layer_names),
+            "width": model.width,
+            "pool": self._pool,
+            "dtype": model.dtype,
+        }
+
+    @property
+    def _pool(self) -> str:
+        choices = self._study.choices
+        return choices.vision_pool if self.modality == "vision" else choices.language_pool
+
+    def _there(self, view: View, layers: str) -> Recipe:
+        """The recipe to read these layers from: all layers where these are there, else these alone."""
+        every = self._recipe(view, "all")
+        return every if layers == "all" or self.store.has(every) else self._recipe(view, layers)
+
+    def _recipe(self, view: View, layers: str) -> Recipe:
+        return recipe(self.model, view, self._pool, layers)
+
+    def _load(self, weights: bool) -> Model:
+        study = self._study
+        return load_model(
+            self.source,
+            dtype=study.dtype,
+            processor=study.processors.get(self.source) or None,
+            weights=weights,
+            stream=study.stream,
+            tensor_parallel=study.tensor_parallel,
+        )
+
+
+def gather(study: Study, store: Store) -> dict[tuple[Modality, str], Participant]:
+    """All models of the study's experiments, by modality and as they were given.
+
+    Raises:
+      ValueError: Two models of one name.
+    """
+    found: dict[tuple[Modality, str], Participant] = {}
+    names: dict[tuple[Modality, str], str] = {}
+    for experiment in study.experiments:
+        groups: list[tuple[Modality, Mapping[str, tuple[str, ...]], str]] = [
+            ("vision", study.vision, experiment.vision),
+            ("language", study.language, experiment.language),
+        ]
+        for modality, models, group in groups:
+            for given in models[group]:
+                if (modality, given) in found:
+                    continue
+                one = SavedModel(given, modality) if is_saved(given) else Checkpoint(given, modality, study, store)
+                if (modality, one.name) in names:
+                    raise ValueError(
+                        f"{names[modality, one.name]} and {given} are both called {one.name!r}: name each model once, "
+                        f"or give one another name, as in 'other={given}'."
+                    )
+                names[modality, one.name] = given
+                found[modality, given] = one
+    return found
+
+
+def named(given: str) -> tuple[str, str]:
+    """Name and source of "name=source", or of a source alone."""
+    name, sign, source = given.partition("=")
+    if sign and name and "/" not in name:
+        return name, source
+    return os.path.basename(os.path.abspath(given)), given

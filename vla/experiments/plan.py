@@ -1,0 +1,203 @@
+"""The plan of a study before anything is computed: what is to be extracted and scored, what is there, what it takes."""
+
+import dataclasses
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Printed
+
+from vla.experiments import engine, estimates, sizes
+from vla.experiments.estimates import Work
+from vla.experiments.experiment import Experiment
+from vla.experiments.hardware import Hardware, accelerators, this_machine
+from vla.experiments.participants import named
+from vla.experiments.study import Study
+from vla.experiments.tables import Table, needs, tables
+from vla.records import Modality
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One line of the plan.
+
+    Attributes:
+      what: An experiment's id, or a model's name.
+      kind: "vision", "language" or "experiment".
+      units: Views to extract, or tables to score.
+      there: Of them, those that the stores have; None where that cannot be known yet.
+      work: What is left of it, as far as sizes are known.
+      note: What a reader must know.
+    """
+
+    what: str
+    kind: str
+    units: int
+    there: int | None
+    work: Work
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a study takes.
+
+    Attributes:
+      lines: Models, then experiments.
+      unknown: Why the stores could not be looked into; "" if they were.
+      dtype: Of the models.
+    """
+
+    lines: tuple[Line, ...]
+    unknown: str
+    dtype: str
+
+    @property
+    def work(self) -> Work:
+        """All that is left."""
+        total = Work()
+        for line in self.lines:
+            total += line.work
+        return total
+
+
+def plan(study: Study, workdir: Path) -> Plan:
+    """What is to be done; nothing is written, extracted or fetched.
+
+    Where datasets and models are on this machine, the stores are looked into; else everything counts as to be done.
+    """
+    bench = resolved = None
+    unknown = _not_here(study)
+    if not unknown:
+        try:
+            bench, resolved = engine.prepare(study, workdir, read_only=True)
+        except ValueError as error:
+            unknown = str(error)
+    usable = resolved.usable if resolved else lambda *_: True
+    lines = []
+    views = needs(study, usable)
+    for modality, given in dict.fromkeys(key[:2] for key in views):
+        own = {key: layers for key, layers in views.items() if key[:2] == (modality, given)}
+        lines.append(_model(study, bench, modality, given, own))
+    for experiment in study.experiments:
+        one = dataclasses.replace(study, experiments=(experiment,))
+        absent = [c.name for c in experiment.conditions if not usable(experiment, c)]
+        lines.append(_experiment(study, bench, experiment, list(tables(one, usable)), absent, lines))
+    return Plan(tuple(lines), unknown, study.dtype)
+
+
+def _not_here(study: Study) -> str:
+    """Which datasets or models would have to be fetched first."""
+    remote = [plan.role for plan in study.datasets.values() if plan.directory is None]
+    models = [given for groups in (study.vision, study.language) for group in groups.values() for given in group]
+    away = [given for given in dict.fromkeys(models) if not Path(named(given)[1]).expanduser().exists()]
+    if not remote and not away:
+        return ""
+    parts = [f"datasets {', '.join(remote)}"] * bool(remote) + [f"{len(away)} models"] * bool(away)
+    return f"{' and '.join(parts)} are not on this machine by path: everything counts as to be done"
+
+
+def _model(study: Study, bench: Any, modality: Modality, given: str, views: dict[tuple, str]) -> Line:
+    size, there, work, note = sizes.size(given, modality), None, Work(), ""
+    todo = [(key, layers, study.datasets[key[2]].n_items or 1000) for key, layers in views.items()]
+    if bench is not None:
+        participant, left = bench.participants[modality, given], []
+        for key, layers, _ in todo:
+            view = bench.galleries[key[2]].view(modality, key[3])
+            if not participant.has(view, layers):
+                left.append((key, layers, len(view.ids)))
+        there, todo = len(todo) - len(left), left
+    if size is None:
+        note = "size not known"
+    else:
+        for _, layers, items in todo:
+            work += estimates.extraction(size, items, layers, study.dtype)
+        work += Work(weights=size.bytes if todo else 0.0)
+    return Line(named(given)[0], modality, len(views), there, work, note)
+
+
+def _experiment(
+    study: Study, bench: Any, experiment: Experiment, found: Sequence[Table], absent: list[str], before: Sequence[Line]
+) -> Line:
+    there, todo = None, list(found)
+    if bench is not None:
+        todo = [one for one in found if not engine.scored(bench, one)]
+        there = len(found) - len(todo)
+    work = Work()
+    for one in todo:
+        work += _table(study, bench, one)
+    note = f"not run: {', '.join(absent[:3])}{' ...' if len(absent) > 3 else ''}" if absent else ""
+    return Line(experiment.id, "experiment", len(found), there, work, note)
+
+
+def _table(study: Study, bench: Any, table: Table) -> Work:
+    size = {"vision": sizes.size(table.vision, "vision"), "language": sizes.size(table.language, "language")}
+    if size["vision"] is None or size["language"] is None:
+        return Work()
+    sides = {}
+    for modality, stacked in (("vision", table.images), ("language", table.captions)):
+        one = size[modality]
+        sides[modality] = (one.depth + 2 if table.layers == "all" else len(stacked), one.width)
+    ordered = ("language", "vision") if table.direction == "language_to_vision" else ("vision", "language")
+    items = table.items or (len(bench.items[table.part]) if bench else study.datasets[table.dataset].n_items or 1000)
+    return estimates.scoring(table.metric, [sides[name] for name in ordered], items, 1 + study.null)
+
+
+def written(found: Plan, machines: Sequence[Hardware] | None = None) -> str:
+    """The plan as a table for people."""
+    machines = (this_machine(), *accelerators()) if machines is None else machines
+    lines = Printed("", "what", "units", "there", *(machine.id for machine in machines), "disk", "memory", "note")
+    for line in found.lines:
+        seconds = [sum(line.work.seconds(machine, found.dtype)) for machine in machines]
+        lines.add_row(
+            line.kind,
+            line.what,
+            str(line.units),
+            "?" if line.there is None else str(line.there),
+            *map(spoken, seconds),
+            _bytes(line.work.disk),
+            _bytes(line.work.memory),
+            line.note,
+        )
+    console = Console(file=io.StringIO(), width=150)
+    console.print(lines)
+    counts = Counter(line.kind for line in found.lines)
+    work = found.work
+    console.print(
+        f"{counts['vision']} vision and {counts['language']} language models, {counts['experiment']} experiments."
+    )
+    if found.unknown:
+        console.print(f"{found.unknown}.")
+    console.print(f"Checkpoints {_bytes(work.weights)}, activations {_bytes(work.disk)}, memory {_bytes(work.memory)}.")
+    for machine in machines:
+        extract, score = work.seconds(machine, found.dtype)
+        console.print(
+            f"{machine.words}: extraction {spoken(extract)}, scoring {spoken(score)}, together "
+            f"{spoken(extract + score)}{_fits(work, machine)}. {machine.basis}; {machine.source}."
+        )
+    return console.file.getvalue()
+
+
+def _fits(work: Work, machine: Hardware) -> str:
+    if work.memory / 2**30 <= machine.memory_gib:
+        return ""
+    return f"; {_bytes(work.memory)} do not fit its {machine.memory_gib:.0f} GiB: use --config.stream=True"
+
+
+def spoken(seconds: float) -> str:
+    """A duration for people."""
+    if seconds < 0.5:
+        return "0 s" if seconds == 0 else "< 1 s"
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 86400:.1f} d"
+
+
+def _bytes(count: float) -> str:
+    if count <= 0:
+        return "0"
+    return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"

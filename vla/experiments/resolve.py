@@ -1,0 +1,59 @@
+"""What of a study can be run: which conditions have their views, and on which items."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from vla.experiments.experiment import Condition, Experiment
+from vla.experiments.gallery import Absent, Gallery
+from vla.experiments.study import Study
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """What can be run.
+
+    Attributes:
+      items: Ids by (experiment, part), in the dataset's order: those that every condition of the part can show.
+      left_out: How many items each condition itself cannot show, by (experiment, condition).
+      absent: Why a condition cannot be scored, and the command that helps, by (experiment, condition).
+    """
+
+    items: Mapping[tuple[str, str], tuple[str, ...]]
+    left_out: Mapping[tuple[str, str], int]
+    absent: Mapping[tuple[str, str], tuple[str, str]]
+
+    def usable(self, experiment: Experiment, condition: Condition) -> bool:
+        """Whether a condition can be scored."""
+        return (experiment.id, condition.name) not in self.absent
+
+
+def resolve(study: Study, galleries: Mapping[str, Gallery]) -> Resolved:
+    """Look at every view; nothing is extracted."""
+    items: dict[tuple[str, str], tuple[str, ...]] = {}
+    left_out: dict[tuple[str, str], int] = {}
+    absent: dict[tuple[str, str], tuple[str, str]] = {}
+    for experiment in study.experiments:
+        shared: dict[str, set[str]] = {}
+        homes: dict[str, str] = {}
+        for condition in experiment.conditions:
+            gallery, name = galleries[condition.dataset], (experiment.id, condition.name)
+            try:
+                ids = set(gallery.dataset.ids)
+                for side in study.sides(condition):
+                    ids &= gallery.ids(side.modality, side.members)
+                if condition.items > len(ids):
+                    raise Absent(f"{condition.items} items are asked for, and there are {len(ids)}")
+            except Absent as error:
+                absent[name] = (str(error), error.command)
+                continue
+            if homes.setdefault(condition.part, condition.dataset) != condition.dataset:
+                raise ValueError(
+                    f"experiment {experiment.id!r}: part {condition.part!r} has conditions on {homes[condition.part]} "
+                    f"and {condition.dataset}; give them different parts"
+                )
+            left_out[name] = len(gallery.dataset) - len(ids)
+            shared[condition.part] = shared.get(condition.part, ids) & ids
+        for part, ids in shared.items():
+            order = galleries[homes[part]].dataset.ids
+            items[experiment.id, part] = tuple(id for id in order if id in ids)
+    return Resolved(items, left_out, absent)

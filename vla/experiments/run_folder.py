@@ -1,0 +1,165 @@
+"""The run folder: what a study leaves for the report, each file whole or not at all."""
+
+import importlib.metadata
+import io
+import json
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vla.experiments.assemble import curves, scores
+from vla.experiments.choices import ALTERNATIVES, POINTS
+from vla.experiments.compare import statistics
+from vla.experiments.experiment import Experiment
+from vla.experiments.resolve import Resolved
+from vla.experiments.scoring import Bench
+from vla.experiments.tables import Table
+from vla.stimuli.generators.files import write_whole
+
+_PACKAGES = ("vla", "jax", "flax", "numpy", "scipy", "scikit-learn", "xarray", "zarr", "transformers", "spacy")
+
+
+def write(bench: Bench, resolved: Resolved, finished: Sequence[Table], workdir: Path, times: dict[str, float]) -> None:
+    """Write `scores.parquet`, `statistics.csv`, `curves.csv`, `activations.json` and, last, `run.json`."""
+    study = bench.study
+    table = scores(bench, finished)
+    found = statistics(study, table, resolved.absent)
+    series = {
+        (experiment.id, one.name): (one.series, one.k)
+        for experiment in study.experiments
+        for one in experiment.conditions
+        if one.series
+    }
+    data = io.BytesIO()
+    table.to_parquet(data, index=False)
+    write_whole(workdir / "scores.parquet", data.getvalue())
+    _csv(workdir / "statistics.csv", found)
+    _csv(workdir / "curves.csv", curves(table, series))
+    _json(workdir / "activations.json", _activations(bench, finished))
+    _json(workdir / "run.json", _run(bench, resolved, finished, times))
+
+
+def _run(bench: Bench, resolved: Resolved, finished: Sequence[Table], times: dict[str, float]) -> dict[str, Any]:
+    study, choices = bench.study, bench.study.choices
+    settings = [
+        {
+            "point": point,
+            "setting": name,
+            "value": str(getattr(choices, name)),
+            "alternatives": ", ".join(map(str, ALTERNATIVES.get(name, ()))),
+        }
+        for name, point in POINTS.items()
+    ]
+    also = {"seed": study.seed, "fold seeds": study.seeds or (study.seed,), "null": study.null, "dtype": study.dtype}
+    settings += [
+        {"point": name, "setting": name, "value": str(given), "alternatives": ""} for name, given in also.items()
+    ]
+    read = [gallery for gallery in bench.galleries.values() if "dataset" in vars(gallery)]
+    return {
+        "title": study.title,
+        "note": study.note,
+        "commands": dict(study.commands),
+        "settings": settings,
+        "models": [one.facts() for one in bench.participants.values()],
+        "datasets": [
+            {
+                "role": gallery.plan.role,
+                "name": gallery.dataset.name,
+                "n": len(gallery.dataset),
+                "seed": study.seed,
+                "dropped": len(gallery.dataset.dropped),
+            }
+            for gallery in read
+        ],
+        "experiments": [_experiment(bench, resolved, finished, one) for one in study.experiments],
+        "stores": {"scores": bench.store.root},
+        "times": {name: round(seconds, 1) for name, seconds in times.items()},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": {name: _version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+    }
+
+
+def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], experiment: Experiment) -> dict[str, Any]:
+    absent = {one.name: resolved.absent[experiment.id, one.name] for one in experiment.conditions
+              if (experiment.id, one.name) in resolved.absent}  # fmt: skip
+    scored = {cell.condition for table in finished for cell in table.cells if cell.experiment == experiment.id}
+    reasons = list(dict.fromkeys(absent.values()))
+    if not absent and not scored:
+        reasons = [("no model has the views that it needs", "")]
+    conditions = []
+    for one in experiment.conditions:
+        name = (experiment.id, one.name)
+        run = one.name in scored
+        conditions.append(
+            {
+                "name": one.name,
+                "image": one.image,
+                "caption": one.caption,
+                "part": one.part,
+                "dataset": one.dataset,
+                "layers": one.layers,
+                "series": one.series,
+                "k": one.k,
+                "status": "run" if run else "not run",
+                "why": "" if run else absent.get(one.name, ("no model has the view", ""))[0],
+                "n_items": one.items or len(resolved.items.get((experiment.id, one.part), ())) if run else 0,
+                "left_out": resolved.left_out.get(name, 0),
+            }
+        )
+    return {
+        "id": experiment.id,
+        "title": experiment.title,
+        "question": experiment.question,
+        "figure": experiment.figure,
+        "expected": experiment.expected,
+        "dataset": experiment.dataset,
+        "status": "run" if scored else "not run",
+        "why": "; ".join(why for why, _ in reasons),
+        "command": "; ".join(dict.fromkeys(command for _, command in reasons if command)),
+        "conditions": conditions,
+        "comparisons": [{"name": c.name, "higher": c.higher, "lower": c.lower} for c in experiment.comparisons],
+        "metrics": list(bench.study.metrics_of(experiment)),
+        "layers": experiment.layers,
+        "vision": [bench.participants["vision", given].name for given in bench.study.vision[experiment.vision]],
+        "language": [bench.participants["language", given].name for given in bench.study.language[experiment.language]],
+    }
+
+
+def _activations(bench: Bench, finished: Sequence[Table]) -> dict[str, Any]:
+    """Which groups of the store stand behind every key of `scores.parquet`."""
+    found: dict[str, Any] = {}
+    for table in finished:
+        gallery = bench.galleries[table.dataset]
+        for given, sides in ((table.vision, table.images), (table.language, table.captions)):
+            for side in sides:
+                key = bench.side_key(table, side)
+                if key in found:
+                    continue
+                participant = bench.participants[side.modality, given]
+                views = [gallery.view(side.modality, member) for member in side.members]
+                found[key] = {
+                    "model": participant.name,
+                    "views": list(side.members),
+                    "mismatched": side.mismatched,
+                    "groups": [participant.group(view, table.layers) for view in views],
+                }
+    return found
+
+
+def _csv(path: Path, frame: pd.DataFrame) -> None:
+    write_whole(path, frame.to_csv(index=False).encode())
+
+
+def _json(path: Path, value: Any) -> None:
+    write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,185 @@
+"""Scores one table from stored activations: stacks its sides, and keeps the result in the score store."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from vla.activations.averaging import average
+from vla.alignment.caption_length import caption_lengths
+from vla.alignment.score_blocks import BLOCK_LAYERS, score_blocks
+from vla.alignment.score_recipe import ScoreRecipe, score_recipe
+from vla.alignment.score_store import ScoreStore
+from vla.experiments.gallery import Gallery, groups_of
+from vla.experiments.participants import Participant
+from vla.experiments.sides import LENGTH, Side
+from vla.experiments.study import Study
+from vla.experiments.tables import Table
+from vla.metrics import find
+from vla.metrics.folds import outer_folds
+from vla.models import Model
+from vla.records import View, canonical_hash
+from vla.stimuli import derangement, sample
+
+
+class Bench:
+    """Models, galleries and stores at hand, to score tables with."""
+
+    def __init__(
+        self,
+        study: Study,
+        participants: Mapping[tuple[str, str], Participant],
+        galleries: Mapping[str, Gallery],
+        items: Mapping[tuple[str, str], Sequence[str]],
+        store: ScoreStore,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+          study: What is asked.
+          participants: Models by modality and source.
+          galleries: Datasets by role.
+          items: Ids by (experiment, part).
+          store: Where scores are kept.
+        """
+        self.study, self.participants, self.galleries, self.items = study, participants, galleries, items
+        self.store = store
+        self._held: dict[Any, xr.DataArray] = {}
+
+    def recipes(self, table: Table) -> list[ScoreRecipe]:
+        """What determines the table: one recipe, or one for each test fold, over which scores are then averaged."""
+        return [self._recipe(table, ids) for ids in self._ids(table)]
+
+    def score(self, table: Table) -> None:
+        """Score what the store does not have yet.
+
+        Raises:
+          ValueError: As `vla.score`; activations that are not there.
+        """
+        for ids in self._ids(table):
+            wanted = self._recipe(table, ids)
+            if self.store.has(wanted):
+                continue
+            images = self._stack(table, table.vision, table.images, ids)
+            captions = self._stack(table, table.language, table.captions, ids)
+            x, y = (captions, images) if table.direction == "language_to_vision" else (images, captions)
+            score_blocks(x, y, wanted, self.store, block_layers=16 if table.layers == "penultimate" else BLOCK_LAYERS)
+
+    def side_key(self, table: Table, side: Side) -> str:
+        """What determines the activations of a side, the choice of items included."""
+        model = table.vision if side.modality == "vision" else table.language
+        return self._key(table, model, side, self._part(table))
+
+    def ids(self, table: Table) -> list[str]:
+        """The items that the table is about."""
+        return self._part(table)
+
+    @staticmethod
+    def has_layers(side: Side) -> bool:
+        """Whether a side is read from a model's layers."""
+        return LENGTH not in side.members
+
+    def forget(self) -> None:
+        """Let go of activations held for the last table."""
+        self._held.clear()
+
+    def _part(self, table: Table) -> list[str]:
+        """The items of the part; fewer where the table asks for fewer."""
+        ids = self.items[table.part]
+        if not table.items:
+            return list(ids)
+        dataset = self.galleries[table.dataset].dataset
+        known = set(ids)
+        whole = dataclasses.replace(dataset, items=tuple(item for item in dataset.items if item.id in known))
+        return list(sample(whole, table.items, table.seed).ids)
+
+    def _ids(self, table: Table) -> list[list[str]]:
+        """Items of every call: all at once, or fold by fold."""
+        ids = self._part(table)
+        if find(table.metric).directed or self.study.choices.symmetric_items == "all":
+            return [ids]
+        folds = self.study.overrides.get("outer_folds", 5)
+        return [[ids[row] for row in test] for _, test in outer_folds(len(ids), folds, table.seed)]
+
+    def _recipe(self, table: Table, ids: Sequence[str]) -> ScoreRecipe:
+        study, gallery = self.study, self.galleries[table.dataset]
+        keys = {}
+        for model, sides in ((table.vision, table.images), (table.language, table.captions)):
+            modality = sides[0].modality
+            keys[modality] = canonical_hash([self._key(table, model, side, ids) for side in sides])
+        ordered = ("language", "vision") if table.direction == "language_to_vision" else ("vision", "language")
+        known = {field.name for field in dataclasses.fields(find(table.metric).settings)}
+        wanted = {**study.choices.overrides, **study.overrides}
+        if study.choices.grouped and "groups" in known:
+            groups = groups_of(gallery.dataset, ids)
+            # Prompts that all differ are folds without groups.
+            if groups is not None and len(set(groups)) < len(groups):
+                wanted["groups"] = tuple(groups)
+        names = {modality: self.participants[modality, given].name
+                 for modality, given in (("vision", table.vision), ("language", table.language))}  # fmt: skip
+        words = {"x": names[ordered[0]], "y": names[ordered[1]], "about": f"{table.dataset} {table.part[1]}".strip()}
+        return score_recipe(
+            (keys[ordered[0]], keys[ordered[1]]),
+            table.metric,
+            study.choices.protocol,
+            table.seed,
+            study.null,
+            words=words,
+            **{name: value for name, value in wanted.items() if name in known},
+        )
+
+    def _key(self, table: Table, given: str, side: Side, ids: Sequence[str]) -> str:
+        gallery, participant = self.galleries[table.dataset], self.participants[side.modality, given]
+        members = [
+            canonical_hash([LENGTH, participant.key(gallery.view(side.modality, member))])
+            if member == LENGTH
+            else participant.key(gallery.view(side.modality, member))
+            for member in side.members
+        ]
+        return canonical_hash(
+            {
+                "members": members,
+                "layers": table.layers,
+                "averaging": self.study.choices.averaging if len(members) > 1 else "",
+                "mismatched": self.study.seed if side.mismatched else None,
+                "items": list(ids),
+            }
+        )
+
+    def _stack(self, table: Table, given: str, sides: Sequence[Side], ids: Sequence[str]) -> xr.DataArray:
+        """The sides' activations, one after another along the axis of layers."""
+        arrays = [self._activations(table, given, side, ids) for side in sides]
+        if len(arrays) == 1:
+            return arrays[0]
+        whole = np.concatenate([array.values for array in arrays])
+        coords = {"layer": [str(i) for i in range(len(arrays))], "item": list(ids)}
+        return xr.DataArray(whole, dims=("layer", "item", "unit"), coords=coords)
+
+    def _activations(self, table: Table, given: str, side: Side, ids: Sequence[str]) -> xr.DataArray:
+        rows = list(ids)
+        if side.mismatched:
+            groups = groups_of(self.galleries[table.dataset].dataset, ids)
+            rows = list(derangement(rows, self.study.seed, groups))
+        members = [self._member(table, given, side, member).sel(item=rows) for member in side.members]
+        found = average(members, self.study.choices.averaging == "z_score_first") if len(members) > 1 else members[0]
+        return found.assign_coords(item=list(ids))
+
+    def _member(self, table: Table, given: str, side: Side, member: str) -> xr.DataArray:
+        key = (table.dataset, given, side.modality, member, table.layers)
+        if key not in self._held:
+            view = self.galleries[table.dataset].view(side.modality, member)
+            participant = self.participants[side.modality, given]
+            if member == LENGTH:
+                self._held[key] = lengths(view, getattr(participant, "model", None))
+            else:
+                self._held[key] = participant.read(view, table.layers)
+        return self._held[key]
+
+
+def lengths(view: View, model: Model | None) -> xr.DataArray:
+    """Characters, words and, of a model with a tokenizer, tokens of every caption: what a length alone tells."""
+    captions = [str(caption) for caption in view.stimuli]
+    tokens = None if model is None else [len(tokens) for tokens in model.preprocess(captions)]
+    return caption_lengths(captions, list(view.ids), tokens).astype(np.float32)

@@ -1,0 +1,161 @@
+"""A study: which experiments, on which datasets and models, by which choices."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from vla.experiments.choices import Choices
+from vla.experiments.experiment import Condition, Experiment
+from vla.experiments.sides import Side, read_side
+from vla.metrics import find
+
+STAGES = ("all", "extract", "score")
+OLDER = ("refuse", "recompute")
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetPlan:
+    """Where the items of one role come from.
+
+    Attributes:
+      role: What experiments call it: "coco", "flickr8k", "pick_a_pic" or a name of one's own.
+      name: Of its reader, as of `vla.stimuli.read_dataset`.
+      directory: Where its files are; None fetches it.
+      n_items: Items drawn; 0 for all.
+      missing_images: "refuse" or "drop".
+      data_dir: Where fetched datasets are kept; None for the usual place.
+      options: Of the reader.
+      paraphrases: Folder as of `with_paraphrases`; "" for none.
+      synthetic: Folder as of `with_synthetic`; "" for none.
+      missing: Items without paraphrases or synthetic images: "refuse" or "drop".
+      clip: CLIP checkpoint for best and worst captions; "" for none.
+      tagger: spaCy pipeline for parts of speech.
+    """
+
+    role: str
+    name: str
+    directory: Any = None
+    n_items: int = 1000
+    missing_images: str = "refuse"
+    data_dir: Any = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    paraphrases: str = ""
+    synthetic: str = ""
+    missing: str = "refuse"
+    clip: str = ""
+    tagger: str = "en_core_web_sm"
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What to run.
+
+    Attributes:
+      experiments: What is asked.
+      datasets: By role.
+      vision: Vision models by group: Hub ids, directories, or files of saved activations; "name=source" gives a model
+        a name of its own.
+      language: Language models by group.
+      choices: What the paper leaves open.
+      metrics: Of experiments that name none.
+      overrides: Further settings of metrics.
+      seed: Of samples, folds, shuffles and whatever else is drawn.
+      seeds: Of the folds, where scores of several are wanted; () takes `seed`.
+      null: Number of shuffled correspondences beside every score.
+      bootstrap: Number of resamples of items for intervals of penultimate scores.
+      dtype: "float32" or "bfloat16".
+      batch_size: As of `vla.extract`; 0 for what suits the device.
+      stream: Whether models' blocks are read from disk one at a time.
+      tensor_parallel: Devices that share one copy of the weights.
+      workers: Processes that decode images; 0 for threads.
+      processors: Directory or Hub id of tokenizer or image processor, by source, for checkpoints without.
+      store: Root of the activation store; "" for one under the working directory.
+      scores: Root of the score store, likewise.
+      tags: Where tags are kept; "" for the usual place.
+      older: Activations that older code made: "refuse" or "recompute".
+      shard: (i, n): this process does part i of n, counted from 0.
+      stage: "extract" and "score" do that alone; "all" both.
+      title: Of the report.
+      note: What a reader must know first.
+      commands: How the run was started and the report is rebuilt, by name.
+    """
+
+    experiments: tuple[Experiment, ...]
+    datasets: Mapping[str, DatasetPlan]
+    vision: Mapping[str, tuple[str, ...]]
+    language: Mapping[str, tuple[str, ...]]
+    choices: Choices = dataclasses.field(default_factory=Choices)
+    metrics: tuple[str, ...] = ("linear_predictivity",)
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seed: int = 42
+    seeds: tuple[int, ...] = ()
+    null: int = 0
+    bootstrap: int = 0
+    dtype: str = "float32"
+    batch_size: int = 0
+    stream: bool = False
+    tensor_parallel: int = 1
+    workers: int = 0
+    processors: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    store: str = ""
+    scores: str = ""
+    tags: str = ""
+    older: str = "refuse"
+    shard: tuple[int, int] = (0, 1)
+    stage: str = "all"
+    title: str = ""
+    note: str = ""
+    commands: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what would fail only after hours of extraction."""
+        ids = [experiment.id for experiment in self.experiments]
+        if not ids or len(set(ids)) < len(ids):
+            raise ValueError(f"experiments {ids}: expected one or more, each once")
+        for setting, value, allowed in (("stage", self.stage, STAGES), ("older", self.older, OLDER)):
+            if value not in allowed:
+                raise ValueError(f"{setting}={value!r}; expected one of {', '.join(allowed)}")
+        i, n = self.shard
+        if not 0 <= i < n:
+            raise ValueError(f"shard={i}/{n}: expected i/n with i from 0 to n - 1")
+        for experiment in self.experiments:
+            self._check(experiment)
+
+    def _check(self, experiment: Experiment) -> None:
+        for name in self.metrics_of(experiment):
+            find(name)
+        for groups, group, what in (
+            (self.vision, experiment.vision, "vision"),
+            (self.language, experiment.language, "language"),
+        ):
+            if not groups.get(group):
+                there = ", ".join(sorted(name for name, models in groups.items() if models)) or "none"
+                raise ValueError(
+                    f"experiment {experiment.id!r} asks for the {what} models {group!r}, of which there are none; "
+                    f"groups with models: {there}"
+                )
+        for condition in experiment.conditions:
+            if condition.dataset not in self.datasets:
+                raise ValueError(
+                    f"experiment {experiment.id!r}, condition {condition.name!r}: no dataset has the role "
+                    f"{condition.dataset!r}; there are {', '.join(sorted(self.datasets))}"
+                )
+            try:
+                self.sides(condition)
+            except ValueError as error:
+                raise ValueError(f"experiment {experiment.id!r}, condition {condition.name!r}: {error}") from error
+
+    def sides(self, condition: Condition) -> tuple[Side, Side]:
+        """What vision models are shown, and language models."""
+        return (
+            read_side(condition.image, "vision", self.choices),
+            read_side(condition.caption, "language", self.choices),
+        )
+
+    def metrics_of(self, experiment: Experiment) -> tuple[str, ...]:
+        """Names of the metrics of an experiment."""
+        return experiment.metrics or self.metrics
+
+    def pairs(self, experiment: Experiment) -> list[tuple[str, str]]:
+        """Sources of vision and language model of every pair."""
+        return [(v, t) for v in self.vision[experiment.vision] for t in self.language[experiment.language]]
