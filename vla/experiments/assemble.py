@@ -50,7 +50,7 @@ def curves(table: pd.DataFrame, series: dict[tuple[str, str], tuple[str, int]]) 
       series: Name of the curve and place on it, by (experiment, condition).
     """
     keys = list(zip(table["experiment"], table["condition"], strict=True))
-    on = table[[key in series for key in keys]].copy()
+    on = table.loc[np.array([key in series for key in keys], bool)].copy()
     found = [series[key] for key in keys if key in series]
     on["series"], on["k"] = [name for name, _ in found], [k for _, k in found]
     kept = ["experiment", "series", "k", "vision_model", "language_model", "metric", "direction", "n_items", "score"]

@@ -1,6 +1,7 @@
 """Runs a study: extracts what is missing, scores what is missing, and writes the run folder."""
 
 import dataclasses
+import functools
 import time
 from pathlib import Path
 
@@ -8,11 +9,13 @@ from vla import devices, progress
 from vla.activations.store import Store
 from vla.alignment.score_store import ScoreStore
 from vla.experiments import run_folder
+from vla.experiments.experiment import Condition
 from vla.experiments.gallery import Gallery
 from vla.experiments.older import refuse_older
 from vla.experiments.participants import Checkpoint, gather
 from vla.experiments.resolve import Resolved, resolve
 from vla.experiments.scoring import Bench
+from vla.experiments.sides import LENGTH
 from vla.experiments.study import Study
 from vla.experiments.tables import Table, needs, tables
 from vla.records import View
@@ -45,7 +48,7 @@ def run(study: Study, workdir: Path, show_progress: bool = True) -> Outcome:
     began = time.monotonic()
     bench, resolved = prepare(study, workdir)
     times = {"looking at views": time.monotonic() - began}
-    todo = [one for one in tables(study, resolved.usable) if _can_be_read(bench, one)]
+    todo = list(tables(study, resolved.usable, functools.partial(readable, bench)))
     if study.stage in ("all", "extract"):
         times["extracting"] = _extract(bench, resolved, show_progress)
     if study.stage in ("all", "score"):
@@ -78,13 +81,13 @@ def prepare(study: Study, workdir: Path, read_only: bool = False) -> tuple[Bench
 
 def wanted(bench: Bench, resolved: Resolved) -> dict[tuple[str, str], list[tuple[View, str]]]:
     """Views and layers that each model has to see, by modality and model."""
-    found: dict[tuple[str, str], dict[tuple[str, str], tuple[View, str]]] = {}
+    found: dict[tuple[str, str], dict[str, tuple[View, str]]] = {}
     for (modality, given, role, member), layers in needs(bench.study, resolved.usable).items():
         view = bench.galleries[role].view(modality, member)
         own = found.setdefault((modality, given), {})
         # Views of other names may show the same.
-        _, before = own.get((view.content, ""), (view, "penultimate"))
-        own[view.content, ""] = (view, "all" if "all" in (before, layers) else layers)
+        first, before = own.get(view.content, (view, layers))
+        own[view.content] = (first, "all" if "all" in (before, layers) else layers)
     return {key: list(views.values()) for key, views in found.items()}
 
 
@@ -132,19 +135,25 @@ def scored(bench: Bench, table: Table) -> bool:
     return all(bench.store.has(recipe) for recipe in bench.recipes(table))
 
 
-def _can_be_read(bench: Bench, table: Table) -> bool:
-    """Whether a model of saved activations has a file for every view; a checkpoint can be shown any."""
-    return all(isinstance(participant, Checkpoint) or has for participant, has in _presence(bench, table))
+def readable(bench: Bench, condition: Condition, vision: str, language: str) -> bool:
+    """Whether both models can have activations of a condition: saved ones need a file for every view."""
+    gallery = bench.galleries[condition.dataset]
+    for given, side in zip((vision, language), bench.study.sides(condition), strict=True):
+        participant = bench.participants[side.modality, given]
+        if not isinstance(participant, Checkpoint) and not all(
+            participant.has(gallery.view(side.modality, member), condition.layers) for member in side.members
+        ):
+            return False
+    return True
 
 
 def _extracted(bench: Bench, table: Table) -> bool:
-    return all(has for _, has in _presence(bench, table))
-
-
-def _presence(bench: Bench, table: Table):
+    """Whether all activations of a table are there."""
     gallery = bench.galleries[table.dataset]
-    for given, sides in ((table.vision, table.images), (table.language, table.captions)):
-        for side in sides:
-            participant = bench.participants[side.modality, given]
-            for member in side.members:
-                yield participant, participant.has(gallery.view(side.modality, member), table.layers)
+    return all(
+        bench.participants[side.modality, given].has(gallery.view(side.modality, member), table.layers)
+        for given, sides in ((table.vision, table.images), (table.language, table.captions))
+        for side in sides
+        for member in side.members
+        if member != LENGTH
+    )

@@ -1,6 +1,7 @@
 """The plan of a study before anything is computed: what is to be extracted and scored, what is there, what it takes."""
 
 import dataclasses
+import functools
 import io
 from collections import Counter
 from collections.abc import Sequence
@@ -15,8 +16,10 @@ from vla.experiments.estimates import Work
 from vla.experiments.experiment import Experiment
 from vla.experiments.hardware import Hardware, accelerators, this_machine
 from vla.experiments.participants import named
+from vla.experiments.saved import is_saved
 from vla.experiments.study import Study
 from vla.experiments.tables import Table, needs, tables
+from vla.models.source import is_cached
 from vla.records import Modality
 
 
@@ -77,6 +80,7 @@ def plan(study: Study, workdir: Path) -> Plan:
         except ValueError as error:
             unknown = str(error)
     usable = resolved.usable if resolved else lambda *_: True
+    readable = functools.partial(engine.readable, bench) if bench else lambda *_: True
     lines = []
     views = needs(study, usable)
     for modality, given in dict.fromkeys(key[:2] for key in views):
@@ -85,19 +89,24 @@ def plan(study: Study, workdir: Path) -> Plan:
     for experiment in study.experiments:
         one = dataclasses.replace(study, experiments=(experiment,))
         absent = [c.name for c in experiment.conditions if not usable(experiment, c)]
-        lines.append(_experiment(study, bench, experiment, list(tables(one, usable)), absent, lines))
+        lines.append(_experiment(study, bench, experiment, list(tables(one, usable, readable)), absent, lines))
     return Plan(tuple(lines), unknown, study.dtype)
 
 
 def _not_here(study: Study) -> str:
     """Which datasets or models would have to be fetched first."""
-    remote = [plan.role for plan in study.datasets.values() if plan.directory is None]
-    models = [given for groups in (study.vision, study.language) for group in groups.values() for given in group]
-    away = [given for given in dict.fromkeys(models) if not Path(named(given)[1]).expanduser().exists()]
+    roles = {condition.dataset for experiment in study.experiments for condition in experiment.conditions}
+    remote = [role for role in sorted(roles) if study.datasets[role].directory is None]
+    models = dict.fromkeys(given for one in study.experiments for pair in study.pairs(one) for given in pair)
+    away = [given for given in models if not (is_saved(given) or _is_here(named(given)[1]))]
     if not remote and not away:
         return ""
-    parts = [f"datasets {', '.join(remote)}"] * bool(remote) + [f"{len(away)} models"] * bool(away)
+    parts = [f"the datasets {', '.join(remote)}"] * bool(remote) + [f"{len(away)} models"] * bool(away)
     return f"{' and '.join(parts)} are not on this machine by path: everything counts as to be done"
+
+
+def _is_here(source: str) -> bool:
+    return Path(source).expanduser().exists() or is_cached(source)
 
 
 def _model(study: Study, bench: Any, modality: Modality, given: str, views: dict[tuple, str]) -> Line:

@@ -70,19 +70,25 @@ def directions(metric: str) -> tuple[str, ...]:
     return DIRECTIONS if find(metric).directed else (SYMMETRIC,)
 
 
-def tables(study: Study, usable: Callable[[Experiment, Condition], bool] = lambda *_: True) -> Iterator[Table]:
+def tables(
+    study: Study,
+    usable: Callable[[Experiment, Condition], bool] = lambda *_: True,
+    readable: Callable[[Condition, str, str], bool] = lambda *_: True,
+) -> Iterator[Table]:
     """All tables of a study, in the order of its experiments.
 
     Args:
       study: What is asked.
       usable: Whether a condition can be scored.
+      readable: Whether a vision and a language model can both have activations of a condition.
     """
     for experiment in study.experiments:
         conditions = [one for one in experiment.conditions if usable(experiment, one)]
         for some in _alike(conditions):
-            for images, captions, cells in _stars(study, experiment, some):
-                first = some[0]
-                for vision, language in study.pairs(experiment):
+            first = some[0]
+            for vision, language in study.pairs(experiment):
+                own = [one for one in some if readable(one, vision, language)]
+                for images, captions, cells in _stars(study, experiment, own):
                     for metric in study.metrics_of(experiment):
                         for direction in directions(metric):
                             for seed in study.seeds or (study.seed,):
@@ -135,7 +141,7 @@ def _stars(
 ) -> Iterator[tuple[tuple[Side, ...], tuple[Side, ...], tuple[Cell, ...]]]:
     """Image sides, caption sides and cells: one side of each star is single."""
     sides = {one.name: study.sides(one) for one in conditions}
-    whole_layers = conditions[0].layers == "all"
+    whole_layers = any(one.layers == "all" for one in conditions)
     counts = [len({pair[which] for pair in sides.values()}) for which in (0, 1)]
     shared = 1 if counts[1] <= counts[0] else 0
     stars: dict[Any, list[str]] = {}

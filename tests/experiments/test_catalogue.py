@@ -1,0 +1,134 @@
+"""The catalogue against the paper's table, and what cannot be asked."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+
+from configs import paper
+from vla.experiments.catalogue import catalogue
+from vla.experiments.choices import Choices
+from vla.experiments.compare import printed, verdict
+from vla.experiments.configured import study
+from vla.experiments.experiment import as_experiment
+from vla.experiments.sides import read_side
+from vla.experiments.tables import directions
+
+
+def test_every_printed_number_belongs_to_a_comparison_of_the_catalogue():
+    known = {(one.id, comparison.name) for one in catalogue().values() for comparison in one.comparisons}
+    table = printed()
+    assert set(zip(table["experiment"], table["comparison"], strict=True)) <= known
+    assert not table.duplicated(["experiment", "comparison", "metric", "direction"]).any()
+
+
+def test_printed_signs_and_significance_agree_with_the_printed_numbers():
+    table = printed().query("t != ''")
+    assert len(table) == 35
+    assert ((table["t"].astype(float) > 0) == (table["sign"] == "+")).all()
+    level = [float((q or p).strip("<")) for q, p in zip(table["q"], table["p"], strict=True)]
+    assert ((pd.Series(level) < 0.05) == (table["significant"] == "yes").to_numpy()).all()
+
+
+def test_averages_take_human_captions_before_paraphrases():
+    side = read_side("nouns + average:k=7", "language", Choices())
+    assert side.members == (
+        "nouns", "nouns:index=1", "nouns:index=2", "nouns:index=3", "nouns:index=4",
+        "nouns:index=0,source=paraphrase", "nouns:index=1,source=paraphrase",
+    )  # fmt: skip
+    images = read_side("average:k=2", "vision", Choices(synthetic_set="with_photograph"))
+    assert images.members == ("original", "original:index=0,source=synthetic")
+    assert read_side("average:k=1", "language", Choices()).members == read_side(None, "language", Choices()).members
+
+
+def test_choices_reach_the_views():
+    chosen = Choices(masked_fill="mean", rotation_corners="gray", caption="seeded", clip_groups="median")
+    assert read_side("things_only", "vision", chosen).members == ("things_only:fill=mean",)
+    assert read_side("rotation:angle=30", "vision", chosen).members == ("rotation:angle=30,corners=gray",)
+    assert read_side("nouns", "language", chosen).members == ("nouns:index=seeded",)
+    assert len(read_side("best_by_clip", "language", chosen).members) == 2
+
+
+@pytest.mark.parametrize(
+    ("modality", "spec", "words"),
+    [
+        ("vision", "greyscale", "no image view is called 'greyscale'; expected one of average, blur"),
+        ("language", "noun", "no caption view is called 'noun'; expected one of average, best_by_clip"),
+        ("vision", "rotation:degrees=3", "rotation has no parameter 'degrees'"),
+        ("vision", "mismatched", "no image view is called 'mismatched'"),
+        ("language", "average:k=0", "average needs k"),
+        ("language", "nouns + best_by_clip", "best_by_clip stands alone"),
+    ],
+)
+def test_unknown_views_are_refused_with_what_there_is(modality, spec, words):
+    with pytest.raises(ValueError, match=words):
+        read_side(spec, modality, Choices())
+
+
+def test_the_paper_in_parts():
+    whole = study(paper.get_config().to_dict())
+    assert [one.id for one in whole.experiments] == [f"E{i}" for i in range(1, 14)] + ["N sweep"]
+    assert len(whole.pairs(whole.experiments[1])) == 8
+    assert {one.id for one in study(paper.get_config("core").to_dict()).experiments} >= {"E1", "E9", "E11"}
+    (e3, _) = study(paper.get_config("E3").to_dict()).experiments
+    assert (e3.id, e3.layers) == ("E3", "penultimate")
+    with pytest.raises(ValueError, match="Unknown argument 'E14'; expected one of E1, E10"):
+        paper.get_config("E14")
+    assert directions("cka") == ("symmetric",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"experiments": ("E3", "E33")}, "no experiment is called 'E33'; there are E1, E2"),
+        ({"metrics": ("ckaa",)}, "Unknown metric 'ckaa'; expected one of"),
+        ({"shard": "4/4"}, "shard=4/4: expected i/n"),
+        ({"shard": "4"}, "expected i/n, such as 0/4"),
+        ({"older": "use"}, "older='use'; expected one of refuse, recompute"),
+        ({"language": {"core": ()}}, "'core', of which there are none"),
+        ({"colour": 3}, "the config has no setting colour; it has batch_size"),
+        ({"own_experiments": ({"id": "X", "title": "", "question": "", "layers": "first",
+                               "conditions": ({"name": "a"},)},)}, "layers='first'; expected one of all, penultimate"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_a_config_are_one_clear_line(changes, words):
+    with pytest.raises(ValueError, match=words):
+        study({**paper.get_config("E3").to_dict(), **changes})
+
+
+def test_an_experiment_in_a_few_lines_of_config():
+    mine = as_experiment(
+        {
+            "id": "blur",
+            "title": "Blurred images",
+            "question": "Does alignment survive blur?",
+            "conditions": ({"name": "original"}, {"name": "blurred", "image": "blur:sigma=4"}),
+            "comparisons": ({"name": "blur", "higher": "original", "lower": "blurred"},),
+        }
+    )
+    assert mine.condition("blurred").layers == "penultimate"
+    with pytest.raises(ValueError, match=r"unknown \['picture'\], missing \['name'\]; it has the fields name, image"):
+        as_experiment({"id": "x", "title": "", "question": "", "conditions": ({"picture": "blur"},)})
+    with pytest.raises(ValueError, match="no condition 'blured'; there are blurred, original"):
+        dataclasses.replace(mine, comparisons=(dataclasses.replace(mine.comparisons[0], lower="blured"),))
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "sign", "significant", "expected"),
+    [
+        (0.1, 0.01, "+", "yes", "same sign and significance"),
+        (0.1, 0.2, "+", "yes", "same sign"),
+        (-0.1, 0.01, "+", "yes", "differs"),
+        (-0.1, 0.2, "-", "no", "same sign and significance"),
+        (0.1, 0.2, "-", "no", "same sign and significance"),
+        (-0.1, 0.01, "-", "no", "same sign"),
+        (0.1, 0.01, "-", "no", "differs"),
+        (0.1, 0.01, "", "no", "differs"),
+        (0.1, 0.2, "+", "", "same sign and significance"),
+        (0.1, 0.2, "", "", ""),
+    ],
+)
+def test_verdicts(difference, p, sign, significant, expected):
+    row = {"verdict": "", "paper_sign": sign, "paper_significant": significant, "paper_q": "", "q": p, "p": p,
+           "mean_difference": difference}  # fmt: skip
+    assert verdict(row) == expected
