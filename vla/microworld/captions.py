@@ -1,92 +1,103 @@
-"""Says what is in a scene, five times in five ways."""
+"""Describes a scene in five captions of five people, and paraphrases these; every word has its part of speech."""
 
-from vla.microworld.scenes import AIRBORNE, Scene, Thing
+import dataclasses
+from collections.abc import Sequence
+from random import Random
 
-STUFF = {
-    "brick wall": "a brick wall",
-    "grass": "green grass",
-    "night sky": "the night sky",
-    "road": "a grey road",
-    "sand": "yellow sand",
-    "sea": "the blue sea",
-    "snow": "white snow",
-    "wooden floor": "a wooden floor",
-}
-WHERE = {
-    "brick wall": "in front of a brick wall",
-    "grass": "on the grass",
-    "night sky": "in the night sky",
-    "road": "on the road",
-    "sand": "on the sand",
-    "sea": "on the sea",
-    "snow": "in the snow",
-    "wooden floor": "on a wooden floor",
-}
-OVER = {
-    "grass": "over the grass",
-    "road": "over the road",
-    "sand": "over the sand",
-    "sea": "over the sea",
-    "snow": "over the snow",
-    "wooden floor": "over a wooden floor",
-}
-PRESENT = {
-    "blooming": "blooms",
-    "bouncing": "bounces",
-    "drifting": "drifts",
-    "floating": "floats",
-    "flying": "flies",
-    "growing": "grows",
-    "hanging": "hangs",
-    "lying": "lies",
-    "sailing": "sails",
-    "shining": "shines",
-    "sitting": "sits",
-    "speeding": "speeds",
-    "standing": "stands",
-    "steaming": "steams",
-    "swimming": "swims",
-    "waiting": "waits",
-}
-PLACE = {"left": "on the left", "middle": "in the middle", "right": "on the right"}
+from vla.microworld.grammars import ANNOTATORS, PARAPHRASERS, Grammar
+from vla.microworld.scenes import Description, Scene
+from vla.microworld.teller import Teller
+
+SHORTEST, LONGEST = 8, 15
+MOST_PARAPHRASES = 10
+_TRIES = 300
 
 
-def describe(scene: Scene) -> tuple[str, str, str, str, str]:
-    """Five captions of a scene in five sentence patterns, 8 to 15 words each, everything they say true of it."""
-    return _of_one(scene, *scene.things) if len(scene.things) == 1 else _of_two(scene, *scene.things)
+@dataclasses.dataclass(frozen=True)
+class Caption:
+    """A caption, true of its scene.
+
+    Attributes:
+      text: The sentence.
+      tokens: Its words and punctuation marks.
+      tags: The universal part of speech of each token, such as "NOUN".
+      says: All that it says of the scene.
+    """
+
+    text: str
+    tokens: tuple[str, ...]
+    tags: tuple[str, ...]
+    says: Description
 
 
-def _of_one(scene: Scene, thing: Thing) -> tuple[str, str, str, str, str]:
-    where, present, place = _where(scene, thing), PRESENT[thing.action], PLACE[thing.place]
-    return (
-        f"{place.capitalize()} {_a(thing.size, thing.colour, thing.kind)} {present} {where}.",
-        f"There is {_a(thing.colour, thing.kind)} {thing.action} {where}.",
-        f"A picture of {STUFF[scene.stuff]} with {_a(thing.size, thing.colour, thing.kind)} {place}.",
-        f"We see {_a(thing.kind)}, {thing.size} and {thing.colour}, {thing.action} {where}.",
-        f"The {thing.kind} that {present} {where} is {thing.size} and {thing.colour}.",
-    )
+def describe(scene: Scene) -> tuple[Caption, ...]:
+    """Five different captions of a scene, 8 to 15 words each, by five people in an order that differs by scene."""
+    rng = Random(f"captions {scene.grain}")
+    people = rng.sample(ANNOTATORS, len(ANNOTATORS))
+    captions: list[Caption] = []
+    for person in people:
+        captions.append(_new(scene, person, rng, captions))
+    return tuple(captions)
 
 
-def _of_two(scene: Scene, left: Thing, right: Thing) -> tuple[str, str, str, str, str]:
-    stuff, where = STUFF[scene.stuff], _where(scene, right)
-    too = " too" if left.colour == right.colour else ""
-    return (
-        f"{_a(left.colour, left.kind).capitalize()} and {_a(right.colour, right.kind)} with {stuff} behind them.",
-        f"There is {_a(left.colour, left.kind)} {left.action} next to {_a(right.colour, right.kind)}.",
-        f"A picture of {stuff} with {_a(left.size, left.kind)} and {_a(right.size, right.kind)}.",
-        f"We see {_a(left.kind)} and {_a(right.kind)} that {PRESENT[right.action]} {where}.",
-        f"The {left.kind} is {left.colour} and the {right.kind} {PLACE['right']} is {right.colour}{too}.",
-    )
+def paraphrase(scene: Scene, captions: Sequence[Caption], count: int = MOST_PARAPHRASES) -> tuple[Caption, ...]:
+    """New captions that say nothing that the given ones do not say, as one makes them who does not see the scene.
+
+    Args:
+      scene: What the captions are of.
+      captions: Those of `describe`.
+      count: How many, up to 10.
+
+    Raises:
+      ValueError: `count` is not from 1 to 10.
+    """
+    if not 1 <= count <= MOST_PARAPHRASES:
+        raise ValueError(f"count={count}; expected 1 to {MOST_PARAPHRASES} paraphrases")
+    rng = Random(f"paraphrases {scene.grain}")
+    known = set().union(*(_facts(caption.says) for caption in captions))
+    said = list(captions)
+    for grammar in rng.sample(PARAPHRASERS, len(PARAPHRASERS))[:count]:
+        said.append(_new(scene, grammar, rng, said, known))
+    return tuple(said[len(captions) :])
 
 
-def _where(scene: Scene, thing: Thing) -> str:
-    """Where the thing is: "on the grass", "over the sea"."""
-    if thing.kind == "fish" and scene.stuff == "sea":
-        return "in the sea"
-    above = thing.action in AIRBORNE - {"bouncing"}
-    return OVER.get(scene.stuff, WHERE[scene.stuff]) if above else WHERE[scene.stuff]
+def _new(
+    scene: Scene, grammar: Grammar, rng: Random, before: Sequence[Caption], known: set[tuple] | None = None
+) -> Caption:
+    """A caption of another wording than those before it, of the right length, that says no more than is known."""
+    texts = {caption.text for caption in before}
+    for _ in range(_TRIES):
+        teller = Teller(scene, rng)
+        words = grammar(teller)
+        if not SHORTEST <= sum(tag != "PUNCT" for _, tag in words) <= LONGEST:
+            continue
+        caption = _caption(words, teller.says())
+        if caption.text not in texts and (known is None or _facts(caption.says) <= known):
+            return caption
+    # A grammar may have no new words for a plain scene; every scene has those of the first.
+    assert grammar is not ANNOTATORS[0], f"nothing new can be said of {scene}"
+    return _new(scene, ANNOTATORS[0], rng, before, known)
 
 
-def _a(*words: str) -> str:
-    """The words with the article they take."""
-    return " ".join(("an" if words[0][0] in "aeiou" else "a", *words))
+def _caption(words: Sequence[tuple[str, str]], says: Description) -> Caption:
+    tokens = [word for word, _ in words] + ["."]
+    tags = [tag for _, tag in words] + ["PUNCT"]
+    tokens[0] = tokens[0].capitalize()
+    text = "".join(token if tag == "PUNCT" else f" {token}" for token, tag in zip(tokens, tags, strict=True)).lstrip()
+    return Caption(text, tuple(tokens), tuple(tags), says)
+
+
+def _facts(says: Description) -> set[tuple]:
+    """All that is said, one by one."""
+    facts: set[tuple] = {
+        (name, getattr(says, name)) for name in ("stuff", "weather", "relation", "place") if getattr(says, name)
+    }
+    if ("relation", "left of") in facts or ("relation", "right of") in facts:
+        facts.add(("relation", "beside"))
+    for group in says.groups:
+        facts |= {
+            (group.kind, name, getattr(group, name))
+            for name in ("colour", "size", "action", "count")
+            if getattr(group, name) is not None
+        }
+    return facts

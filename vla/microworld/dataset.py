@@ -4,13 +4,15 @@ import csv
 import os
 from pathlib import Path
 
+from PIL import Image
+
 from vla.microworld.captions import describe
 from vla.microworld.drawing import draw
 from vla.microworld.once import make_once
 from vla.microworld.scenes import scene
 
 # Raised whenever the same seed would give other pictures or captions.
-VERSION = 1
+VERSION = 2
 
 
 def write_microworld(folder: str | os.PathLike[str], n: int, seed: int) -> Path:
@@ -37,7 +39,7 @@ def write_microworld(folder: str | os.PathLike[str], n: int, seed: int) -> Path:
             rows.writerow(("image", "caption"))
             for index in range(n):
                 what, name = scene(seed, index), f"scene_{index:05d}.png"
-                draw(what).save(draft / "Images" / name)
-                rows.writerows((name, caption) for caption in describe(what))
+                Image.fromarray(draw(what)).save(draft / "Images" / name)
+                rows.writerows((name, caption.text) for caption in describe(what))
 
     return make_once(folder, {"what": "scenes", "n": n, "seed": seed, "version": VERSION}, fill)

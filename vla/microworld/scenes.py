@@ -1,149 +1,215 @@
-"""What there is in the microworld, and which scenes a seed makes of it."""
+"""Which scenes a seed makes of the world, freely or as a description wants them."""
 
 import dataclasses
+from random import Random
+from typing import Literal
 
-import numpy as np
+from vla.microworld.placing import Body, Spot, inverse, place, possible_relations
+from vla.microworld.world import SIZES, STUFF, WEATHER, colours
+from vla.records import canonical_hash
 
-# What is found with which stuff, doing what: a world in which everything is everywhere alike has no meaning.
-WORLD: dict[str, dict[str, tuple[str, ...]]] = {
-    "grass": {
-        "house": ("standing",),
-        "tree": ("growing",),
-        "ball": ("lying", "bouncing"),
-        "flower": ("blooming",),
-        "bird": ("sitting", "flying"),
-        "umbrella": ("standing",),
-    },
-    "sea": {"boat": ("sailing", "drifting"), "fish": ("swimming",), "bird": ("flying",)},
-    "sand": {
-        "umbrella": ("standing",),
-        "ball": ("lying", "bouncing"),
-        "bird": ("sitting", "flying"),
-        "cup": ("standing", "steaming"),
-        "fish": ("lying",),
-    },
-    "snow": {
-        "house": ("standing",),
-        "tree": ("growing",),
-        "bird": ("sitting", "flying"),
-        "ball": ("lying",),
-        "car": ("waiting", "speeding"),
-    },
-    "brick wall": {
-        "star": ("hanging",),
-        "balloon": ("floating",),
-        "flower": ("blooming",),
-        "umbrella": ("standing",),
-        "car": ("waiting",),
-    },
-    "wooden floor": {
-        "cup": ("standing", "steaming"),
-        "ball": ("lying", "bouncing"),
-        "umbrella": ("standing",),
-        "balloon": ("floating",),
-    },
-    "night sky": {"star": ("shining",), "balloon": ("floating",), "bird": ("flying",)},
-    "road": {
-        "car": ("waiting", "speeding"),
-        "ball": ("lying", "bouncing"),
-        "bird": ("sitting", "flying"),
-        "umbrella": ("standing",),
-    },
-}
-COLOURS: dict[str, tuple[str, ...]] = {
-    "ball": ("red", "orange", "yellow", "blue", "purple", "pink", "white"),
-    "balloon": ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white"),
-    "bird": ("red", "yellow", "blue", "black", "white", "brown"),
-    "boat": ("red", "yellow", "white", "brown"),
-    "car": ("red", "yellow", "green", "blue", "purple", "white", "black"),
-    "cup": ("red", "yellow", "green", "blue", "pink", "white"),
-    "fish": ("red", "orange", "yellow", "purple", "pink", "white"),
-    "flower": ("red", "orange", "yellow", "blue", "purple", "pink", "white"),
-    "house": ("red", "yellow", "blue", "pink", "white", "brown"),
-    "star": ("red", "yellow", "white", "pink"),
-    "tree": ("green", "yellow", "red", "pink"),
-    "umbrella": ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black"),
-}
-# Colours in which a thing would be lost on its ground.
-LOST: dict[str, tuple[str, ...]] = {
-    "grass": (),
-    "sea": ("blue",),
-    "sand": ("yellow", "orange", "brown"),
-    "snow": ("white",),
-    "brick wall": ("red", "orange", "brown"),
-    "wooden floor": ("orange", "brown"),
-    "night sky": ("black", "blue", "purple"),
-    "road": ("black",),
-}
-AIRBORNE = frozenset({"bouncing", "floating", "flying", "hanging", "shining"})
-SIZES = {"small": 0.15, "big": 0.21}
-PLACES = {"left": 0.27, "middle": 0.5, "right": 0.73}
+Part = Literal["training", "evaluation"]
+PARTS: tuple[Part, ...] = ("training", "evaluation")
+# How many things of how many kinds there are, and how often.
+LAYOUTS = {(1,): 0.24, (2,): 0.1, (3,): 0.06, (1, 1): 0.36, (1, 2): 0.07, (2, 1): 0.07, (1, 1, 1): 0.1}
+_TRIES = 400
 
 
 @dataclasses.dataclass(frozen=True)
-class Thing:
-    """One thing in a scene.
+class Group:
+    """One thing of a kind, or two or three alike that do the same.
 
     Attributes:
       kind: What it is, such as "house".
       colour: Its colour's name.
       size: "small" or "big".
-      place: "left", "middle" or "right".
-      action: What it does, as a participle such as "flying"; it can be seen in the drawing.
-      x: Centre, from 0 (left edge) to 1.
-      y: Centre, from 0 (upper edge) to 1.
-      radius: Half its extent, in widths of the scene.
+      action: What it does, as the verb's base form, such as "fly".
+      spots: Where its members are drawn, one to three.
     """
 
     kind: str
     colour: str
     size: str
-    place: str
     action: str
-    x: float
-    y: float
-    radius: float
+    spots: tuple[Spot, ...]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.spots)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """A ground of one kind of stuff with one or two things on it.
+    """One kind of stuff with one to three things on it.
 
     Attributes:
       stuff: What the ground is, such as "grass".
-      things: The things from left to right, of different kinds.
-      grain: Seed of the ground's texture.
+      weather: What the sky does, None where there is none.
+      groups: The things, of different kinds; the first is the one that matters most.
+      relation: How the first is placed to the second, such as "behind"; None where there is no second.
+      place: Where the first is: "left", "middle" or "right".
+      grain: Seed of the texture, of the light and of the words.
     """
 
     stuff: str
-    things: tuple[Thing, ...]
+    weather: str | None
+    groups: tuple[Group, ...]
+    relation: str | None
+    place: str
     grain: int
 
+    @property
+    def key(self) -> str:
+        """A hash of all that can be said of the scene; positions to the pixel and texture are not in it."""
+        said = [[group.kind, group.colour, group.size, group.action, group.count] for group in self.groups]
+        return canonical_hash([self.stuff, self.weather, said, self.relation, self.place])
 
-def scene(seed: int, index: int) -> Scene:
-    """The scene of number `index` in the world of `seed`, the same whatever other scenes are made."""
-    rng = np.random.default_rng([seed, index])
-    stuff = str(rng.choice(sorted(WORLD)))
-    kinds = rng.choice(sorted(WORLD[stuff]), size=rng.integers(1, 3), replace=False)
-    places = ("left", "right") if len(kinds) == 2 else (str(rng.choice(sorted(PLACES))),)
-    things = tuple(_thing(rng, stuff, str(kind), place) for kind, place in zip(kinds, places, strict=True))
-    return Scene(stuff, things, grain=int(rng.integers(2**31)))
+    @property
+    def part(self) -> Part:
+        """Whether it belongs to the scenes for training or to those for evaluation; no description is in both."""
+        return PARTS[int(self.key[:8], 16) % 2]
 
 
-def _thing(rng: np.random.Generator, stuff: str, kind: str, place: str) -> Thing:
-    """A thing of this kind as it may be on this ground."""
-    colours = [colour for colour in COLOURS[kind] if colour not in LOST[stuff]]
-    colour, size = str(rng.choice(colours)), str(rng.choice(sorted(SIZES)))
-    action = str(rng.choice(WORLD[stuff][kind]))
-    dx, dy, grown = rng.uniform(-1, 1, size=3)
-    height = 0.36 if action in AIRBORNE else 0.6
-    return Thing(
-        kind=kind,
-        colour=colour,
-        size=size,
-        place=place,
-        action=action,
-        x=PLACES[place] + 0.025 * float(dx),
-        y=height + 0.08 * float(dy),
-        radius=SIZES[size] * (1 + 0.07 * float(grown)),
-    )
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What is known of a group; None where anything will do."""
+
+    kind: str
+    colour: str | None = None
+    size: str | None = None
+    action: str | None = None
+    count: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What is known of a scene; None where anything will do.
+
+    Attributes:
+      stuff: The ground.
+      weather: The sky.
+      groups: Things that have to be there; others may be there beside them.
+      relation: How the first is placed to the second; "beside" is left or right of it.
+      place: Where the first is.
+    """
+
+    stuff: str | None = None
+    weather: str | None = None
+    groups: tuple[Wanted, ...] = ()
+    relation: str | None = None
+    place: str | None = None
+
+    def fits(self, scene: Scene) -> bool:
+        """Whether a scene is as described."""
+        found = []
+        for wanted in self.groups:
+            group = next((group for group in scene.groups if group.kind == wanted.kind), None)
+            if group is None or not all(
+                getattr(wanted, name) in (None, getattr(group, name)) for name in ("colour", "size", "action", "count")
+            ):
+                return False
+            found.append(scene.groups.index(group))
+        if self.stuff not in (None, scene.stuff) or self.weather not in (None, scene.weather):
+            return False
+        if self.place is not None and (found[:1] != [0] or scene.place != self.place):
+            return False
+        if self.relation is None:
+            return True
+        if scene.relation is None or sorted(found[:2]) != [0, 1]:
+            return False
+        turned = scene.relation if found[0] == 0 else inverse(scene.relation)
+        return turned == self.relation or (self.relation == "beside" and turned in ("left of", "right of"))
+
+
+def scene(seed: int, index: int, part: Part = "evaluation") -> Scene:
+    """The scene of number `index` in the world of `seed`, the same whatever other scenes are made.
+
+    Scenes of one part are never described like those of the other, whatever their seeds and numbers.
+
+    Raises:
+      ValueError: `seed` or `index` is negative, or there is no such part.
+    """
+    if part not in PARTS:
+        raise ValueError(f"part={part!r}; expected one of {', '.join(sorted(PARTS))}")
+    if seed < 0 or index < 0:
+        raise ValueError(f"seed={seed}, index={index}; expected whole numbers of 0 or more")
+    return compose(Random(f"scene {seed} {index}"), Description(), part)
+
+
+def compose(rng: Random, description: Description, part: Part) -> Scene:
+    """A scene as described, all else drawn anew.
+
+    Raises:
+      ValueError: no scene of this part is as described.
+    """
+    for _ in range(_TRIES):
+        made = _compose(rng, description)
+        if made is not None and made.part == part:
+            return made
+    raise ValueError(f"the world has no scene for {part} that is {description}. Describe less of it, or otherwise")
+
+
+def _compose(rng: Random, wanted: Description) -> Scene | None:
+    """A scene as described, or None where chance led to none."""
+    stuffs = [
+        name
+        for name, stuff in STUFF.items()
+        if wanted.stuff in (None, name)
+        and (wanted.weather is None or stuff.open)
+        and all(_may_be(name, group) for group in wanted.groups)
+    ]
+    if not stuffs:
+        return None
+    stuff = rng.choice(stuffs)
+    weather = (wanted.weather or rng.choice(WEATHER)) if STUFF[stuff].open else None
+    layouts = [layout for layout in LAYOUTS if _suits(layout, wanted)]
+    if not layouts:
+        return None
+    layout = rng.choices(layouts, [LAYOUTS[each] for each in layouts])[0]
+    known = [group.kind for group in wanted.groups]
+    others = [kind for kind in STUFF[stuff].things if kind not in known]
+    missing = len(layout) - len(known)
+    if len(others) < missing:
+        return None
+    groups = [*wanted.groups, *(Wanted(kind) for kind in rng.sample(others, missing))]
+    grown = [_grown(rng, stuff, group) for group in groups]
+    bodies = [Body(group.kind, group.size, group.action, count) for group, count in zip(grown, layout, strict=True)]
+    relation = None
+    if len(bodies) > 1:
+        relations = [each for each in possible_relations(stuff, *bodies[:2]) if _allowed(each, wanted.relation)]
+        if not relations:
+            return None
+        relation = rng.choice(relations)
+    placed = place(rng, stuff, bodies, relation, wanted.place)
+    if placed is None:
+        return None
+    spots, first = placed
+    made = tuple(dataclasses.replace(group, spots=own) for group, own in zip(grown, spots, strict=True))
+    return Scene(stuff, weather, made, relation, first, rng.randrange(2**31))
+
+
+def _may_be(stuff: str, wanted: Wanted) -> bool:
+    """Whether there can be such a thing there."""
+    actions = STUFF[stuff].things.get(wanted.kind, ())
+    fits = wanted.action in actions if wanted.action else bool(actions)
+    return fits and (wanted.colour is None or wanted.colour in colours(stuff, wanted.kind))
+
+
+def _suits(layout: tuple[int, ...], wanted: Description) -> bool:
+    """Whether these numbers of things have room for what is wanted."""
+    if len(layout) < len(wanted.groups) or (wanted.relation and len(layout) < 2):
+        return False
+    return all(group.count in (None, count) for group, count in zip(wanted.groups, layout, strict=False))
+
+
+def _grown(rng: Random, stuff: str, wanted: Wanted) -> Group:
+    """A group with all that was not wanted of it drawn; its members' spots are still to come."""
+    colour = wanted.colour or rng.choice(colours(stuff, wanted.kind))
+    size = wanted.size or rng.choice(SIZES)
+    action = wanted.action or rng.choice(STUFF[stuff].things[wanted.kind])
+    return Group(wanted.kind, colour, size, action, ())
+
+
+def _allowed(relation: str, wanted: str | None) -> bool:
+    return wanted in (None, relation) or (wanted == "beside" and relation in ("left of", "right of"))
