@@ -14,8 +14,8 @@ def test_read_like_flickr8k(tmp_path):
     assert (dataset.name, len(dataset), dataset.dropped) == ("microworld", 12, ())
     assert dataset.ids[:2] == ("scene_00000", "scene_00001")
     for index, item in enumerate(dataset.items):
-        assert item.captions == describe(scene(3, index))
-        np.testing.assert_array_equal(np.asarray(decode_image(item.image)), np.asarray(draw(scene(3, index))))
+        assert item.captions == tuple(caption.text for caption in describe(scene(3, index)))
+        np.testing.assert_array_equal(np.asarray(decode_image(item.image)), draw(scene(3, index)))
         assert Image.open(item.image).size == (64, 64)
 
 

@@ -1,51 +1,123 @@
-"""The world's tables fit each other, and scenes follow them."""
+"""The world's tables fit each other, scenes follow them, and those for training and evaluation share nothing."""
 
 import collections
+import dataclasses
+from random import Random
 
-from vla.microworld.scenes import COLOURS, LOST, PLACES, SIZES, WORLD, scene
+import pytest
 
-SCENES = [scene(0, index) for index in range(600)]
+from vla.microworld.scenes import Description, Wanted, compose, scene
+from vla.microworld.world import COLOURS, KINDS, STUFF, WEATHER, colours
+
+SCENES = [scene(0, index) for index in range(1000)]
 
 
-def test_eight_kinds_of_stuff_and_twelve_of_things():
-    kinds = {kind for things in WORLD.values() for kind in things}
-    assert (len(WORLD), len(kinds)) == (8, 12)
-    assert kinds == set(COLOURS)
-    assert set(LOST) == set(WORLD)
+def test_eight_kinds_of_stuff_and_sixteen_of_things():
+    found = {kind for stuff in STUFF.values() for kind in stuff.things}
+    assert (len(STUFF), len(KINDS)) == (8, 16) and found == set(KINDS)
+    assert {colour for own in KINDS.values() for colour in own} == set(COLOURS)
     # However much is lost on a ground, a thing keeps colours to choose from.
-    assert all(len(set(COLOURS[kind]) - set(LOST[stuff])) >= 3 for stuff in WORLD for kind in WORLD[stuff])
+    assert all(len(colours(stuff, kind)) >= 2 for stuff in STUFF for kind in STUFF[stuff].things)
 
 
 def test_seeded_and_independent_of_other_scenes():
     assert scene(0, 17) == SCENES[17]
     assert scene(1, 17) != SCENES[17]
-    assert len(set(SCENES)) == len(SCENES)
+    assert scene(0, 17, "training") != SCENES[17]
+
+
+def test_a_thousand_scenes_are_all_different():
+    assert len({dataclasses.replace(what, grain=0) for what in SCENES}) == 1000
+    # Nearly all also by what can be said of them: kinds, colours, sizes, actions, numbers, sky, places.
+    assert len({what.key for what in SCENES}) > 950
+
+
+def test_training_and_evaluation_share_no_scene():
+    training = {scene(seed, index, "training").key for seed in (0, 7) for index in range(400)}
+    evaluation = {what.key for what in SCENES} | {scene(7, index).key for index in range(200)}
+    assert not training & evaluation
+    assert all(what.part == "evaluation" for what in SCENES)
 
 
 def test_scenes_are_as_the_world_allows():
     for what in SCENES:
-        assert [thing.place for thing in what.things] in ([["left", "right"]] + [[place] for place in PLACES])
-        assert len({thing.kind for thing in what.things}) == len(what.things)
-        for thing in what.things:
-            assert thing.action in WORLD[what.stuff][thing.kind]
-            assert thing.colour in COLOURS[thing.kind]
-            assert thing.colour not in LOST[what.stuff]
-            assert thing.size in SIZES
-
-
-def test_places_and_sizes_are_what_the_words_say():
-    for thing in (thing for what in SCENES for thing in what.things):
-        assert {"left": 0 < thing.x < 1 / 3, "middle": 0.4 < thing.x < 0.6, "right": 2 / 3 < thing.x < 1}[thing.place]
-        assert (thing.radius > 0.18) == (thing.size == "big")
-        # Its body is within the picture.
-        assert thing.radius < thing.x < 1 - thing.radius
-        assert thing.radius < thing.y < 1 - thing.radius
+        things = STUFF[what.stuff].things
+        assert (what.weather in WEATHER) == STUFF[what.stuff].open
+        assert len({group.kind for group in what.groups}) == len(what.groups)
+        assert 1 <= sum(group.count for group in what.groups) <= 3
+        assert (what.relation is None) == (len(what.groups) == 1)
+        for group in what.groups:
+            assert group.action in things[group.kind]
+            assert group.colour in colours(what.stuff, group.kind)
 
 
 def test_everything_occurs():
     stuff = collections.Counter(what.stuff for what in SCENES)
-    assert set(stuff) == set(WORLD)
-    # Binomial with mean 75 and standard deviation 8.1.
-    assert all(40 < count < 110 for count in stuff.values())
-    assert {thing.kind for what in SCENES for thing in what.things} == set(COLOURS)
-    assert {len(what.things) for what in SCENES} == {1, 2}
+    # Binomial with mean 125 and standard deviation 10.5.
+    assert set(stuff) == set(STUFF) and all(80 < count < 170 for count in stuff.values())
+    assert {group.kind for what in SCENES for group in what.groups} == set(KINDS)
+    done = {(what.stuff, group.kind, group.action) for what in SCENES for group in what.groups}
+    assert done == {(s, kind, a) for s in STUFF for kind, actions in STUFF[s].things.items() for a in actions}
+    numbers = {tuple(group.count for group in what.groups) for what in SCENES}
+    assert numbers == {(1,), (2,), (3,), (1, 1), (1, 2), (2, 1), (1, 1, 1)}
+
+
+def test_composed_as_described():
+    wanted = Description(
+        stuff="sea",
+        weather="sunset",
+        groups=(Wanted("boat", colour="red", count=2), Wanted("bird", action="fly")),
+        relation="below",
+        place="left",
+    )
+    rng = Random(0)
+    made = [compose(rng, wanted, "evaluation") for _ in range(30)]
+    assert all(wanted.fits(what) for what in made) and len({what.key for what in made}) > 3
+    for what in made:
+        boat, bird = what.groups[:2]
+        assert (boat.kind, boat.colour, boat.count, bird.kind, what.relation) == ("boat", "red", 2, "bird", "below")
+        assert all(spot.y < boat.spots[0].y for spot in bird.spots)
+    # What is not said is drawn anew.
+    assert {group.size for what in made for group in what.groups} == {"small", "big"}
+    assert {what.groups[1].colour for what in made} >= {"red", "white"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stuff": "sand"},
+        {"weather": "sunny"},
+        {"place": "right"},
+        {"relation": "above"},
+        {"groups": (Wanted("bird", colour="red"), Wanted("bird"))},
+        {"groups": (Wanted("boat", count=1), Wanted("bird"))},
+        {"groups": (Wanted("car"), Wanted("bird"))},
+    ],
+)
+def test_what_is_otherwise_does_not_fit(change):
+    wanted = Description("sea", "sunset", (Wanted("boat", "red", "big", "sail", 2), Wanted("bird")), "below", "left")
+    made = compose(Random(1), wanted, "evaluation")
+    assert wanted.fits(made)
+    assert not dataclasses.replace(wanted, **change).fits(made)
+
+
+def test_beside_and_the_other_way_round():
+    made = compose(Random(2), Description(groups=(Wanted("cat"), Wanted("ball")), relation="left of"), "training")
+    for groups, relation, fits in (
+        (("cat", "ball"), "beside", True),
+        (("ball", "cat"), "right of", True),
+        (("ball", "cat"), "beside", True),
+        (("ball", "cat"), "left of", False),
+        (("cat", "ball"), "behind", False),
+    ):
+        described = Description(groups=tuple(map(Wanted, groups)), relation=relation)
+        assert described.fits(made) is fits
+
+
+def test_refused():
+    with pytest.raises(ValueError, match="no scene for training that is .*'boat'"):
+        compose(Random(0), Description("grass", groups=(Wanted("boat"),)), "training")
+    with pytest.raises(ValueError, match="part='test'; expected one of evaluation, training"):
+        scene(0, 0, "test")
+    with pytest.raises(ValueError, match="seed=-1, index=0"):
+        scene(-1, 0)

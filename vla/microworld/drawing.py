@@ -31,6 +31,8 @@ RGB = {
     "white": (248, 248, 246),
     "yellow": (250, 214, 40),
 }
+# Streaks behind what moves are white, but on snow nobody would see them.
+_STREAK, _DARK_STREAK = (250, 250, 250, 210), (112, 124, 150, 220)
 # What the light does to red, green and blue.
 LIGHT = {None: (1.0, 1.0, 1.0), "sunny": (1.03, 1.02, 0.98), "cloudy": (0.9, 0.92, 0.95), "sunset": (1.02, 0.94, 0.89)}
 
@@ -76,6 +78,7 @@ def _pixels(scene: Scene, mask: ImageDraw.ImageDraw | None) -> UInt8[np.ndarray,
     large = SIDE * OVERSAMPLING
     picture = Image.fromarray(below).resize((large, large), Image.Resampling.NEAREST)
     canvas = ImageDraw.Draw(picture, "RGBA")
+    streak = _DARK_STREAK if scene.stuff == "snow" else _STREAK
     members = [(group, spot) for group in scene.groups for spot in group.spots]
     numbered = sorted(enumerate(members, start=1), key=lambda each: each[1][1].y + each[1][1].radius)
     tones = rng.uniform(0.92, 1.06, size=(len(members), 1)) * np.ones(3)
@@ -83,7 +86,16 @@ def _pixels(scene: Scene, mask: ImageDraw.ImageDraw | None) -> UInt8[np.ndarray,
         colour = tuple(int(min(255, tone * c)) for tone, c in zip(tones[number - 1], RGB[group.colour], strict=True))
         centre = (spot.x * large, spot.y * large)
         pen = Pen(
-            canvas, mask, number, centre, spot.radius * large, spot.flipped, colour, group.action, OVERSAMPLING - 1
+            canvas,
+            mask,
+            number,
+            centre,
+            spot.radius * large,
+            spot.flipped,
+            colour,
+            group.action,
+            OVERSAMPLING - 1,
+            streak,
         )
         _shadow(canvas, scene, group, centre, spot.radius * large, sun * large * 0.02)
         SHAPES[group.kind](pen)

@@ -7,7 +7,8 @@ from PIL import ImageDraw
 
 INK = (30, 28, 34)
 Colour = tuple[int, ...]
-Points = Sequence[tuple[float, float]]
+Number = int | float
+Points = Sequence[tuple[Number, Number]]
 
 
 class Pen:
@@ -16,6 +17,7 @@ class Pen:
     Attributes:
       colour: The thing's colour.
       action: What the thing does, such as "fly".
+      streak: The colour of the streaks behind what moves, which has to show on the ground.
     """
 
     def __init__(
@@ -23,12 +25,13 @@ class Pen:
         canvas: ImageDraw.ImageDraw,
         mask: ImageDraw.ImageDraw | None,
         number: int,
-        centre: tuple[float, float],
-        radius: float,
+        centre: tuple[Number, Number],
+        radius: Number,
         flipped: bool,
         colour: Colour,
         action: str,
         ink: int,
+        streak: Colour,
     ):
         """Hold the pen.
 
@@ -42,19 +45,20 @@ class Pen:
           colour: Its colour.
           action: What it does.
           ink: Width of outlines in pixels.
+          streak: Colour of the streaks behind what moves.
         """
         self._canvas, self._mask, self._number = canvas, mask, number
         self._x, self._y = centre
         self._radius, self._ink = radius, ink
         self._side = -1 if flipped else 1
         self._cos, self._sin = 1.0, 0.0
-        self.colour, self.action = colour, action
+        self.colour, self.action, self.streak = colour, action, streak
 
-    def tilt(self, degrees: float) -> None:
+    def tilt(self, degrees: Number) -> None:
         """From now on draw turned about the centre, forwards, so that a nose goes down."""
         self._cos, self._sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
-    def shade(self, factor: float) -> Colour:
+    def shade(self, factor: Number) -> Colour:
         """The thing's colour, darker (below 1) or lighter (above 1)."""
         if factor <= 1:
             return tuple(int(c * factor) for c in self.colour)
@@ -72,18 +76,20 @@ class Pen:
             if outlined:
                 self._mask.line([*corners, *corners[:2]], self._number, width=self._ink, joint="curve")
 
-    def oval(self, x: float, y: float, rx: float, ry: float, fill: Colour | None = None, outlined: bool = True) -> None:
+    def oval(
+        self, x: Number, y: Number, rx: Number, ry: Number, fill: Colour | None = None, outlined: bool = True
+    ) -> None:
         """A filled ellipse."""
         self.shape(arc(x, y, rx, ry, 0, 360), fill, outlined)
 
-    def line(self, points: Points, fill: Colour = INK, width: float = 0.08) -> None:
+    def line(self, points: Points, fill: Colour = INK, width: Number = 0.08) -> None:
         """A line that is part of the thing."""
         corners, pixels = self._at(points), max(self._ink, round(width * self._radius))
         self._canvas.line(corners, fill, width=pixels, joint="curve")
         if self._mask:
             self._mask.line(corners, self._number, width=pixels, joint="curve")
 
-    def trace(self, points: Points, fill: Colour, width: float = 0.09) -> None:
+    def trace(self, points: Points, fill: Colour, width: Number = 0.09) -> None:
         """A line that shows what the thing does and is no part of it, such as steam."""
         self._canvas.line(self._at(points), fill, width=max(self._ink, round(width * self._radius)), joint="curve")
 
@@ -98,7 +104,7 @@ class Pen:
         if self._mask:
             self._mask.polygon(corners, 0)
 
-    def _at(self, points: Points) -> list[tuple[float, float]]:
+    def _at(self, points: Points) -> list[tuple[Number, Number]]:
         """Pixels of some points."""
         cos, sin, r, side = self._cos, self._sin, self._radius, self._side
         return [(self._x + side * r * (x * cos - y * sin), self._y + r * (x * sin + y * cos)) for x, y in points]
@@ -107,7 +113,7 @@ class Pen:
 _CIRCLE = [(math.cos(math.radians(angle)), math.sin(math.radians(angle))) for angle in range(0, 361, 15)]
 
 
-def arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> list[tuple[float, float]]:
+def arc(x: Number, y: Number, rx: Number, ry: Number, start: Number, end: Number) -> list[tuple[Number, Number]]:
     """Points along an ellipse, angles in degrees clockwise from the right."""
     if (start, end) == (0, 360):
         return [(x + rx * cos, y + ry * sin) for cos, sin in _CIRCLE]

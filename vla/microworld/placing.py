@@ -67,13 +67,15 @@ def feet(kind: str, action: str) -> float:
 
 def possible_relations(stuff: str, first: Body, second: Body) -> tuple[str, ...]:
     """How the first may be placed to the second."""
+    # What stands by the road is too far away to be behind or below anything.
+    if stuff == "road" and any(body.kind in _ROADSIDE for body in (first, second)):
+        return ("left of", "right of")
     up, other = high(stuff, first.action), high(stuff, second.action)
     if up and other:
         return ("left of", "right of", "above", "below")
     if up or other:
         return ("left of", "right of", "above" if up else "below")
-    aside = any(stuff == "road" and body.kind in _ROADSIDE for body in (first, second))
-    if aside or airborne(stuff, first.action) or airborne(stuff, second.action):
+    if airborne(stuff, first.action) or airborne(stuff, second.action):
         return ("left of", "right of")
     return ("left of", "right of", "behind", "in front of")
 

@@ -2,14 +2,12 @@
 
 import dataclasses
 from random import Random
-from typing import Literal
 
 from vla.microworld.placing import Body, Spot, inverse, place, possible_relations
 from vla.microworld.world import SIZES, STUFF, WEATHER, colours
 from vla.records import canonical_hash
 
-Part = Literal["training", "evaluation"]
-PARTS: tuple[Part, ...] = ("training", "evaluation")
+PARTS = ("training", "evaluation")
 # How many things of how many kinds there are, and how often.
 LAYOUTS = {(1,): 0.24, (2,): 0.1, (3,): 0.06, (1, 1): 0.36, (1, 2): 0.07, (2, 1): 0.07, (1, 1, 1): 0.1}
 _TRIES = 400
@@ -66,7 +64,7 @@ class Scene:
         return canonical_hash([self.stuff, self.weather, said, self.relation, self.place])
 
     @property
-    def part(self) -> Part:
+    def part(self) -> str:
         """Whether it belongs to the scenes for training or to those for evaluation; no description is in both."""
         return PARTS[int(self.key[:8], 16) % 2]
 
@@ -122,7 +120,7 @@ class Description:
         return turned == self.relation or (self.relation == "beside" and turned in ("left of", "right of"))
 
 
-def scene(seed: int, index: int, part: Part = "evaluation") -> Scene:
+def scene(seed: int, index: int, part: str = "evaluation") -> Scene:
     """The scene of number `index` in the world of `seed`, the same whatever other scenes are made.
 
     Scenes of one part are never described like those of the other, whatever their seeds and numbers.
@@ -137,7 +135,7 @@ def scene(seed: int, index: int, part: Part = "evaluation") -> Scene:
     return compose(Random(f"scene {seed} {index}"), Description(), part)
 
 
-def compose(rng: Random, description: Description, part: Part) -> Scene:
+def compose(rng: Random, description: Description, part: str) -> Scene:
     """A scene as described, all else drawn anew.
 
     Raises:

@@ -11,7 +11,6 @@ LEAF = (50, 124, 42)
 WHITE = (250, 250, 248)
 BEAK = (242, 150, 34)
 STEEL = (188, 188, 194)
-MOTION = (250, 250, 250, 210)
 WATER = (52, 122, 190)
 
 
@@ -49,7 +48,7 @@ def _flower(pen: Pen) -> None:
 def _car(pen: Pen) -> None:
     if pen.action == "speed":
         for y in (-0.2, 0.1, 0.4):
-            pen.trace([(-1.7, y), (-1.1, y)], MOTION, 0.12)
+            pen.trace([(-1.7, y), (-1.1, y)], pen.streak, 0.12)
     pen.shape([(-0.62, 0.05), (-0.42, -0.5), (0.28, -0.5), (0.58, 0.05)])
     pen.shape([(-0.46, 0), (-0.32, -0.38), (-0.07, -0.38), (-0.07, 0)], GLASS)
     pen.shape([(0.05, 0), (0.05, -0.38), (0.22, -0.38), (0.43, 0)], GLASS)
@@ -76,7 +75,7 @@ def _boat(pen: Pen) -> None:
 def _plane(pen: Pen) -> None:
     if pen.action == "fly":
         pen.tilt(-12)
-        pen.trace([(-1.5, 0.05), (-1.05, 0.05)], MOTION, 0.1)
+        pen.trace([(-1.5, 0.05), (-1.05, 0.05)], pen.streak, 0.1)
     else:
         for x in (-0.3, 0.55):
             pen.line([(x, 0.2), (x, 0.75)], STEEL, width=0.1)
@@ -92,10 +91,10 @@ def _plane(pen: Pen) -> None:
 def _ball(pen: Pen) -> None:
     if pen.action == "bounce":
         for x in (-0.5, 0, 0.5):
-            pen.trace([(x, 1.0), (x, 1.4)], MOTION, 0.1)
+            pen.trace([(x, 1.0), (x, 1.4)], pen.streak, 0.1)
     if pen.action == "roll":
         for y in (-0.45, 0, 0.45):
-            pen.trace([(-1.75, y), (-1.12 - abs(y) * 0.1, y)], MOTION, 0.11)
+            pen.trace([(-1.75, y), (-1.12 - abs(y) * 0.1, y)], pen.streak, 0.11)
         pen.tilt(40)
     pen.oval(0, 0, 0.94, 0.94)
     stripe = pen.shade(1.75) if sum(pen.colour) < 690 else (176, 176, 190)

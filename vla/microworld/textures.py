@@ -11,6 +11,7 @@ from PIL import Image
 
 Ground = Float[np.ndarray, "H W 3"]
 Field = Float[np.ndarray, "H W"]
+Triple = tuple[int | float, int | float, int | float]
 # Where the sky ends over an open ground, the wall over a floor, the brick wall over a pavement; from the top.
 HORIZON = {"brick wall": 0.74, "wooden floor": 0.3, "night sky": 1.0}
 OPEN_HORIZON = 0.38
@@ -36,23 +37,19 @@ def ground(stuff: str, weather: str | None, side: int, rng: np.random.Generator)
     return whole
 
 
-def _plain(side: int, colour: tuple[float, float, float]) -> Ground:
-    return np.full((side, side, 3), np.array(colour, np.float32))
-
-
 def _clouds(side: int, rng: np.random.Generator, rows: int, columns: int) -> Field:
     """Smooth noise of mean 0 and deviation 1 at the nodes, with so many nodes down and across."""
     nodes = Image.fromarray(rng.standard_normal((rows, columns), np.float32))
     return np.asarray(nodes.resize((side, side), Image.Resampling.BICUBIC))
 
 
-def _grid(side: int) -> tuple[Field, Field]:
+def _grid(side: int) -> tuple[Float[np.ndarray, "H 1"], Float[np.ndarray, "1 W"]]:
     """y and x of each pixel, from 0 to 1, as a column and a row."""
     steps = np.arange(side, dtype=np.float32) / side
     return steps[:, None], steps[None, :]
 
 
-def _mixed(colour: tuple[float, float, float], *fields: tuple[Field, tuple[float, float, float]]) -> Ground:
+def _mixed(colour: Triple, *fields: tuple[Float[np.ndarray, "#H #W"], Triple]) -> Ground:
     """A colour, and to it added each field times what it does to red, green and blue."""
     out = np.empty((*np.broadcast_shapes(*(field.shape for field, _ in fields)), 3), np.float32)
     for channel in range(3):
