@@ -6,3 +6,5 @@ from vla.microworld.dataset import write_microworld
 from vla.microworld.drawing import draw, draw_with_map
 from vla.microworld.labels import labels
 from vla.microworld.scenes import Scene, scene
+from vla.microworld.tagger import write_tagger
+from vla.microworld.world_folder import WorldFolders, write_world
