@@ -135,10 +135,10 @@ def interleaved_groups(query, key, value, allowed, **options):
     return mixed[:, :, np.argsort(order)].reshape(B, T, H * C)
 
 
-right_attend = decoder_block.attend
+right_attend = decoder_block.attend_in_parts
 
 
-@pytest.mark.parametrize("name, wrong", [("rotate", neighbours), ("attend", interleaved_groups)])
+@pytest.mark.parametrize("name, wrong", [("rotate", neighbours), ("attend_in_parts", interleaved_groups)])
 def test_a_wrong_layout_is_seen(name, wrong, tmp_path, monkeypatch):
     reference = write_language(tmp_path)
     model = load_model(tmp_path)

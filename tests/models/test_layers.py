@@ -51,3 +51,21 @@ def test_no_array_holds_all_tokens_of_all_layers():
     # [L, B, D] leaves the scan, [L, B, T, D] is nowhere
     assert (6, 2, 4) in shapes
     assert not [shape for shape in shapes if len(shape) == 4]
+
+
+def test_less_may_be_wanted_of_the_last_block():
+    """A last step that drops all tokens but one; the pool looks at no other."""
+    hidden, seen = jnp.ones((2, 3, 4)).at[:, 0].set(7.0), []
+
+    def last(block, hidden):
+        seen.append(hidden.shape)
+        return (hidden * block)[:, :1]
+
+    def read(layers):
+        blocks = jnp.asarray([2.0, 3.0, 5.0])
+        return read_layers(hidden, blocks, 3, lambda b, x: x * b, lambda x: -x, lambda x: x[:, 0], layers, last)
+
+    assert np.array_equal(read(layer_names(3))[:, 0, 0], [7, 14, 42, 210, -210])
+    assert np.array_equal(read(("block_2",))[:, 0, 0], [42])
+    assert np.array_equal(read(("embed",))[:, 0, 0], [7])
+    assert seen == [(2, 3, 4)] * 2

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vla.models.batch import one_per_row
-from vla.models.pooling import vision_pool, weighted
+from vla.models.pooling import tokens_read, vision_pool, weighted
 
 HIDDEN = jnp.array([[[1.0], [2.0], [4.0], [8.0]], [[16.0], [32.0], [64.0], [128.0]]])
 BOS = 1
@@ -57,3 +57,8 @@ def test_bfloat16_is_pooled_in_float32():
     for read in (vision_pool("mean", 1)(hidden)[0, 0], weighted(jnp.full((1, 1, 1001), 1 / 1001))(hidden)[0, 0, 0]):
         assert read.dtype == jnp.float32
         assert abs(read - 1) < 1e-6
+
+
+def test_pools_of_single_tokens_read_no_others():
+    assert [tokens_read(names) for names in (("cls",), ("distillation",), ("distillation", "cls"))] == [1, 2, 2]
+    assert [tokens_read(names) for names in (("mean",), ("cls", "mean"), ("tokens",), ())] == [None] * 4

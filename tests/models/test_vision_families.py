@@ -115,6 +115,20 @@ def test_pools_are_those_that_the_tokens_allow(kind, pools, extra, tmp_path):
             model.readouts(pixels, pool="cls", layers=("block_2",))
 
 
+@pytest.mark.parametrize("kind", ["clip", "deit", "dinov3"])
+def test_single_tokens_are_hugging_faces_up_to_the_last_block(kind, tmp_path):
+    """Of the last block nothing else is computed then."""
+    reference = write_vision_family(tmp_path, kind)
+    model = load_model(tmp_path)
+    pixels = pixels_of((21, 28))
+    theirs = theirs_of(kind, reference, pixels)
+    names = model.layer_names
+    for place, pool in enumerate(pool for pool in ("cls", "distillation") if pool in model.pools):
+        for layers in (names, names[1:2], names[-1:]):
+            ours = np.asarray(model.readouts(pixels, pool=pool, layers=layers))
+            assert max(distance(ours[i], theirs[name][:, place]) for i, name in enumerate(layers)) < TOLERANCE
+
+
 def test_streaming_is_the_same(tmp_path):
     write_vision_family(tmp_path, "dinov3")
     pixels = pixels_of((21, 35))

@@ -11,7 +11,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int
 
-from vla.models.attention import attend
+from vla.models.attention_parts import attend_in_parts
 from vla.models.decoder_config import DecoderConfig
 from vla.models.experts import Experts
 from vla.models.linear import NORMS, FeedForward, Linear
@@ -88,7 +88,7 @@ class Attention(nnx.Module):
             turned = _side(context.turns, config, number)
             query, key = rotate(query, turned), rotate(key, turned)
         scale = config.head_width**-0.5 if config.attention_scale is None else config.attention_scale
-        mixed = attend(
+        mixed = attend_in_parts(
             query,
             key,
             self._heads(value, None),

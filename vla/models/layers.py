@@ -33,6 +33,7 @@ def read_layers(
     final_norm: Callable[[Array], Array],
     pool: Pool,
     layers: tuple[str, ...],
+    last: Callable[[Any, Array], Array] | None = None,
 ) -> Float[Array, "R B ..."]:
     """Pool what enters block 1, what leaves each block and its final norm, as far up as `layers` reaches.
 
@@ -47,19 +48,27 @@ def read_layers(
       final_norm: The norm after the last block.
       pool: From hidden states to what is kept of them.
       layers: Names from `layer_names(depth)`.
+      last: Applies the last block that is needed where less of its result is wanted than `step` gives; None for
+        `step`.
     """
     names = layer_names(depth)
     needed = min(max(names.index(layer) for layer in layers), depth)
 
-    def pass_block(hidden: Array, i: Array) -> tuple[Array, Array]:
+    def block_of(i: Any) -> Any:
         # Indexing inside the scan reads one block's weights in place; blocks[:needed] outside would copy them all.
-        block = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, i, keepdims=False), blocks)
-        hidden = step(block, hidden)
+        return jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, i, keepdims=False), blocks)
+
+    def pass_block(hidden: Array, i: Array) -> tuple[Array, Array]:
+        hidden = step(block_of(i), hidden)
         return hidden, pool(hidden)
 
     read = {"embed": pool(hidden)}
-    hidden, pooled = jax.lax.scan(pass_block, hidden, jnp.arange(needed))
-    read |= {f"block_{i + 1}": pooled[i] for i in range(needed)}
+    alike = needed if last is None else max(needed - 1, 0)
+    hidden, pooled = jax.lax.scan(pass_block, hidden, jnp.arange(alike))
+    read |= {f"block_{i + 1}": pooled[i] for i in range(alike)}
+    if last is not None and needed:
+        hidden = last(block_of(needed - 1), hidden)
+        read[f"block_{needed}"] = pool(hidden)
     if "final_norm" in layers:
         read["final_norm"] = pool(final_norm(hidden))
     return jnp.stack([read[layer] for layer in layers])

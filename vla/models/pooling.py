@@ -3,7 +3,7 @@
 Axes: B batch, T tokens, D width, S vectors wanted of one row of a batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -37,6 +37,11 @@ def vision_pool(name: str, prefix: int) -> Pool:
         return lambda hidden: hidden[:, prefix:].astype(jnp.float32).mean(1)
     assert name == "tokens", name
     return every_token
+
+
+def tokens_read(names: Sequence[str]) -> int | None:
+    """How many tokens, from the first, vision pools of these names look at; None for all."""
+    return 1 + max(_SINGLE[name] for name in names) if names and all(name in _SINGLE for name in names) else None
 
 
 def caption_weights(name: str, tokens: Int[np.ndarray, "T"], bos: int | None) -> Float[np.ndarray, "T"]:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from vla.models.batch import Batch, Captions, Images
 from vla.models.decoder import Decoder
 from vla.models.decoder_block import context_of
-from vla.models.pooling import Pool, weighted
+from vla.models.pooling import Pool, tokens_read, weighted
 from vla.models.sequence import within
 from vla.models.vision_encoder import VisionEncoder, turns_of
 
@@ -33,7 +33,7 @@ def forward(network: Network, batch: Batch, pools: tuple[str, ...], layers: tupl
         assert isinstance(batch, Captions)
         return network(batch.tokens, batch.positions, within(batch.ends), pool=pool, layers=layers)
     assert isinstance(batch, Images)
-    return network(batch.pixels, pool=pool, layers=layers)
+    return network(batch.pixels, pool=pool, layers=layers, kept=tokens_read(pools))
 
 
 def enter(network: Network, batch: Batch) -> Float[Array, "B T D"]:

@@ -13,8 +13,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from vla import devices
-from vla.models.attention import attend
+from vla.models.attention_parts import attend_in_parts
 from vla.models.layers import read_layers, stack
 from vla.models.linear import FeedForward, LayerNorm, Linear
 from vla.models.patch_rotary import patch_turns
@@ -104,21 +103,16 @@ class Attention(nnx.Module):
         self.out = Linear(D, D, bias=config.out_bias, dtype=dtype, rngs=rngs)
         self.heads = config.heads
 
-    def __call__(self, x: Float[Array, "B T D"], turns: Turns | None) -> Float[Array, "B T D"]:
-        """Mix tokens."""
+    def __call__(self, x: Float[Array, "B T D"], turns: Turns | None, kept: int | None = None) -> Float[Array, "B K D"]:
+        """Mix tokens; of the results the first K = `kept`, or all."""
         B, T, D = x.shape
-        heads = (B, T, self.heads, D // self.heads)
-        query, key, value = (part(x).reshape(heads) for part in (self.query, self.key, self.value))
+        heads = (self.heads, D // self.heads)
+        query, key, value = (
+            part(y).reshape(B, -1, *heads) for part, y in ((self.query, x[:, :kept]), (self.key, x), (self.value, x))
+        )
         if turns is not None:
-            query, key = rotate(query, turns), rotate(key, turns)
-        return self.out(_mix(query, key, value))
-
-
-def _mix(query: Float[Array, "B T A C"], key: Array, value: Array) -> Float[Array, "B T D"]:
-    """Attention, on a CPU one image at a time: the scores of one fit its caches, those of a batch do not."""
-    if not devices.on_cpu() or jax.local_device_count() > 1:
-        return attend(query, key, value)
-    return jax.lax.map(lambda parts: attend(*(part[None] for part in parts))[0], (query, key, value))
+            query, key = rotate(query, tuple(part[:, :kept] for part in turns)), rotate(key, turns)
+        return self.out(attend_in_parts(query, key, value))
 
 
 class Block(nnx.Module):
@@ -143,15 +137,18 @@ class Block(nnx.Module):
         self.scale2 = nnx.Param(jnp.ones((D,), dtype)) if config.layer_scale else None
         self.config = config
 
-    def __call__(self, x: Float[Array, "B T D"], turns: Turns | None = None) -> Float[Array, "B T D"]:
+    def __call__(
+        self, x: Float[Array, "B T D"], turns: Turns | None = None, kept: int | None = None
+    ) -> Float[Array, "B K D"]:
         """The raw output of the block.
 
         Args:
           x: The raw output of the block before, or what the embedding gave.
           turns: From `turns_of`.
+          kept: K, of how many tokens, from the first, it is wanted; None for all.
         """
-        branch = self.attention(self.norm1(x), turns)
-        x = x + (branch if self.scale1 is None else branch * self.scale1[...])
+        branch = self.attention(self.norm1(x), turns, kept)
+        x = x[:, :kept] + (branch if self.scale1 is None else branch * self.scale1[...])
         branch = self.feed_forward(self.norm2(x))
         return x + (branch if self.scale2 is None else branch * self.scale2[...])
 
@@ -231,13 +228,25 @@ class VisionEncoder(nnx.Module):
         return vision_pool(name, self.config.extra)
 
     def __call__(
-        self, pixels: Float[Array, "B C H W"], *, pool: Pool, layers: tuple[str, ...]
+        self, pixels: Float[Array, "B C H W"], *, pool: Pool, layers: tuple[str, ...], kept: int | None = None
     ) -> Float[Array, "R B ..."]:
-        """Pooled hidden states of the R layers called `layers`, in float32."""
+        """Pooled hidden states of the R layers called `layers`, in float32.
+
+        Args:
+          pixels: Of images of one size.
+          pool: From hidden states to what is kept of them.
+          layers: Names of layers.
+          kept: How many tokens, from the first, the pool looks at, where that is known: of the last block no more
+            is computed.
+        """
         turns = turns_of(self.config, *pixels.shape[2:])
 
         def step(block: Block, hidden: Array) -> Array:
             return block(hidden, turns)
 
+        def last(block: Block, hidden: Array) -> Array:
+            return block(hidden, turns, kept)
+
         hidden = self.embedding(pixels)
-        return read_layers(hidden, self.blocks, self.config.depth, step, self.final_norm, pool, layers)
+        finish = None if kept is None else last
+        return read_layers(hidden, self.blocks, self.config.depth, step, self.final_norm, pool, layers, finish)
