@@ -1,0 +1,23 @@
+"""Draw the figures and the page of a run again, from what it left in its folder; nothing is scored or extracted.
+
+python -m launch.report --workdir=workdir
+python -m launch.report --workdir=workdir --formats=.svg,.png
+"""
+
+from absl import flags
+
+from launch import entry
+
+WORKDIR = flags.DEFINE_string("workdir", "workdir", "The folder of a run.")
+FORMATS = flags.DEFINE_list("formats", [".svg", ".png", ".pdf"], "Formats of the figures' files.")
+
+
+def main() -> None:
+    """Flags to page."""
+    from vla.report.write import write_report
+
+    print(write_report(entry.directory(WORKDIR.value), FORMATS.value))
+
+
+if __name__ == "__main__":
+    entry.run(main)

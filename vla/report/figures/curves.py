@@ -1,0 +1,82 @@
+"""Curves of score against a count, such as averaged exemplars or items (Figures 5, 7C, 8, 9, 11, 12D)."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vla.report.figures.pairs import interval, scores_by_pair
+from vla.report.figures.style import (
+    DIRECTION_WORDS,
+    GREY,
+    INK,
+    MARKERS,
+    PALETTE,
+    metric_words,
+    ordered_directions,
+    quiet_grid,
+    spoken,
+)
+
+SHUFFLED = "shuffled"
+
+
+def draw(
+    curves: pd.DataFrame, label: str, plateaus: Mapping[tuple[str, str], tuple[float, float, float]] | None = None,
+    logarithmic: bool = False,
+) -> Figure:  # fmt: skip
+    """One panel per direction: mean over model pairs of each series, its 95 % interval, and thin lines of the pairs.
+
+    Args:
+      curves: Rows of `series`, `k`, `vision_model`, `language_model`, `direction`, `metric` and `score`, of one metric.
+        Series with "shuffled" in their names are baselines: grey and dashed.
+      label: Of the horizontal axis: what `k` counts.
+      plateaus: By (series, direction), the count where the curve flattens and its interval, marked below the curve.
+      logarithmic: Whether the horizontal axis is.
+    """
+    directions, series = ordered_directions(curves["direction"].unique()), list(dict.fromkeys(curves["series"]))
+    figure = Figure(figsize=(3.6 * len(directions) + 0.8, 3.3), layout="constrained")
+    axes = figure.subplots(1, len(directions), sharey=True, squeeze=False)[0]
+    for axis, direction in zip(axes, directions, strict=True):
+        for place, name in enumerate(series):
+            rows = curves.loc[(curves["direction"] == direction) & (curves["series"] == name)]
+            if len(rows):
+                _curve(axis, rows, name, place, (plateaus or {}).get((name, direction)))
+        axis.set_title(DIRECTION_WORDS.get(direction, direction), fontsize=9)
+        axis.set_xlabel(label)
+        if logarithmic:
+            axis.set_xscale("log")
+            ks = sorted(curves["k"].unique())
+            axis.set_xticks(ks, [f"{k:g}" for k in ks])
+            axis.minorticks_off()
+        quiet_grid(axis)
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(min(low, high - 0.1), high)
+    axes[0].set_ylabel(metric_words(str(curves["metric"].iloc[0])))
+    if len(series) > 1 or SHUFFLED in series[0]:
+        axes[0].legend(loc="best")
+    return figure
+
+
+def _curve(axis: Axes, rows: pd.DataFrame, name: str, place: int, plateau: tuple[float, float, float] | None) -> None:
+    ks = sorted(rows["k"].unique())
+    wide = scores_by_pair(rows, "k", ks).to_numpy(float)
+    baseline = SHUFFLED in name
+    colour = GREY if baseline else PALETTE[place % len(PALETTE)]
+    line = {"linestyle": (0, (4, 2))} if baseline else {}
+    mean, low, high = interval(wide)
+    for scores in wide:
+        axis.plot(ks, scores, color=colour, alpha=0.22, linewidth=0.7)
+    if np.isfinite(low).all():
+        axis.fill_between(ks, low, high, color=colour, alpha=0.18, linewidth=0)
+    marker = MARKERS[place % len(MARKERS)]
+    axis.plot(ks, mean, color=colour, marker=marker, markersize=4, label=spoken(name), zorder=3, **line)
+    if plateau is not None and np.isfinite(plateau).all():
+        at, first, last = plateau
+        level = float(np.interp(at, ks, mean))
+        axis.plot([first, last], [level, level], color=INK, linewidth=1.1, zorder=4, marker="|", markersize=7)
+        axis.plot([at], [level], marker="v", color=INK, markersize=5, zorder=5)
+        axis.annotate(f"plateau {at:g}", (at, level), xytext=(0, -7), textcoords="offset points", ha="center", va="top",
+                      fontsize=7.5, color=INK)  # fmt: skip

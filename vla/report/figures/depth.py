@@ -1,0 +1,64 @@
+"""Alignment by depth: the best score of each layer of one model over the layers of the other, with its peak."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vla.report.figures.style import DIRECTION_WORDS, GREY, MARKERS, PALETTE, metric_words, ordered_directions
+
+SIDES = ("vision", "language")
+
+
+def draw(profiles: pd.DataFrame, peaks: Mapping[tuple[str, str], tuple[float, float, float]]) -> Figure:
+    """Rows are directions, columns the side whose depth runs to the right; a line per model, thick the mean.
+
+    Args:
+      profiles: Rows of `direction`, `side` ("vision" or "language"), `model`, `depth` (0 at the input, 1 at the last
+        layer), `score` and `metric`, such as `profiles_of` makes.
+      peaks: By (direction, side): the depth of the mean peak and its interval, drawn as a band; none where NaN.
+    """
+    directions = ordered_directions(profiles["direction"].unique())
+    figure = Figure(figsize=(7.8, 0.4 + 2.5 * len(directions)), layout="constrained")
+    axes = figure.subplots(len(directions), 2, squeeze=False, sharey="row")
+    for line, direction in zip(axes, directions, strict=True):
+        for axis, side in zip(line, SIDES, strict=True):
+            rows = profiles.loc[(profiles["direction"] == direction) & (profiles["side"] == side)]
+            at, low, high = peaks.get((direction, side), (np.nan,) * 3)
+            if np.isfinite(low) and np.isfinite(high):
+                axis.axvspan(low, high, color="#ececec", zorder=0)
+            if np.isfinite(at):
+                axis.axvline(at, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+            for place, (model, own) in enumerate(rows.groupby("model", sort=False)):
+                style = {"color": PALETTE[place % len(PALETTE)], "marker": MARKERS[place % len(MARKERS)]}
+                axis.plot(own["depth"], own["score"], markersize=3.5, label=model, **style)
+            axis.set_title(f"{DIRECTION_WORDS.get(direction, direction)}", fontsize=9)
+            axis.set_xlabel(f"depth of the {side} model" if direction == directions[-1] else "")
+            axis.set_xlim(-0.02, 1.02)
+            axis.grid(color="#e6e6e6", linewidth=0.8)
+            axis.set_axisbelow(True)
+            if direction == directions[0]:
+                axis.legend(loc="best", fontsize=7)
+        line[0].set_ylabel(metric_words(str(profiles["metric"].iloc[0])))
+    return figure
+
+
+def profiles_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Depth profiles of tidy rows of layer maps of one condition and metric.
+
+    The score of a layer is its best over the layers of the other model, averaged over the models of the other side;
+    layers without any score are left out.
+    """
+    found = []
+    for direction, rows in table.groupby("direction", sort=False):
+        for side, other in (SIDES, SIDES[::-1]):
+            names = [f"{side}_model", f"{other}_model", f"{side}_layer"]
+            best = rows.groupby(names, sort=False)["score"].max().reset_index()
+            best["place"] = best.groupby(names[:2], sort=False).cumcount()
+            last = best.groupby(f"{side}_model")["place"].transform("max").clip(lower=1)
+            best["depth"] = best["place"] / last
+            mean = best.groupby([f"{side}_model", "depth"], sort=False)["score"].mean().dropna().reset_index()
+            own = mean.rename(columns={f"{side}_model": "model"})
+            found.append(own.assign(direction=direction, side=side, metric=rows["metric"].iloc[0]))
+    return pd.concat(found, ignore_index=True)

@@ -1,0 +1,115 @@
+"""How all figures look: colours that colour-blind readers can tell apart, type, names in words, files.
+
+Source of the colours: Okabe & Ito (2008), Color Universal Design.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+INK, GREY, PALE = "#1b1b1b", "#6b6b6b", "#c9c9c9"
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1b1b1b")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DIRECTION_WORDS = {
+    "language_to_vision": "language predicts vision",
+    "vision_to_language": "vision predicts language",
+    "symmetric": "both directions",
+}
+DIRECTION_COLOURS = {"language_to_vision": "#D55E00", "vision_to_language": "#0072B2", "symmetric": "#009E73"}
+METRIC_WORDS = {
+    "linear_predictivity": "linear predictivity (r)",
+    "cka": "linear CKA",
+    "cka_debiased": "debiased CKA",
+}
+_DPI = 150
+_RC = {
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "pdf.fonttype": 42,
+    "savefig.facecolor": "white",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "vla",
+    "text.color": INK,
+    "xtick.color": GREY,
+    "xtick.labelcolor": INK,
+    "xtick.labelsize": 8,
+    "ytick.color": GREY,
+    "ytick.labelcolor": INK,
+    "ytick.labelsize": 8,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Whatever is drawn or saved inside looks like the report."""
+    with matplotlib.rc_context(_RC):
+        yield
+
+
+def settle(figure: Figure) -> Figure:
+    """Lay a figure out once, so that writing it in several formats does not do it again."""
+    with styled():
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure in the format of the path's suffix (.svg, .pdf, .png), the same bytes every time.
+
+    Raises:
+      ValueError: Another suffix.
+    """
+    # By the canvas itself: `savefig` draws everything once more beforehand.
+    with styled(), path.open("wb") as file:
+        if path.suffix == ".svg":
+            FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
+        elif path.suffix == ".pdf":
+            undated = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}
+            FigureCanvasPdf(figure).print_pdf(file, metadata=undated)
+        elif path.suffix == ".png":
+            figure.set_dpi(_DPI)
+            FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+        else:
+            raise ValueError(f"a figure cannot be written as {path.suffix!r}; expected one of .pdf, .png, .svg")
+
+
+def metric_words(metric: str) -> str:
+    """A metric's name for an axis."""
+    return METRIC_WORDS.get(metric, metric.replace("_", " "))
+
+
+def spoken(name: str) -> str:
+    """A condition's or layer's name in words."""
+    return name.replace("_", " ")
+
+
+def ordered_directions(found: Sequence[str]) -> list[str]:
+    """Directions in the order of the paper's panels: language to vision first."""
+    known = [direction for direction in DIRECTION_WORDS if direction in set(found)]
+    return known + sorted(set(found) - set(known))
+
+
+def quiet_grid(axis: Axes) -> None:
+    """Pale horizontal lines behind the data."""
+    axis.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axis.set_axisbelow(True)

@@ -1,0 +1,245 @@
+"""What the paper says came out of each experiment beyond its printed tests, held against a run.
+
+Differences are taken within model pairs; "rises", "falls" and "more" hold where the 95 % interval over pairs excludes 0.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vla.report import selecting
+from vla.report.figures.pairs import PAIR, interval, scores_by_pair
+from vla.report.figures.style import DIRECTION_WORDS, spoken
+from vla.report.flattening import plateaus
+from vla.report.run_folder import RunFolder
+
+_LV, _VL = "language_to_vision", "vision_to_language"
+_FLAT, _ROUNDING = 0.05, 0.0005
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A claim of the paper and what was found.
+
+    Attributes:
+      claim: In words.
+      found: In words, with numbers.
+      holds: None where the run cannot say.
+    """
+
+    claim: str
+    found: str
+    holds: bool | None
+
+
+def outcomes(run: RunFolder, experiment: Mapping[str, Any]) -> list[Outcome]:
+    """The claims about an experiment for which the run has data; none for experiments that are not the paper's."""
+    id = str(experiment["id"])
+    scores, curves = run.of("scores", id), run.of("curves", id)
+    first = curves.loc[curves["metric"] == curves["metric"].iloc[0]] if len(curves) else curves
+    found: list[Outcome] = []
+    for claims in _CLAIMS.get(id, ()):
+        found += claims(run, scores, first)
+    return found
+
+
+def _depth(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
+    """Early layers against late ones, of layer maps by linear predictivity."""
+    maps = selecting.layer_maps(scores)
+    if maps.empty:
+        return []
+    maps = with_depth(maps.loc[maps["metric"] == maps["metric"].iloc[0]])
+    found, ratios = [], {}
+    for direction, side in ((_LV, "vision"), (_VL, "vision")):
+        rows = maps.loc[maps["direction"] == direction]
+        early, late = (_best(rows.loc[part]) for part in _thirds(rows, side))
+        found.append(
+            _difference(
+                f"{DIRECTION_WORDS[direction]}: low in early {side} layers, higher in late ones", early, late
+            )
+        )
+    for direction, side in ((_LV, "language"), (_VL, "vision")):
+        rows = maps.loc[maps["direction"] == direction]
+        ratios[direction] = _best(rows.loc[_thirds(rows, side)[0]]) / _best(rows)
+    early_language, early_vision = ratios[_LV], ratios[_VL]
+    share = f"early language layers reach {early_language.mean():.0%} of the best score"
+    share += f", early vision layers {early_vision.mean():.0%} in the other direction"
+    difference = (early_language - early_vision).to_numpy(float)
+    claim = "Early language layers already predict vision; vision predicts language only with depth"
+    return [*found, Outcome(claim, share, _above(difference))]
+
+
+def with_depth(maps: pd.DataFrame) -> pd.DataFrame:
+    """Rows of layer maps with the depth of their layers, 0 at the input and 1 at the last."""
+    found = maps.copy()
+    for side in ("vision", "language"):
+        place = maps.groupby([f"{side}_model"], sort=False)[f"{side}_layer"].transform(lambda names: pd.factorize(names)[0])
+        last = place.groupby(maps[f"{side}_model"]).transform("max").clip(lower=1)
+        found[f"{side}_depth"] = place / last
+    return found
+
+
+def _thirds(rows: pd.DataFrame, side: str) -> tuple[pd.Series, pd.Series]:
+    return rows[f"{side}_depth"] <= 1 / 3, rows[f"{side}_depth"] >= 2 / 3
+
+
+def _best(rows: pd.DataFrame) -> pd.Series:
+    return rows.groupby(PAIR, sort=False)["score"].max()
+
+
+def _order(first: str, second: str, directions: tuple[str, ...], claim: str) -> Callable[..., list[Outcome]]:
+    """That one condition, found by a part of its name, lies lower than another."""
+
+    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
+        rows = selecting.scalars(scores, run.run["models"])
+        rows = rows.loc[rows["metric"] == rows["metric"].iloc[0]] if len(rows) else rows
+        names = list(dict.fromkeys(rows["condition"]))
+        low, high = (next((name for name in names if part in name), "") for part in (first, second))
+        found = []
+        for direction in directions if low and high else ():
+            own = rows.loc[rows["direction"] == direction]
+            wide = scores_by_pair(own, "condition", [low, high])
+            if len(wide):
+                words = f"{DIRECTION_WORDS[direction]}: {claim}"
+                found.append(_difference(words, wide[low], wide[high]))
+        return found
+
+    return claims
+
+
+def _monotone(word: str) -> Callable[..., list[Outcome]]:
+    """That the mean over pairs never falls by more than rounding from one count to the next."""
+
+    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
+        found = []
+        for direction, rows in selecting.matched(curves, word).groupby("direction", sort=False):
+            steps = np.diff(rows.groupby("k")["score"].mean().sort_index().to_numpy(float))
+            claim = f"{DIRECTION_WORDS[str(direction)]}: every further one of the {word} raises alignment"
+            if len(steps):
+                words = f"{(steps > 0).sum()} of {len(steps)} steps rise, the largest fall is {max(-steps.min(), 0):.3f}"
+                found.append(Outcome(claim, words, bool((steps > -_ROUNDING).all())))
+        return found
+
+    return claims
+
+
+def _flattens(word: str, direction: str, near: int, within: int) -> Callable[..., list[Outcome]]:
+    """That a curve reaches its plateau near a count; the run cannot say where it has no longer curves."""
+
+    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
+        own = selecting.matched(curves, word)
+        own = own.loc[own["direction"] == direction]
+        claim = f"{DIRECTION_WORDS[direction]}: flattens near {near} {word}"
+        for at, low, high in plateaus(own).values():
+            if own["k"].max() < near or not np.isfinite(at):
+                return [Outcome(claim, f"no plateau within the {own['k'].max():g} {word} there are", None)]
+            found = f"95 % of the gain at {at:g}"
+            if np.isfinite(low):
+                found += f" (95 % interval {low:g} to {high:g})"
+            return [Outcome(claim, found, bool(min(low, at) <= near + within and max(high, at) >= near - within))]
+        return []
+
+    return claims
+
+
+def _gains_more(word: str, more: str, less: str) -> Callable[..., list[Outcome]]:
+    """That one direction gains more than the other."""
+
+    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
+        own = selecting.matched(curves, word)
+        gains = {direction: _gain(own.loc[own["direction"] == direction]) for direction in (less, more)}
+        if any(gain.empty for gain in gains.values()):
+            return []
+        claim = f"averaging {word}: {DIRECTION_WORDS[more]} gains more than the other direction"
+        return [_difference(claim, *gains.values())]
+
+    return claims
+
+
+def _gain(rows: pd.DataFrame) -> pd.Series:
+    if rows.empty:
+        return pd.Series(dtype=float)
+    wide = scores_by_pair(rows, "k", sorted(rows["k"].unique()))
+    return wide.iloc[:, -1] - wide.iloc[:, 0]
+
+
+def _stays_flat(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
+    found = []
+    for (direction, name), rows in curves.groupby(["direction", "series"], sort=False):
+        means = rows.groupby("k")["score"].mean()
+        claim = f"{DIRECTION_WORDS[str(direction)]}: {spoken(str(name))} stay flat at about 0"
+        words = f"means over pairs from {means.min():.3f} to {means.max():.3f}"
+        found.append(Outcome(claim, words, bool(means.abs().max() < _FLAT)))
+    return found
+
+
+def _backbones(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
+    """Orderings of vision models, by parts of their names."""
+    found = []
+    most = curves.loc[curves["k"] == curves.groupby("series")["k"].transform("max")]
+    wanted = (
+        ("augreg_in1k", "dino-vitb16"), ("augreg_in1k", "deit"), ("dinov2-base", "dino-vitb16"),
+        ("augreg_in1k", "patch16_224.augreg_in21k"),
+    )  # fmt: skip
+    for high, low in wanted:
+        scored = {}
+        for part in (low, high):
+            own = most.loc[most["vision_model"].str.contains(part, regex=False)]
+            own = own.loc[~own["vision_model"].str.contains("large")]
+            scored[part] = own.groupby(["series", "direction", "language_model"])["score"].mean()
+        claim = f"{high} above {low}"
+        if any(each.empty for each in scored.values()):
+            found.append(Outcome(claim, "these vision models are not in this run", None))
+        else:
+            found.append(_difference(claim, *scored.values()))
+    spread = most.groupby(["series", "direction", "vision_model"])["score"].mean()
+    spread = spread.groupby(["series", "direction"]).std().unstack("direction")
+    if {_LV, _VL} <= set(spread):
+        for name, row in spread.iterrows():
+            words = f"standard deviation {row[_LV]:.3f} against {row[_VL]:.3f}"
+            claim = f"{spoken(str(name))}: vision models differ more when language predicts vision"
+            found.append(Outcome(claim, words, bool(row[_LV] > row[_VL])))
+    return found
+
+
+def _weaker_images(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
+    gains = [_gain(selecting.matched(curves, word)) for word in ("images", "captions")]
+    if any(gain.empty for gain in gains):
+        return []
+    return [_difference("averaging images gains less than averaging captions", *gains)]
+
+
+def _difference(claim: str, lower: pd.Series, higher: pd.Series) -> Outcome:
+    """That the second is higher than the first within pairs."""
+    difference = (higher - lower).dropna().to_numpy(float)
+    if not difference.size:
+        return Outcome(claim, "no model pair has both", None)
+    mean, low, high = (float(each) for each in interval(difference))
+    words = f"{lower.mean():.3f} against {higher.mean():.3f}, difference {mean:+.3f}"
+    words += f" [{low:+.3f}, {high:+.3f}]" if np.isfinite(low) else " (one pair, no interval)"
+    return Outcome(claim, words, _above(difference))
+
+
+def _above(difference: np.ndarray) -> bool | None:
+    low = float(interval(difference[np.isfinite(difference)])[1])
+    return low > 0 if np.isfinite(low) else None
+
+
+_CLAIMS: dict[str, tuple[Callable[..., list[Outcome]], ...]] = {
+    "E1": (_depth,),
+    "E2": (_order("stuff", "things", (_LV, _VL), "stuff only falls more than things only"),),
+    "E3": (
+        _order("scrambled", "nouns+verbs", (_VL,), "scrambled falls more than nouns and verbs"),
+        _order("scrambled", "nouns", (_VL,), "scrambled falls more than nouns"),
+    ),
+    "E6": (_monotone("captions"), _flattens("captions", _VL, near=10, within=2)),
+    "E7": (_gains_more("images", _LV, _VL), _flattens("images", _LV, near=7, within=2)),
+    "E8": (_stays_flat,),
+    "E10": (_backbones,),
+    "E11": (_weaker_images,),
+    "E12": (_depth,),
+    "E13": (_depth,),
+}

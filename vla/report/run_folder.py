@@ -1,0 +1,131 @@
+"""Reads what a run of experiments left on disk."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vla.alignment.table import COLUMNS
+
+_EMPTY = {
+    "scores": (*COLUMNS, "null_mean", "vision_key", "language_key"),
+    "curves": ("experiment", "series", "k", "vision_model", "language_model", "metric", "direction", "score"),
+    "statistics": ("experiment", "comparison", "higher", "lower", "metric", "direction", "n_pairs", "t", "df", "p", "q"),
+}  # fmt: skip
+_WORDS = ("note", "verdict", "paper_p", "paper_q", "paper_source", "crossed_note", "part", "family")
+_NUMBERS = ("n_pairs", "mean_higher", "mean_lower", "mean_difference", "ci_low", "ci_high", "t", "df", "p", "q",
+            "effect_size", "crossed_t", "crossed_df", "crossed_p", "crossed_ci_low", "crossed_ci_high", "paper_t")  # fmt: skip
+# Tables of analyses that not every run has, by file name.
+EXTRAS = ("items.parquet", "spectrum.csv", "content.csv")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """A run, read.
+
+    Attributes:
+      path: The folder.
+      run: The content of `run.json`.
+      scores: Tidy scores, averaged over fold seeds; `null_mean` is their baseline with items shuffled.
+      statistics: One row per comparison, metric and direction.
+      curves: Scores by count.
+      samples: Sample items by name of their file.
+      activations: By `vision_key` or `language_key`, the model, the views and the groups of the store behind it.
+      extras: Tables of further analyses, by file name.
+      missing: Files that are absent.
+    """
+
+    path: Path
+    run: dict[str, Any]
+    scores: pd.DataFrame
+    statistics: pd.DataFrame
+    curves: pd.DataFrame
+    samples: dict[str, dict[str, Any]]
+    activations: dict[str, Any]
+    extras: dict[str, pd.DataFrame]
+    missing: tuple[str, ...]
+
+    @property
+    def experiments(self) -> list[dict[str, Any]]:
+        """The experiments in the order of the run."""
+        return self.run["experiments"]
+
+    def of(self, table: str, experiment: str) -> pd.DataFrame:
+        """The rows of an experiment in "scores", "statistics" or "curves"."""
+        frame = getattr(self, table)
+        return frame.loc[frame["experiment"] == experiment]
+
+
+def read(folder: Path) -> RunFolder:
+    """Read a run folder.
+
+    Raises:
+      ValueError: there is no `run.json`, or a file is damaged or lacks columns.
+    """
+    described = folder / "run.json"
+    if not described.is_file():
+        raise ValueError(
+            f"{folder} has no run.json, so there is nothing to report: run `python -m launch.reproduce "
+            f"--workdir={folder}` first, or name the --workdir of a run"
+        )
+    run = {"title": "", "note": "", "commands": {}, "settings": {}, "models": [], "datasets": [], "versions": {}}
+    run |= {"times": {}, **_json(described)}
+    if not run.get("experiments"):
+        raise ValueError(f"{described} names no experiment: run `python -m launch.reproduce` again")
+    tables, missing = {}, []
+    for name, suffix in (("scores", ".parquet"), ("statistics", ".csv"), ("curves", ".csv")):
+        path = folder / f"{name}{suffix}"
+        tables[name] = _table(path, _EMPTY[name])
+        if not path.is_file():
+            missing.append(path.name)
+    samples = {path.stem: _json(path) for path in sorted((folder / "samples").glob("[!.]*.json"))}
+    stored = folder / "activations.json"
+    activations = _json(stored) if stored.is_file() else {}
+    extras = {name: _table(folder / name, ()) for name in EXTRAS if (folder / name).is_file()}
+    tables["scores"] = over_seeds(tables["scores"])
+    tables["curves"] = over_seeds(tables["curves"])
+    tables["statistics"] = _spoken(tables["statistics"])
+    return RunFolder(folder, run, **tables, samples=samples, activations=activations, extras=extras, missing=tuple(missing))
+
+
+def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows that differ in the seed of the folds alone as one, their scores and baselines averaged."""
+    if "null_mean" not in frame:
+        frame = frame.assign(null_mean=float("nan"))
+    if "seed" not in frame or frame["seed"].nunique() < 2:
+        return frame
+    measured = [name for name in ("score", "null_mean", "p_value", "p_max", "calibrated") if name in frame]
+    same = [name for name in frame if name not in (*measured, "seed")]
+    return frame.groupby(same, sort=False, dropna=False, as_index=False)[measured].mean()
+
+
+def _spoken(statistics: pd.DataFrame) -> pd.DataFrame:
+    """Statistics whose columns of words hold "" where they say nothing, and whose numbers are numbers."""
+    found = statistics.copy()
+    for name in _WORDS:
+        found[name] = found[name].fillna("").astype(str) if name in found else ""
+    for name in _NUMBERS:
+        found[name] = pd.to_numeric(found[name], errors="coerce") if name in found else float("nan")
+    return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): run `python -m launch.reproduce` again") from error
+
+
+def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    if not path.is_file():
+        return pd.DataFrame({name: pd.Series(dtype=object) for name in columns})
+    try:
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except Exception as error:  # readers of broken files raise errors of every kind
+        raise ValueError(f"{path} is damaged ({error}): run `python -m launch.reproduce` again") from error
+    lost = sorted(set(columns) - set(frame) - {"null_mean", "vision_key", "language_key"})
+    if lost:
+        raise ValueError(f"{path} has no column {', '.join(lost)}: it is of another version; run again")
+    return frame

@@ -1,0 +1,149 @@
+"""What the page says of one experiment: verdict, figures, claims, tests, scores, conditions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from vla.report import selecting
+from vla.report.cells import cells, short
+from vla.report.figures.style import DIRECTION_WORDS, metric_words
+from vla.report.outcomes import outcomes
+from vla.report.run_folder import RunFolder
+from vla.report.verdicts import NOT_RUN, Verdict, verdict
+from vla.report.words import NONE, anchor, number, p_value, table
+
+_SIGNS = {
+    "agrees": ("agrees", "✓"), "agrees in part": ("part", "◐"), "differs": ("differs", "✗"), NOT_RUN: ("none", "○"),
+}  # fmt: skip
+
+
+def section(run: RunFolder, experiment: Mapping[str, Any], views: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    """What the template shows of an experiment, figures aside.
+
+    Args:
+      run: The run.
+      experiment: Of `run.experiments`.
+      views: By (experiment, condition), the place on the page that shows what the models saw.
+    """
+    id, ran = str(experiment["id"]), experiment["status"] != NOT_RUN
+    claims = outcomes(run, experiment) if ran else []
+    statistics = run.of("statistics", id)
+    said = badge(verdict(experiment, statistics, claims))
+    scored = selecting.scalars(run.of("scores", id), run.run["models"])
+    title = str(experiment.get("title") or id)
+    return {
+        **{name: experiment.get(name) or "" for name in ("figure", "question", "expected", "dataset", "why", "command")},
+        "id": id,
+        "title": title[0].upper() + title[1:],
+        "anchor": place(id),
+        "ran": ran,
+        "verdict": said,
+        "claims": [{"claim": c.claim, "found": c.found, "holds": c.holds} for c in claims],
+        "tests": [_tests(id, str(metric), rows) for metric, rows in statistics.groupby("metric", sort=False)] if ran else [],
+        "cells": _cells(run, experiment, scored, views) if len(scored) else {"rows": []},
+        "conditions": _conditions(experiment),
+        "metrics": ", ".join(metric_words(name) for name in experiment.get("metrics", ())) or NONE,
+        "layers": experiment.get("layers") or "penultimate",
+    }
+
+
+def place(id: str) -> str:
+    """The id of an experiment's section."""
+    return f"experiment-{anchor(id)}"
+
+
+def cell_place(id: str, condition: str) -> str:
+    """The id of the first score of a condition."""
+    return f"cell-{anchor(id, condition)}"
+
+
+def badge(said: Verdict) -> dict[str, str]:
+    """A verdict with its mark."""
+    kind, sign = _SIGNS.get(said.words, ("none", "○"))
+    return {"words": said.words, "tally": said.tally, "kind": kind, "sign": sign}
+
+
+def _tests(id: str, metric: str, rows: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "metric": metric_words(metric),
+        "higher": " / ".join(dict.fromkeys(rows["higher"])),
+        "rows": [_test(id, row) for row in rows.to_dict("records")],
+    }
+
+
+def _test(id: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    interval = f" [{number(row['ci_low'], sign=True)}, {number(row['ci_high'], sign=True)}]"
+    tested = row["mean_difference"] == row["mean_difference"]
+    has_t = row["t"] == row["t"]
+    return {
+        "comparison": row["comparison"],
+        "direction": DIRECTION_WORDS.get(row["direction"], row["direction"]),
+        "higher": row["higher"],
+        "lower": row["lower"],
+        "higher_link": f"#{cell_place(id, row['higher'])}",
+        "lower_link": f"#{cell_place(id, row['lower'])}",
+        "tested": tested,
+        "mean_higher": number(row["mean_higher"]),
+        "mean_lower": number(row["mean_lower"]),
+        "difference": number(row["mean_difference"], sign=True) + (interval if row["ci_low"] == row["ci_low"] else ""),
+        "t": f"{number(row['t'], 2)} ({row['df']:g})" if has_t else NONE,
+        "p": p_value(row["p"]),
+        "q": p_value(row["q"]),
+        "d": number(row["effect_size"], 2),
+        "crossed": p_value(row["crossed_p"]),
+        "paper_t": number(row["paper_t"], 4),
+        "paper_p": p_value(row["paper_p"]),
+        "paper_q": p_value(row["paper_q"]),
+        "verdict": row["verdict"],
+        "note": row["note"],
+    }
+
+
+def _cells(
+    run: RunFolder, experiment: Mapping[str, Any], scored: pd.DataFrame, views: Mapping[tuple[str, str], str]
+) -> dict[str, Any]:
+    found, id, seen = cells(run, experiment, scored), str(experiment["id"]), set()
+    has_null = any(value is not None for row in found["rows"] for value in row["null"])
+    for row in found["rows"]:
+        here = cell_place(id, row["condition"])
+        row["id"] = "" if here in seen else here
+        seen.add(here)
+        row["view"] = views.get((id, row["condition"]), "")
+        row["vision_anchor"], row["language_anchor"] = model_places(row["vision_model"], row["language_model"])
+        row["values"] = [
+            number(value) + (f" ({number(null, 2)})" if null is not None else "")
+            for value, null in zip(row["scores"], row["null"], strict=True)
+        ]
+        row["groups"] = {side: run.activations.get(key, {}).get("groups", []) for side, key in row["keys"].items()}
+        row["keys"] = {side: short(key) for side, key in row["keys"].items()}
+    columns = [
+        f"{metric_words(metric)}" + ("" if direction == "symmetric" else f", {DIRECTION_WORDS.get(direction, direction)}")
+        for metric, direction in found["columns"]
+    ]
+    return {"columns": columns, "rows": found["rows"], "has_null": has_null}
+
+
+def model_places(vision: str, language: str) -> tuple[str, str]:
+    """The ids of the rows of a pair of models."""
+    return f"model-{anchor('vision', vision)}", f"model-{anchor('language', language)}"
+
+
+def _conditions(experiment: Mapping[str, Any]) -> dict[str, Any] | None:
+    conditions: Sequence[Mapping[str, Any]] = experiment.get("conditions", ())
+    if not conditions:
+        return None
+    frame = pd.DataFrame(
+        {
+            "Condition": [each["name"] for each in conditions],
+            "Images": [each.get("image", "") for each in conditions],
+            "Captions": [each.get("caption", "") for each in conditions],
+            "Dataset": [each.get("dataset", "") for each in conditions],
+            "Items": [each.get("n_items", "") for each in conditions],
+            "Left out": [each.get("left_out", "") for each in conditions],
+            "Status": [
+                (each.get("status") or "run") + (f": {each['why']}" if each.get("why") else "") for each in conditions
+            ],
+        }
+    )
+    return table(f"Conditions of {experiment['id']}: what vision and language models were shown.", frame)

@@ -1,0 +1,100 @@
+"""Picks from a run's tables the rows that belong together in one figure."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+SHUFFLED = "shuffled"
+LENGTH = "length only"
+CELL = ["condition", "vision_model", "language_model", "metric", "direction"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Conditions that are compared with one another.
+
+    Attributes:
+      name: For files, such as "images".
+      conditions: Names; the first is what the others are compared with.
+      comparisons: Names of the comparisons.
+    """
+
+    name: str
+    conditions: tuple[str, ...]
+    comparisons: tuple[str, ...]
+
+
+def groups(experiment: Mapping[str, Any]) -> list[Group]:
+    """Comparisons of an experiment within one part of its conditions, those along a curve left out."""
+    specs = {condition["name"]: condition for condition in experiment.get("conditions", ())}
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for comparison in experiment.get("comparisons", ()):
+        high, low = (specs.get(comparison[side], {}) for side in ("higher", "lower"))
+        if high.get("series"):
+            continue
+        changed = "images" if high.get("image") != low.get("image") else "captions"
+        found.setdefault((comparison["higher"], high.get("part") or changed), []).append(comparison)
+    return [
+        Group(
+            part,
+            (reference, *dict.fromkeys(comparison["lower"] for comparison in own)),
+            tuple(comparison["name"] for comparison in own),
+        )
+        for (reference, part), own in found.items()
+    ]
+
+
+def layer_maps(scores: pd.DataFrame) -> pd.DataFrame:
+    """Rows of those conditions, model pairs and metrics of which several layer pairs were scored."""
+    if scores.empty:
+        return scores
+    return scores.loc[scores.groupby(CELL, sort=False)["score"].transform("size") > 1]
+
+
+def scalars(scores: pd.DataFrame, models: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per condition, model pair, metric and direction: where there are several layers, the penultimate ones."""
+    if scores.empty:
+        return scores
+    several = scores.groupby(CELL, sort=False)["score"].transform("size") > 1
+    layers = {model["name"]: model.get("layers", ()) for model in models}
+    right = pd.Series(True, scores.index)
+    for side in ("vision", "language"):
+        wanted = scores[f"{side}_model"].map(lambda name: penultimate(layers.get(name, ())))
+        right &= scores[f"{side}_layer"] == wanted
+    return scores.loc[~several | right]
+
+
+def penultimate(layers: Sequence[str]) -> str:
+    """The name of the block before the last, `block_{L-1}` of L blocks; "" where there are fewer than two."""
+    blocks = [int(found[1]) for layer in layers if (found := re.fullmatch(r"block_(\d+)", str(layer)))]
+    return f"block_{max(blocks) - 1}" if blocks and max(blocks) > 1 else ""
+
+
+def curve_groups(curves: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Rows of curves by what is averaged: "captions", "images", or "curves" where the name of a series says neither."""
+    if curves.empty:
+        return {}
+    names = curves["series"].astype(str)
+    kind = names.map(lambda name: next((word for word in ("captions", "images") if word in name), "curves"))
+    return {str(word): rows for word, rows in curves.groupby(kind, sort=False)}
+
+
+def counts_items(curves: pd.DataFrame) -> bool:
+    """Whether the counts of curves are numbers of items."""
+    return set(curves["series"].astype(str)) == {"items"}
+
+
+def along_training(experiment: Mapping[str, Any]) -> bool:
+    """Whether an experiment follows models along their training."""
+    return "training" in f"{experiment['id']} {experiment.get('title', '')}".lower()
+
+
+def matched(curves: pd.DataFrame, word: str) -> pd.DataFrame:
+    """Series of curves that average captions or images and are not shuffled."""
+    if curves.empty:
+        return curves
+    names = curves["series"].astype(str)
+    return curves.loc[names.str.contains(word) & ~names.str.contains(SHUFFLED)]

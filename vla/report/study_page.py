@@ -1,0 +1,133 @@
+"""The page of a study: everything the template shows, and the page as text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from vla.report.figures.style import metric_words
+from vla.report.run_folder import RunFolder
+from vla.report.sections import model_places
+from vla.report.words import number, table
+
+_COMMANDS = {"run": "The whole run:", "report": "This page, drawn again from the same files:"}
+_FILES = ("scores.parquet", "statistics.csv", "curves.csv", "run.json", "activations.json", *())
+
+
+def page(
+    run: RunFolder,
+    sections: Sequence[Mapping[str, Any]],
+    extras: Sequence[Mapping[str, Any]],
+    seen: Sequence[Mapping[str, Any]],
+    overview: Mapping[str, Any] | None,
+    losses: Mapping[str, Any] | None,
+) -> str:
+    """The page, from what `vla.report.sections` and `vla.report.drawing` made of a run."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vla.report"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    style = environment.loader.get_source(environment, "study.css")[0]
+    described = run.run
+    return environment.get_template("study.html.j2").render(
+        title=described["title"] or "vla: do vision and language models agree?",
+        style=jinja2.utils.markupsafe.Markup(style),
+        note=described["note"],
+        glance=_glance(run, sections),
+        missing=run.missing,
+        overview=overview,
+        experiments=sections,
+        extras=extras,
+        views=seen,
+        models=[_model(model) for model in described["models"]],
+        losses=losses,
+        held_out=_held_out(described["models"]),
+        datasets=_datasets(run),
+        settings=_settings(described["settings"]),
+        commands=[(words, described["commands"][name]) for name, words in _COMMANDS.items() if name in described["commands"]],
+        tables=[name for name in (*_FILES, *run.extras) if (run.path / name).is_file()],
+        times=_pairs("Time by step, in seconds.", "Step", "Seconds", described["times"]),
+        versions=_pairs(
+            "Software and machine.", "What", "Which", {**described["versions"], "machine": described.get("machine", "")}
+        ),
+    )
+
+
+def _glance(run: RunFolder, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    pairs = run.scores[["vision_model", "language_model"]].drop_duplicates()
+    items = run.scores["n_items"].max() if len(run.scores) else 0
+    ran = sum(bool(each["ran"]) for each in sections)
+    return {
+        "asked": len(sections),
+        "numbers": [
+            ("experiments run", f"{ran} of {len(sections)}"),
+            ("agree with the paper", sum(each["verdict"]["words"] == "agrees" for each in sections)),
+            ("agree in part", sum(each["verdict"]["words"] == "agrees in part" for each in sections)),
+            ("differ", sum(each["verdict"]["words"] == "differs" for each in sections)),
+            ("items at most", f"{items:,}"),
+            ("vision × language models", f"{pairs['vision_model'].nunique()} × {pairs['language_model'].nunique()}"),
+        ],
+    }
+
+
+def _model(model: Mapping[str, Any]) -> dict[str, Any]:
+    places = dict(zip(("vision", "language"), model_places(model["name"], model["name"]), strict=True))
+    layers = model.get("layers", ())
+    return {
+        **{name: model.get(name, "") for name in ("name", "modality", "source", "width", "pool")},
+        "anchor": places.get(model["modality"], f"model-{model['name']}"),
+        "layers": len(layers) if isinstance(layers, list | tuple) else layers,
+        "fingerprint": str(model.get("fingerprint", ""))[:12],
+    }
+
+
+def _held_out(models: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Losses on data that was not trained on: trivial, untrained and trained."""
+    rows = [
+        {"Model": model["name"], "What is predicted": part, **{name: losses.get(name) for name in _HELD_OUT}}
+        for model in models
+        for part, losses in (model.get("held_out") or {}).items()
+    ]
+    if not rows:
+        return None
+    caption = "Loss on held-out data. The trivial baseline knows only how often each answer occurs."
+    return table(caption, pd.DataFrame(rows))
+
+
+_HELD_OUT = ("trivial", "untrained", "trained")
+
+
+def _datasets(run: RunFolder) -> dict[str, Any] | None:
+    if not run.run["datasets"]:
+        return None
+    frame = pd.DataFrame(
+        {
+            "Dataset": [each["name"] for each in run.run["datasets"]],
+            "Role": [each.get("role", "") for each in run.run["datasets"]],
+            "Items": [each.get("n", "") for each in run.run["datasets"]],
+            "Seed": [each.get("seed", "") for each in run.run["datasets"]],
+            "Dropped when read": [
+                len(dropped) if isinstance(dropped := each.get("dropped", 0), list) else dropped
+                for each in run.run["datasets"]
+            ],
+        }
+    )
+    return table("Where the items come from.", frame)
+
+
+def _settings(settings: Any) -> dict[str, Any]:
+    if isinstance(settings, Mapping):
+        settings = [{"point": name, "setting": name, "value": value} for name, value in settings.items()]
+    columns = {"point": "Open point", "setting": "Setting", "value": "Here", "alternatives": "Alternatives"}
+    frame = pd.DataFrame([{words: str(each.get(name, "")) for name, words in columns.items()} for each in settings])
+    return table("Every choice that the paper’s text leaves open.", frame)
+
+
+def _pairs(caption: str, first: str, second: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    rows = [[str(name), number(value, 1) if isinstance(value, float) else str(value)] for name, value in values.items()]
+    return {"caption": caption, "columns": [first, second], "rows": rows}
+
+
+def metrics_in_words(names: Sequence[str]) -> str:
+    """Names of metrics for a sentence."""
+    return ", ".join(metric_words(name) for name in names)

@@ -1,0 +1,53 @@
+"""One verdict per experiment: how many of the paper's claims came out in a run."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from vla.report.outcomes import Outcome
+
+SAME, SIGN, DIFFERS, NOT_RUN, FEW = "same sign and significance", "same sign", "differs", "not run", "too few pairs"
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What a run says of an experiment of the paper.
+
+    Attributes:
+      words: "agrees", "agrees in part", "differs", "not run", "too few pairs" or "no claim to compare".
+      tally: What that rests on, in words.
+    """
+
+    words: str
+    tally: str
+
+
+def verdict(experiment: Mapping[str, Any], statistics: pd.DataFrame, outcomes: Sequence[Outcome]) -> Verdict:
+    """The verdict of an experiment.
+
+    A printed test agrees if its sign and its side of p = .05 are the paper's; a claim in words if it holds. "agrees":
+    all of them; "differs": fewer than half; "agrees in part" else. What was not run or could not be tested is not counted.
+    """
+    if experiment["status"] == NOT_RUN:
+        return Verdict(NOT_RUN, str(experiment.get("why", "")))
+    found = Counter(statistics["verdict"])
+    held, failed = (sum(each.holds is truth for each in outcomes) for truth in (True, False))
+    agree = found[SAME] + held
+    total = agree + found[SIGN] + found[DIFFERS] + failed
+    parts = [
+        f"{found[SAME]} of {found[SAME] + found[SIGN] + found[DIFFERS]} tests with the paper's sign and significance"
+        if found[SAME] + found[SIGN] + found[DIFFERS]
+        else "",
+        f"{found[SIGN]} with its sign alone" if found[SIGN] else "",
+        f"{held} of {held + failed} further claims hold" if held + failed else "",
+        f"{found[FEW]} with too few model pairs" if found[FEW] else "",
+        f"{found[NOT_RUN]} not run" if found[NOT_RUN] else "",
+    ]
+    tally = ", ".join(part for part in parts if part)
+    if not total:
+        return Verdict(FEW if found[FEW] else "no claim to compare", tally)
+    words = "agrees" if agree == total else "differs" if agree < total / 2 else "agrees in part"
+    return Verdict(words, tally)
