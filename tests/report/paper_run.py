@@ -53,7 +53,7 @@ def write_paper_run(folder: Path, vision=VISION, language=LANGUAGE, not_run=(), 
     _with_q(pd.DataFrame(statistics)).to_csv(folder / "statistics.csv", index=False)
     (folder / "run.json").write_text(json.dumps(_run(experiments, vision, language, n), indent=1), encoding="utf-8")
     for name in {c["samples"] for e in experiments for c in e["conditions"]}:
-        write_samples(folder / "samples", name, [_images(name)], [_captions(name)], n=8)
+        write_samples(folder / "samples", name, [_images(folder, name)], [_captions(name)], n=8)
     return folder
 
 
@@ -97,46 +97,47 @@ def _content(id, vision, language, n, scores, curves, statistics):
     }.get(id, {})  # fmt: skip
     for name, most in series.items():
         for k in range(1, most + 1):
-            for metric, direction, v, l in _cells(cka if id == "E11" else ridge, vision, language):
-                base = 0.0 if "shuffled" in name else _base(v, l, direction) + 0.1 * (1 - np.exp(-(k - 1) / 3))
-                score = base + noise(id, name, k, v, l, direction, scale=0.003)
+            for metric, direction, v, t in _cells(cka if id == "E11" else ridge, vision, language):
+                base = 0.0 if "shuffled" in name else _base(v, t, direction) + 0.1 * (1 - np.exp(-(k - 1) / 3))
+                score = base + noise(id, name, k, v, t, direction, scale=0.003)
                 curves.append(
-                    {"experiment": id, "series": name, "k": k, "vision_model": v, "language_model": l,
+                    {"experiment": id, "series": name, "k": k, "vision_model": v, "language_model": t,
                      "metric": metric, "direction": direction, "n_items": n, "score": score}
                 )  # fmt: skip
-    for metric, direction, v, l in _cells(ridge, vision, language):
-        row = {"experiment": id, "vision_model": v, "language_model": l, "metric": metric, "direction": direction}
+    for metric, direction, v, t in _cells(ridge, vision, language):
+        row = {"experiment": id, "vision_model": v, "language_model": t, "metric": metric, "direction": direction}
         for step in (0, 10, 100, 1000) if id == "training" else ():
             for depth, layer in enumerate(LAYERS[1:5], 1):
-                score = 0.1 * depth * np.log10(step + 1) / 3 + noise(id, step, layer, v, l, direction, scale=0.01)
+                score = 0.1 * depth * np.log10(step + 1) / 3 + noise(id, step, layer, v, t, direction, scale=0.01)
                 curves.append({**row, "series": layer, "k": step, "n_items": n, "score": score})
         for k in (50, 100, 200, 400) if id == "N sweep" else ():
-            score = _base(v, l, direction) - 0.02 * np.log2(k / 50) + noise(id, k, v, l, direction, scale=0.005)
+            score = _base(v, t, direction) - 0.02 * np.log2(k / 50) + noise(id, k, v, t, direction, scale=0.005)
             curves.append({**row, "series": "items", "k": k, "n_items": k, "score": score, "null_mean": 1 / k})
     return conditions, comparisons
 
 
 def _cells(metrics, vision, language):
-    return [(m, d, v, l) for m, directions in metrics.items() for d in directions for v in vision for l in language]
+    return [(m, d, v, t) for m, directions in metrics.items() for d in directions for v in vision for t in language]
 
 
-def _base(v, l, direction):
-    return 0.35 + 0.05 * (direction == "vision_to_language") + noise(v, scale=0.02) + noise(l, scale=0.03)
+def _base(v, t, direction):
+    return 0.35 + 0.05 * (direction == "vision_to_language") + noise(v, scale=0.02) + noise(t, scale=0.03)
 
 
 def _condition(name, n, part=""):
     image = name if name in (*IMAGES, *PREFERENCES) else "original"
     caption = name if name in (*CAPTIONS, *CLIP) else "original"
     samples = f"coco--{image}--{caption}"
-    return {"name": name, "image": image, "caption": caption, "n_items": n, "left_out": 0, "samples": samples, "part": part,
-            "series": "", "k": 0, "dataset": "coco", "layers": "penultimate", "status": "run", "why": ""}  # fmt: skip
+    given = {"name": name, "image": image, "caption": caption, "n_items": n, "left_out": 0, "samples": samples}
+    given |= {"part": part, "series": "", "k": 0, "dataset": "coco", "layers": "penultimate", "status": "run"}
+    return given | {"why": ""}
 
 
-def _row(id, condition, v, l, metric, direction, layers, n, score):
+def _row(id, condition, v, t, metric, direction, layers, n, score):
     extra = {"dataset": "coco", "seed": 42, "protocol": "paper", "null_mean": 0.01, "p_value": 0.005, "p_max": 0.01}
-    keys = {"vision_key": f"{zlib.crc32((condition + v).encode()):016x}", "language_key": f"{zlib.crc32(l.encode()):x}"}
+    keys = {"vision_key": f"{zlib.crc32((condition + v).encode()):016x}", "language_key": f"{zlib.crc32(t.encode()):x}"}
     return {
-        "experiment": id, "condition": condition, "vision_model": v, "language_model": l, "metric": metric,
+        "experiment": id, "condition": condition, "vision_model": v, "language_model": t, "metric": metric,
         "direction": direction, "vision_layer": layers[0], "language_layer": layers[1], "n_items": n, "score": score,
         **extra, "calibrated": (score - 0.01) / 0.99, **keys,
     }  # fmt: skip
@@ -144,29 +145,29 @@ def _row(id, condition, v, l, metric, direction, layers, n, score):
 
 def _maps(id, vision, language, n):
     rows = []
-    for metric, direction, v, l in _cells({"linear_predictivity": DIRECTIONS}, vision, language):
+    for metric, direction, v, t in _cells({"linear_predictivity": DIRECTIONS}, vision, language):
         for i, high in enumerate(LAYERS):
             for j, low in enumerate(LAYERS):
                 if id != "E1" and (high, low) == ("block_3", "block_3"):
                     continue  # the penultimate pair is among the conditions
-                score = 0.05 + 0.06 * i + 0.02 * j + noise(id, v, l, direction, i, j, scale=0.01)
-                rows.append(_row(id, "original", v, l, metric, direction, (high, low), n, np.nan if not i else score))
+                score = 0.05 + 0.06 * i + 0.02 * j + noise(id, v, t, direction, i, j, scale=0.01)
+                rows.append(_row(id, "original", v, t, metric, direction, (high, low), n, np.nan if not i else score))
     return rows
 
 
 def _compare(id, group, vision, language, metrics, n, scores, statistics):
     names, found = [*group], {}
-    for metric, direction, v, l in _cells(metrics, vision, language):
+    for metric, direction, v, t in _cells(metrics, vision, language):
         for name in names:
-            drop = group[name] + noise(id, name, v, l, direction, scale=0.008)
-            found[metric, direction, v, l, name] = _base(v, l, direction) + drop
+            drop = group[name] + noise(id, name, v, t, direction, scale=0.008)
+            found[metric, direction, v, t, name] = _base(v, t, direction) + drop
             layers = ("block_3", "block_3")
-            scores.append(_row(id, name, v, l, metric, direction, layers, n, found[metric, direction, v, l, name]))
+            scores.append(_row(id, name, v, t, metric, direction, layers, n, found[metric, direction, v, t, name]))
     for metric, directions in metrics.items():
         for low in names[1:]:
             for direction in directions:
-                pairs = [(v, l) for v in vision for l in language]
-                a, b = (np.array([found[metric, direction, v, l, c] for v, l in pairs]) for c in (names[0], low))
+                pairs = [(v, t) for v in vision for t in language]
+                a, b = (np.array([found[metric, direction, v, t, c] for v, t in pairs]) for c in (names[0], low))
                 tested = stats.ttest_rel(a, b)
                 ci = tested.confidence_interval()
                 difference = a - b
@@ -185,7 +186,8 @@ def _with_q(frame):
         frame.loc[group.index, "q"] = stats.false_discovery_control(group["p"])
     frame = frame.assign(family="pooled", paper_t=np.nan, paper_p="", paper_q="", verdict="")
     e2 = (frame["experiment"] == "E2") & (frame["lower"] == "stuff only")
-    frame.loc[e2, ["paper_t", "paper_p", "paper_q", "verdict"]] = [10.1267, "<0.0001", "0.0001", "same sign and significance"]
+    printed = {"paper_t": 10.1267, "paper_p": "<0.0001", "paper_q": "0.0001", "verdict": "same sign and significance"}
+    frame.loc[e2, [*printed]] = [*printed.values()]
     frame.loc[(frame["experiment"] == "E2") & (frame["lower"] == "rotation"), "verdict"] = "differs"
     return frame
 
@@ -211,10 +213,12 @@ def _run(experiments, vision, language, n):
     }  # fmt: skip
 
 
-def _images(name):
-    pixels = [np.full((40, 60, 3), 20 * place + len(name), np.uint8) for place in range(8)]
-    images = tuple(Image.fromarray(p) for p in pixels)
-    return View(f"{name}/image", "vision", tuple(f"item {i}" for i in range(8)), images, "0")
+def _images(folder, name):
+    (folder / "pictures").mkdir(exist_ok=True)
+    paths = tuple(folder / "pictures" / f"{name}-{place}.png" for place in range(8))
+    for place, path in enumerate(paths):
+        Image.fromarray(np.full((40, 60, 3), 20 * place + len(name), np.uint8)).save(path)
+    return View(f"{name}/image", "vision", tuple(f"item {i}" for i in range(8)), paths, "0")
 
 
 def _captions(name):

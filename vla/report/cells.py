@@ -37,7 +37,7 @@ def cells(run: RunFolder, experiment: Mapping[str, Any], scores: pd.DataFrame) -
                 "n_items": int(own["n_items"]),
                 "scores": [None] * len(measured),
                 "null": [None] * len(measured),
-                "keys": {side: key for side in ("vision", "language") if (key := _key(own.get(f"{side}_key")))},
+                "keys": _keys(own),
                 "command": command(run.run["commands"].get("cell", ""), experiment, own),
                 "map": own["condition"] in maps,
             }
@@ -63,5 +63,7 @@ def short(key: str) -> str:
     return str(key)[:_DIGITS]
 
 
-def _key(given: Any) -> str:
-    return given if isinstance(given, str) else ""
+def _keys(row: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of both sides, as far as there are any."""
+    given = {side: row.get(f"{side}_key") for side in ("vision", "language")}
+    return {side: key for side, key in given.items() if isinstance(key, str) and key}

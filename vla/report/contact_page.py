@@ -8,7 +8,7 @@ from pathlib import Path
 from vla.records import View
 from vla.report.contact_picture import draw_sheet
 from vla.report.contact_sheet import Sheet, counts
-from vla.report.layer_map import whole
+from vla.report.whole import whole
 
 _STYLE = """
 :root { color-scheme: light; }

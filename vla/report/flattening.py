@@ -3,46 +3,44 @@
 import numpy as np
 import pandas as pd
 
-from vla.report.figures.pairs import PAIR, interval, scores_by_pair
+from vla.alignment.depth import depth_profile, peak
+from vla.alignment.plateau import plateau
+from vla.report.figures.pairs import PAIR, scores_by_pair
 
-_SHARE, _RESAMPLES = 0.95, 500
+Mark = tuple[float, float, float]
+_FEWEST = 4
+_DEPTHS = np.linspace(0, 1, 25)
+_RESAMPLES = 1000
 
 
-def plateaus(curves: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float, float]]:
-    """By (series, direction): the count at which 95 % of the gain is reached, and its interval over model pairs.
+def plateaus(curves: pd.DataFrame) -> dict[tuple[str, str], Mark]:
+    """By (series, direction): where `vla.alignment.plateau` finds that a curve flattens, and its interval over pairs.
 
-    Shuffled series, curves of fewer than three counts or without a gain have none.
+    Shuffled series, curves of fewer than four counts and those that do not flatten have none. An interval that is open
+    above ends at infinity.
     """
     found = {}
     for (name, direction), rows in curves.groupby(["series", "direction"], sort=False):
         ks = sorted(rows["k"].unique())
-        wide = scores_by_pair(rows, "k", ks).to_numpy(float)
-        if "shuffled" in str(name) or len(ks) < 3 or not np.isfinite(wide).all():
+        if "shuffled" in str(name) or len(ks) < _FEWEST:
             continue
-        drawn = np.random.default_rng(0).integers(0, len(wide), (_RESAMPLES, len(wide)))
-        at = _reached(wide.mean(axis=0)[None], ks)[0]
-        low, high = np.nanquantile(_reached(wide[drawn].mean(axis=1), ks), [0.025, 0.975])
-        found[str(name), str(direction)] = (float(at), float(low), float(high))
+        at = plateau(scores_by_pair(rows, "k", ks).to_numpy(float), ks, resamples=_RESAMPLES)
+        if np.isfinite(at.k) and at.gain > 0:
+            found[str(name), str(direction)] = (at.k, at.k_low, at.k_high)
     return found
 
 
-def _reached(means: np.ndarray, ks: list) -> np.ndarray:
-    gain = means - means[:, :1]
-    enough = gain >= _SHARE * gain.max(axis=1, keepdims=True)
-    return np.where(gain.max(axis=1) > 0, np.asarray(ks, float)[enough.argmax(axis=1)], np.nan)
-
-
-def peaks(table: pd.DataFrame) -> dict[tuple[str, str], tuple[float, float, float]]:
-    """By (direction, side): mean depth of the best layer over model pairs, and its 95 % interval, of layer maps."""
+def peaks(table: pd.DataFrame) -> dict[tuple[str, str], Mark]:
+    """By (direction, side): depth at which the mean profile over pairs is highest, and its interval, of layer maps."""
     found = {}
     for direction, rows in table.groupby("direction", sort=False):
-        for side in ("vision", "language"):
-            at = []
+        for side, other in (("vision", "language"), ("language", "vision")):
+            profiles = []
             for _, own in rows.groupby(PAIR, sort=False):
-                layers = list(dict.fromkeys(own[f"{side}_layer"]))
-                if own["score"].notna().any():
-                    at.append(layers.index(own.loc[own["score"].idxmax(), f"{side}_layer"]) / max(len(layers) - 1, 1))
-            if at:
-                mean, low, high = interval(np.asarray(at, float)[:, None])
-                found[str(direction), side] = (float(mean[0]), max(float(low[0]), 0.0), min(float(high[0]), 1.0))
+                wide = own.pivot_table(
+                    index=f"{side}_layer", columns=f"{other}_layer", values="score", sort=False, dropna=False
+                )
+                profiles.append(depth_profile(wide.to_numpy(float), list(wide.index), _DEPTHS))
+            at = peak(np.stack(profiles), _DEPTHS, resamples=_RESAMPLES)
+            found[str(direction), side] = (at.depth, at.depth_low, at.depth_high)
     return found

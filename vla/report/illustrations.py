@@ -29,6 +29,7 @@ class Illustration:
       draw: Draws it.
       rows: The rows of the run's tables that it shows.
       source: The table that they come from.
+      of_paper: Whether the paper has a figure of this kind.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Illustration:
     draw: Callable[[], Figure]
     rows: pd.DataFrame
     source: str
+    of_paper: bool = True
 
 
 def illustrations(run: RunFolder, experiment: Mapping[str, Any]) -> Iterator[Illustration]:
@@ -63,13 +65,13 @@ def _maps(id: str, scores: pd.DataFrame) -> Iterator[Illustration]:
                 own,
                 "scores.parquet",
             )
-        profiles = depth.profiles_of(rows)
+        profiles = depth.profiles_of(rows).assign(experiment=id)
         at = peaks(rows)
         yield Illustration(
             file_name(id, "depth", condition, metric),
             "Alignment by depth: the best score of each layer over all layers of the other model, averaged over the "
-            "models of the other side. The dashed line is the mean depth of the peak, the band its 95 % interval over "
-            "model pairs.",
+            "models of the other side. The dashed line is the depth of the peak, the band its 95 % interval over model "
+            "pairs. The final norm stands beyond depth 1 and is not shown.",
             "Peaks: "
             + "; ".join(
                 f"{DIRECTION_WORDS.get(direction, direction)}, {side} at {place:.2f} of the depth"
@@ -79,6 +81,7 @@ def _maps(id: str, scores: pd.DataFrame) -> Iterator[Illustration]:
             lambda profiles=profiles, at=at: depth.draw(profiles, at),
             profiles,
             "scores.parquet",
+            of_paper=False,
         )
 
 
@@ -88,9 +91,7 @@ def _conditions(run: RunFolder, experiment: Mapping[str, Any], scores: pd.DataFr
         own = scores.loc[scores["condition"].isin(group.conditions)]
         for metric, rows in own.groupby("metric", sort=False):
             ordered = rows.set_index("condition").loc[[c for c in group.conditions if c in set(rows["condition"])]]
-            tested = statistics.loc[
-                statistics["comparison"].isin(group.comparisons) & (statistics["metric"] == metric)
-            ]
+            tested = statistics.loc[statistics["comparison"].isin(group.comparisons) & (statistics["metric"] == metric)]
             shown = ordered.reset_index()
             length = scores.loc[(scores["condition"] == selecting.LENGTH) & (scores["metric"] == metric)]
             beside = length if "captions" in group.name or "caption" in group.name else None
@@ -107,9 +108,7 @@ def _conditions(run: RunFolder, experiment: Mapping[str, Any], scores: pd.DataFr
             )
 
 
-def _counted(
-    run: RunFolder, experiment: Mapping[str, Any], metric: str, rows: pd.DataFrame
-) -> Iterator[Illustration]:
+def _counted(run: RunFolder, experiment: Mapping[str, Any], metric: str, rows: pd.DataFrame) -> Iterator[Illustration]:
     id = str(experiment["id"])
     if selecting.along_training(experiment):
         yield Illustration(
@@ -148,8 +147,8 @@ def _counted(
             yield Illustration(
                 file_name(id, word, metric),
                 f"Score against the number of {word} whose embeddings are averaged: mean over model pairs with its "
-                "95 % interval; thin lines are the pairs. The triangle marks where the curve has all but reached its "
-                "plateau, the bar the 95 % interval of that number.",
+                "95 % interval; thin lines are the pairs. The triangle marks where 95 % of the gain is had, by a "
+                "fitted curve, the bar the 95 % interval of that number.",
                 _means(shown.loc[shown["k"].isin([shown["k"].min(), shown["k"].max()])], "k", word)
                 + _flat(found),
                 lambda shown=shown, word=word, found=found: curves.draw(shown, f"{word} averaged", found),
@@ -212,6 +211,6 @@ def _label(key: Any, before: str) -> str:
 
 def _flat(found: Mapping[tuple[str, str], tuple[float, float, float]]) -> str:
     return "".join(
-        f" {spoken(name)}, {DIRECTION_WORDS.get(direction, direction)}: flattens at {at:g}."
+        f" {spoken(name)}, {DIRECTION_WORDS.get(direction, direction)}: flattens at {at:.1f}."
         for (name, direction), (at, _, _) in found.items()
     )

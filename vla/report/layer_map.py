@@ -1,7 +1,5 @@
 """What a layer map leaves on disk: tidy table, full results, heat maps and one page."""
 
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +9,7 @@ from vla.experiments.layer_map import LayerMap, open_scores, open_store, score_a
 from vla.report import heat_map
 from vla.report.page import write_page
 from vla.report.summary import summarise
+from vla.report.whole import whole
 
 _KEYS = ("vision_model", "language_model", "metric", "direction")
 
@@ -51,24 +50,6 @@ def write(plan: LayerMap, workdir: Path, show_progress: bool = True, note: str =
         figures[words] = workdir / "figures" / f"{flat}.png"
     whole(workdir / "report" / "index.html", lambda path: write_page(path, plan, summary, figures, note))
     return summary
-
-
-def whole(path: Path, write_to: Callable[[Path], object]) -> None:
-    """Write a file or folder under another name, then put it in place, so that it is never half there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    _remove(unfinished)
-    write_to(unfinished)
-    if path.is_dir():
-        _remove(path)
-    unfinished.replace(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _write_zarr(result: xr.Dataset, path: Path) -> None:

@@ -1,6 +1,6 @@
 """What the paper says came out of each experiment beyond its printed tests, held against a run.
 
-Differences are taken within model pairs; "rises", "falls" and "more" hold where the 95 % interval over pairs excludes 0.
+Differences are taken within model pairs; "more" and "less" hold where the 95 % interval over pairs excludes 0.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vla.report import selecting
+from vla.report.figures.depth import depths_of
 from vla.report.figures.pairs import PAIR, interval, scores_by_pair
 from vla.report.figures.style import DIRECTION_WORDS, spoken
 from vla.report.flattening import plateaus
@@ -57,9 +58,7 @@ def _depth(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[O
         rows = maps.loc[maps["direction"] == direction]
         early, late = (_best(rows.loc[part]) for part in _thirds(rows, side))
         found.append(
-            _difference(
-                f"{DIRECTION_WORDS[direction]}: low in early {side} layers, higher in late ones", early, late
-            )
+            _difference(f"{DIRECTION_WORDS[direction]}: low in early {side} layers, higher in late ones", early, late)
         )
     for direction, side in ((_LV, "language"), (_VL, "vision")):
         rows = maps.loc[maps["direction"] == direction]
@@ -73,13 +72,9 @@ def _depth(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[O
 
 
 def with_depth(maps: pd.DataFrame) -> pd.DataFrame:
-    """Rows of layer maps with the depth of their layers, 0 at the input and 1 at the last."""
-    found = maps.copy()
-    for side in ("vision", "language"):
-        place = maps.groupby([f"{side}_model"], sort=False)[f"{side}_layer"].transform(lambda names: pd.factorize(names)[0])
-        last = place.groupby(maps[f"{side}_model"]).transform("max").clip(lower=1)
-        found[f"{side}_depth"] = place / last
-    return found
+    """Rows of layer maps with the relative depths of their layers; the final norms are left out."""
+    found = maps.assign(**{f"{side}_depth": depths_of(maps, side) for side in ("vision", "language")})
+    return found.dropna(subset=["vision_depth", "language_depth"])
 
 
 def _thirds(rows: pd.DataFrame, side: str) -> tuple[pd.Series, pd.Series]:
@@ -119,7 +114,9 @@ def _monotone(word: str) -> Callable[..., list[Outcome]]:
             steps = np.diff(rows.groupby("k")["score"].mean().sort_index().to_numpy(float))
             claim = f"{DIRECTION_WORDS[str(direction)]}: every further one of the {word} raises alignment"
             if len(steps):
-                words = f"{(steps > 0).sum()} of {len(steps)} steps rise, the largest fall is {max(-steps.min(), 0):.3f}"
+                words = (
+                    f"{(steps > 0).sum()} of {len(steps)} steps rise, the largest fall is {max(-steps.min(), 0):.3f}"
+                )
                 found.append(Outcome(claim, words, bool((steps > -_ROUNDING).all())))
         return found
 
@@ -134,13 +131,17 @@ def _flattens(word: str, direction: str, near: int, within: int) -> Callable[...
         own = own.loc[own["direction"] == direction]
         claim = f"{DIRECTION_WORDS[direction]}: flattens near {near} {word}"
         for at, low, high in plateaus(own).values():
-            if own["k"].max() < near or not np.isfinite(at):
+            if own["k"].max() < near:
                 return [Outcome(claim, f"no plateau within the {own['k'].max():g} {word} there are", None)]
-            found = f"95 % of the gain at {at:g}"
+            found = f"95 % of the gain at {at:.1f}"
             if np.isfinite(low):
-                found += f" (95 % interval {low:g} to {high:g})"
-            return [Outcome(claim, found, bool(min(low, at) <= near + within and max(high, at) >= near - within))]
-        return []
+                found += f" (95 % interval {low:.1f} to {high:.1f})".replace("inf", "beyond")
+            return [
+                Outcome(
+                    claim, found, bool(np.nanmin([low, at]) <= near + within and np.nanmax([high, at]) >= near - within)
+                )
+            ]
+        return [Outcome(claim, "the curve does not flatten within its counts", False)] if len(own) else []
 
     return claims
 
@@ -217,14 +218,19 @@ def _difference(claim: str, lower: pd.Series, higher: pd.Series) -> Outcome:
     difference = (higher - lower).dropna().to_numpy(float)
     if not difference.size:
         return Outcome(claim, "no model pair has both", None)
-    mean, low, high = (float(each) for each in interval(difference))
+    mean, low, high = _interval(difference)
     words = f"{lower.mean():.3f} against {higher.mean():.3f}, difference {mean:+.3f}"
     words += f" [{low:+.3f}, {high:+.3f}]" if np.isfinite(low) else " (one pair, no interval)"
     return Outcome(claim, words, _above(difference))
 
 
+def _interval(difference: np.ndarray) -> tuple[float, float, float]:
+    mean, low, high = interval(difference[:, None])
+    return float(mean[0]), float(low[0]), float(high[0])
+
+
 def _above(difference: np.ndarray) -> bool | None:
-    low = float(interval(difference[np.isfinite(difference)])[1])
+    low = _interval(difference[np.isfinite(difference)])[1]
     return low > 0 if np.isfinite(low) else None
 
 

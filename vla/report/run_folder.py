@@ -11,12 +11,14 @@ from vla.alignment.table import COLUMNS
 
 _EMPTY = {
     "scores": (*COLUMNS, "null_mean", "vision_key", "language_key"),
-    "curves": ("experiment", "series", "k", "vision_model", "language_model", "metric", "direction", "score"),
-    "statistics": ("experiment", "comparison", "higher", "lower", "metric", "direction", "n_pairs", "t", "df", "p", "q"),
-}  # fmt: skip
+    "curves": tuple("experiment series k vision_model language_model metric direction score".split()),
+    "statistics": tuple("experiment comparison higher lower metric direction n_pairs t df p q".split()),
+}
 _WORDS = ("note", "verdict", "paper_p", "paper_q", "paper_source", "crossed_note", "part", "family")
-_NUMBERS = ("n_pairs", "mean_higher", "mean_lower", "mean_difference", "ci_low", "ci_high", "t", "df", "p", "q",
-            "effect_size", "crossed_t", "crossed_df", "crossed_p", "crossed_ci_low", "crossed_ci_high", "paper_t")  # fmt: skip
+_NUMBERS = tuple(
+    "n_pairs mean_higher mean_lower mean_difference ci_low ci_high t df p q effect_size crossed_t crossed_df crossed_p "
+    "crossed_ci_low crossed_ci_high paper_t".split()
+)
 # Tables of analyses that not every run has, by file name.
 EXTRAS = ("items.parquet", "spectrum.csv", "content.csv")
 
@@ -87,7 +89,9 @@ def read(folder: Path) -> RunFolder:
     tables["scores"] = over_seeds(tables["scores"])
     tables["curves"] = over_seeds(tables["curves"])
     tables["statistics"] = _spoken(tables["statistics"])
-    return RunFolder(folder, run, **tables, samples=samples, activations=activations, extras=extras, missing=tuple(missing))
+    return RunFolder(
+        folder, run, **tables, samples=samples, activations=activations, extras=extras, missing=tuple(missing)
+    )
 
 
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
@@ -105,7 +109,7 @@ def _spoken(statistics: pd.DataFrame) -> pd.DataFrame:
     """Statistics whose columns of words hold "" where they say nothing, and whose numbers are numbers."""
     found = statistics.copy()
     for name in _WORDS:
-        found[name] = found[name].fillna("").astype(str) if name in found else ""
+        found[name] = found[name].astype(object).where(found[name].notna(), "").astype(str) if name in found else ""
     for name in _NUMBERS:
         found[name] = pd.to_numeric(found[name], errors="coerce") if name in found else float("nan")
     return found

@@ -33,14 +33,18 @@ def section(run: RunFolder, experiment: Mapping[str, Any], views: Mapping[tuple[
     scored = selecting.scalars(run.of("scores", id), run.run["models"])
     title = str(experiment.get("title") or id)
     return {
-        **{name: experiment.get(name) or "" for name in ("figure", "question", "expected", "dataset", "why", "command")},
+        **{
+            name: experiment.get(name) or "" for name in ("figure", "question", "expected", "dataset", "why", "command")
+        },
         "id": id,
         "title": title[0].upper() + title[1:],
         "anchor": place(id),
         "ran": ran,
         "verdict": said,
         "claims": [{"claim": c.claim, "found": c.found, "holds": c.holds} for c in claims],
-        "tests": [_tests(id, str(metric), rows) for metric, rows in statistics.groupby("metric", sort=False)] if ran else [],
+        "tests": [_tests(id, str(metric), rows) for metric, rows in statistics.groupby("metric", sort=False)]
+        if ran
+        else [],
         "cells": _cells(run, experiment, scored, views) if len(scored) else {"rows": []},
         "conditions": _conditions(experiment),
         "metrics": ", ".join(metric_words(name) for name in experiment.get("metrics", ())) or NONE,
@@ -118,7 +122,8 @@ def _cells(
         row["groups"] = {side: run.activations.get(key, {}).get("groups", []) for side, key in row["keys"].items()}
         row["keys"] = {side: short(key) for side, key in row["keys"].items()}
     columns = [
-        f"{metric_words(metric)}" + ("" if direction == "symmetric" else f", {DIRECTION_WORDS.get(direction, direction)}")
+        f"{metric_words(metric)}"
+        + ("" if direction == "symmetric" else f", {DIRECTION_WORDS.get(direction, direction)}")
         for metric, direction in found["columns"]
     ]
     return {"columns": columns, "rows": found["rows"], "has_null": has_null}

@@ -44,7 +44,9 @@ def page(
         held_out=_held_out(described["models"]),
         datasets=_datasets(run),
         settings=_settings(described["settings"]),
-        commands=[(words, described["commands"][name]) for name, words in _COMMANDS.items() if name in described["commands"]],
+        commands=[
+            (words, described["commands"][name]) for name, words in _COMMANDS.items() if name in described["commands"]
+        ],
         tables=[name for name in (*_FILES, *run.extras) if (run.path / name).is_file()],
         times=_pairs("Time by step, in seconds.", "Step", "Seconds", described["times"]),
         versions=_pairs(

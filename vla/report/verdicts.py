@@ -29,7 +29,7 @@ def verdict(experiment: Mapping[str, Any], statistics: pd.DataFrame, outcomes: S
     """The verdict of an experiment.
 
     A printed test agrees if its sign and its side of p = .05 are the paper's; a claim in words if it holds. "agrees":
-    all of them; "differs": fewer than half; "agrees in part" else. What was not run or could not be tested is not counted.
+    all of them; "differs": fewer than half; "agrees in part" else. What was not run or not tested is not counted.
     """
     if experiment["status"] == NOT_RUN:
         return Verdict(NOT_RUN, str(experiment.get("why", "")))

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from vla import progress
 from vla.report.drawing import FORMATS, drawn
 from vla.report.extras import extra_sections
@@ -55,7 +57,9 @@ def write_report(workdir: Path, formats: Sequence[str] = FORMATS, show_progress:
 
         def draw(shown: Illustration, figure: str = "") -> dict[str, Any]:
             advance(1)
-            return drawn(shown, workdir / FIGURES, command, _keys(run, shown), figure, formats)
+            return drawn(
+                shown, workdir / FIGURES, command, _keys(run, shown), figure if shown.of_paper else "", formats
+            )
 
         for made, shown, figure in planned:
             made["figures"].append(draw(shown, figure))
@@ -83,9 +87,9 @@ def _overview(run: RunFolder) -> Illustration | None:
     same = (rows["t"] > 0) == (rows["paper_t"] > 0)
     return Illustration(
         "overview",
-        "Paired t of every comparison that the paper prints: filled dots are this run, hollow diamonds the paper. Right of "
-        "zero, the intact or preferred condition is higher; inside the grey band a difference is not significant. The "
-        "height of t depends on the number of model pairs. Values beyond ±25 stand at the edge.",
+        "Paired t of every comparison that the paper prints: filled dots are this run, hollow diamonds the paper. "
+        "Right of zero, the intact or preferred condition is higher; inside the grey band a difference is not "
+        "significant. The height of t depends on the number of model pairs. Values beyond ±25 stand at the edge.",
         f"{int(same.sum())} of {len(rows)} printed tests have the same sign here as in the paper. "
         + "; ".join(
             f"{row['experiment']} {row['comparison']}, {anchor(row['direction']).replace('-', ' ')}: t {row['t']:.1f}, "
@@ -101,16 +105,11 @@ def _overview(run: RunFolder) -> Illustration | None:
 
 def _losses(run: RunFolder) -> Illustration | None:
     """Losses of the models that carry them."""
-    import pandas as pd
-
     models: list[Mapping[str, Any]] = [model for model in run.run["models"] if model.get("losses")]
     if not models:
         return None
     rows = pd.concat(
-        [
-            pd.DataFrame({"model": m["name"], "step": m["losses"]["steps"], "loss": m["losses"]["loss"]})
-            for m in models
-        ],
+        [pd.DataFrame({"model": m["name"], "step": m["losses"]["steps"], "loss": m["losses"]["loss"]}) for m in models],
         ignore_index=True,
     )
     said = "; ".join(

@@ -39,7 +39,9 @@ def draw(curves: pd.DataFrame) -> Figure:
                 if model not in most.index:
                     continue
                 few, many = single.loc[model].to_numpy(float), most.loc[model].to_numpy(float)
-                axis.plot([place + 0.2] * len(many), many, "o", color=colour, alpha=0.5, markersize=3.5, markeredgewidth=0)
+                axis.plot(
+                    [place + 0.2] * len(many), many, "o", color=colour, alpha=0.5, markersize=3.5, markeredgewidth=0
+                )
                 start, end = np.nanmean(few), np.nanmean(many)
                 axis.plot([place, place], [start, end], color=colour, linewidth=2)
                 axis.plot(place, start, "o", color=colour, markerfacecolor="white", markersize=7)

@@ -33,7 +33,8 @@ def draw(
       curves: Rows of `series`, `k`, `vision_model`, `language_model`, `direction`, `metric` and `score`, of one metric.
         Series with "shuffled" in their names are baselines: grey and dashed.
       label: Of the horizontal axis: what `k` counts.
-      plateaus: By (series, direction), the count where the curve flattens and its interval, marked below the curve.
+      plateaus: By (series, direction), the count where the curve flattens and its interval, marked on the curve; an
+        open interval ends at the last count.
       logarithmic: Whether the horizontal axis is.
     """
     directions, series = ordered_directions(curves["direction"].unique()), list(dict.fromkeys(curves["series"]))
@@ -73,10 +74,11 @@ def _curve(axis: Axes, rows: pd.DataFrame, name: str, place: int, plateau: tuple
         axis.fill_between(ks, low, high, color=colour, alpha=0.18, linewidth=0)
     marker = MARKERS[place % len(MARKERS)]
     axis.plot(ks, mean, color=colour, marker=marker, markersize=4, label=spoken(name), zorder=3, **line)
-    if plateau is not None and np.isfinite(plateau).all():
-        at, first, last = plateau
+    if plateau is not None and np.isfinite(plateau[0]):
+        at, *ends = plateau
+        first, last = (at if np.isnan(end) else min(end, ks[-1]) for end in ends)
         level = float(np.interp(at, ks, mean))
         axis.plot([first, last], [level, level], color=INK, linewidth=1.1, zorder=4, marker="|", markersize=7)
         axis.plot([at], [level], marker="v", color=INK, markersize=5, zorder=5)
-        axis.annotate(f"plateau {at:g}", (at, level), xytext=(0, -7), textcoords="offset points", ha="center", va="top",
-                      fontsize=7.5, color=INK)  # fmt: skip
+        place = {"xytext": (0, -7), "textcoords": "offset points", "ha": "center", "va": "top"}
+        axis.annotate(f"flat from {at:.0f}", (at, level), fontsize=7.5, color=INK, **place)

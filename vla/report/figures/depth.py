@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from vla.alignment.depth import relative_depths
 from vla.report.figures.style import DIRECTION_WORDS, GREY, MARKERS, PALETTE, metric_words, ordered_directions
 
 SIDES = ("vision", "language")
@@ -48,17 +49,29 @@ def profiles_of(table: pd.DataFrame) -> pd.DataFrame:
     """Depth profiles of tidy rows of layer maps of one condition and metric.
 
     The score of a layer is its best over the layers of the other model, averaged over the models of the other side;
-    layers without any score are left out.
+    layers without any score are left out, and the final norm,
+    which stands beyond the last block.
     """
     found = []
     for direction, rows in table.groupby("direction", sort=False):
         for side, other in (SIDES, SIDES[::-1]):
             names = [f"{side}_model", f"{other}_model", f"{side}_layer"]
             best = rows.groupby(names, sort=False)["score"].max().reset_index()
-            best["place"] = best.groupby(names[:2], sort=False).cumcount()
-            last = best.groupby(f"{side}_model")["place"].transform("max").clip(lower=1)
-            best["depth"] = best["place"] / last
+            best["depth"] = depths_of(best, side)
             mean = best.groupby([f"{side}_model", "depth"], sort=False)["score"].mean().dropna().reset_index()
             own = mean.rename(columns={f"{side}_model": "model"})
             found.append(own.assign(direction=direction, side=side, metric=rows["metric"].iloc[0]))
     return pd.concat(found, ignore_index=True)
+
+
+def depths_of(rows: pd.DataFrame, side: str) -> pd.Series:
+    """The relative depth of every row's layer of one side, by `vla.alignment.depth`; NaN for the final norm."""
+    depths = {
+        (model, layer): depth
+        for model, own in rows.groupby(f"{side}_model", sort=False)
+        for layers in [list(dict.fromkeys(own[f"{side}_layer"]))]
+        for layer, depth in zip(layers, relative_depths(layers), strict=True)
+    }
+    return pd.Series(
+        [depths[key] for key in zip(rows[f"{side}_model"], rows[f"{side}_layer"], strict=True)], rows.index
+    )

@@ -3,7 +3,7 @@
 Source of the colours: Okabe & Ito (2008), Color Universal Design.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -103,10 +103,11 @@ def spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def ordered_directions(found: Sequence[str]) -> list[str]:
+def ordered_directions(found: Iterable[str]) -> list[str]:
     """Directions in the order of the paper's panels: language to vision first."""
-    known = [direction for direction in DIRECTION_WORDS if direction in set(found)]
-    return known + sorted(set(found) - set(known))
+    there = set(found)
+    known = [direction for direction in DIRECTION_WORDS if direction in there]
+    return known + sorted(there - set(known))
 
 
 def quiet_grid(axis: Axes) -> None:

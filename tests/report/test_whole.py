@@ -1,6 +1,6 @@
 import pytest
 
-from vla.report.layer_map import whole
+from vla.report.whole import whole
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):

@@ -1,0 +1,191 @@
+"""Every kind of figure shows the numbers of its table, in the right place."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vla.report.figures import backbones, conditions, curves, depth, layer_maps, losses, overview, training
+from vla.report.figures.pairs import interval
+from vla.report.figures.style import PALETTE, save, settle
+
+PAIRS = [("seer", "teller"), ("seer", "reader"), ("watcher", "teller"), ("watcher", "reader")]
+LAYERS = ("embed", "block_1", "block_2")
+
+
+def _rows(values, **same):
+    """One row per model pair and given value."""
+    rows = []
+    for (vision, language), scores in zip(PAIRS, values, strict=True):
+        for name, score in scores.items():
+            rows.append({"vision_model": vision, "language_model": language, "at": name, "score": score, **same})
+    return pd.DataFrame(rows).assign(metric="linear_predictivity", n_items=12)
+
+
+def _maps():
+    rows = []
+    for place, (vision, language) in enumerate(PAIRS):
+        for i, high in enumerate(LAYERS):
+            for j, low in enumerate(LAYERS):
+                score = np.nan if i == 0 else 0.1 * i + 0.01 * j + 0.001 * place
+                rows.append(
+                    {"vision_model": vision, "language_model": language, "vision_layer": high, "language_layer": low,
+                     "direction": "language_to_vision", "metric": "cka", "n_items": 9, "score": score,
+                     "null_mean": 0.05, "condition": "original"}
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_layer_maps_stand_by_model_and_mark_the_best_and_the_baseline():
+    table = _maps()
+    figure = layer_maps.draw(table[table["vision_model"] == "watcher"])
+    teller, reader, bar = figure.axes
+    assert [axis.get_title(loc="left") or axis.get_title() for axis in (teller, reader)] == ["teller", "reader"]
+    for axis, place in ((teller, 2), (reader, 3)):
+        shown = axis.images[0].get_array().filled(np.nan)
+        assert np.isnan(shown[0]).all() and axis.images[0].origin == "lower"
+        np.testing.assert_allclose(shown[1:], [[0.1 * i + 0.01 * j + 0.001 * place for j in range(3)] for i in (1, 2)])
+        assert axis.texts[0].xy == (2, 2) and axis.texts[0].get_text() == "0.22"
+        assert axis.images[0].get_clim() == (0.0, pytest.approx(0.223))
+    assert bar.texts[0].get_text() == "shuffled" and bar.texts[0].xy[1] == pytest.approx(0.05)
+
+
+def test_a_map_without_any_score_is_drawn():
+    table = _maps().assign(score=np.nan)
+    assert len(layer_maps.draw(table[table["vision_model"] == "seer"]).axes[0].texts) == 0
+
+
+def test_many_layers_are_named_now_and_then_with_the_first_and_the_last():
+    assert layer_maps._ticks(4) == [0, 1, 2, 3]
+    named = layer_maps._ticks(41)
+    assert named[0] == 0 and named[-1] == 40 and len(named) == 8
+
+
+def _conditions():
+    values = [{"original": 0.5 + i / 100, "nouns": 0.4 + i / 50, "scrambled": 0.5} for i in range(4)]
+    found = _rows(values, direction="vision_to_language", null_mean=0.02).rename(columns={"at": "condition"})
+    statistics = pd.DataFrame(
+        [{"higher": "original", "lower": "nouns", "direction": "vision_to_language", "q": 0.004, "p": 0.9},
+         {"higher": "original", "lower": "scrambled", "direction": "vision_to_language", "q": np.nan, "p": 0.2}]
+    )  # fmt: skip
+    return found, statistics
+
+
+def test_pairs_are_connected_over_conditions_with_means_and_marks():
+    table, statistics = _conditions()
+    length = table[table["condition"] == "nouns"].assign(score=[0.1, 0.2, 0.1, 0.2])
+    (axis,) = conditions.draw(table, statistics, length).axes
+    pairs = axis.lines[:4]
+    for i, line in enumerate(pairs):
+        np.testing.assert_allclose(line.get_ydata(), [0.5 + i / 100, 0.4 + i / 50, 0.5])
+    means = next(line for line in axis.lines if line.get_marker() == "_" and line.get_markersize() == 17)
+    np.testing.assert_allclose(means.get_ydata(), [0.515, 0.43, 0.5])
+    bars = [segment[:, 1] for segment in axis.collections[0].get_segments()]
+    half = np.std([0.4, 0.42, 0.44, 0.46], ddof=1) / 2
+    np.testing.assert_allclose(bars[1], [0.43 - half, 0.43 + half])
+    words = {text.get_text(): text.xy for text in axis.texts}
+    assert words["**"][0] == 1 and words["n.s."][0] == 2
+    assert words["shuffled"][1] == pytest.approx(0.02) and words["length only"][1] == pytest.approx(0.15)
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["original", "nouns", "scrambled"]
+
+
+def test_no_mark_where_there_was_no_test():
+    table, statistics = _conditions()
+    (axis,) = conditions.draw(table, statistics.assign(q=np.nan, p=np.nan)).axes
+    assert {text.get_text() for text in axis.texts} == {"shuffled"}
+    assert [conditions.stars(value) for value in (0.0005, 0.005, 0.05, np.nan)] == ["***", "**", "n.s.", ""]
+
+
+def _curve(series="captions", scale=1.0, ks=(1, 2, 5)):
+    values = [{k: scale * (0.3 + 0.01 * i + 0.02 * k) for k in ks} for i in range(4)]
+    return _rows(values, direction="language_to_vision", series=series, null_mean=0.0).rename(columns={"at": "k"})
+
+
+def test_curves_show_the_mean_its_interval_and_the_plateau():
+    table = pd.concat([_curve(), _curve("shuffled captions", 0.0)])
+    figure = curves.draw(table, "captions averaged", {("captions", "language_to_vision"): (3.0, 2.0, np.inf)})
+    (axis,) = figure.axes
+    mean = next(line for line in axis.lines if line.get_label() == "captions")
+    np.testing.assert_allclose(mean.get_xdata(), [1, 2, 5])
+    np.testing.assert_allclose(mean.get_ydata(), [0.335, 0.355, 0.415])
+    assert mean.get_color() == PALETTE[0]
+    # t of 3 degrees of freedom at .975 is 3.182446.
+    half = 3.182446 * np.std([0.30, 0.31, 0.32, 0.33], ddof=1) / 2
+    band = axis.collections[0].get_paths()[0].vertices
+    assert band[:, 1].max() == pytest.approx(0.415 + half, abs=1e-6)
+    bar = next(line for line in axis.lines if line.get_marker() == "|")
+    np.testing.assert_allclose(bar.get_xdata(), [2, 5])
+    shuffled = next(line for line in axis.lines if line.get_label() == "shuffled captions")
+    assert shuffled.get_linestyle() == "--" and shuffled.get_color() != PALETTE[1]
+    assert axis.get_xlabel() == "captions averaged" and axis.get_legend() is not None
+
+
+def test_one_pair_has_no_interval():
+    mean, low, high = interval(np.array([[0.1, 0.2]]))
+    np.testing.assert_allclose(mean, [0.1, 0.2])
+    assert np.isnan(low).all() and np.isnan(high).all()
+    table = _curve().query("vision_model == 'seer' and language_model == 'teller'")
+    assert len(curves.draw(table, "captions averaged").axes[0].collections) == 0
+
+
+def test_backbones_go_from_one_exemplar_to_the_most():
+    (axis,) = backbones.draw(_curve()).axes
+    rising = [line.get_ydata() for line in axis.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
+    np.testing.assert_allclose(rising, [[0.325, 0.405], [0.345, 0.425]])
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["seer", "watcher"]
+
+
+def test_depth_profiles_take_the_best_of_the_other_side_at_relative_depths():
+    profiles = depth.profiles_of(_maps())
+    seen = profiles.query("side == 'vision' and model == 'seer'")
+    np.testing.assert_allclose(seen["depth"], [0.5, 1.0])
+    # Best of three language layers, then the mean over the two language models.
+    np.testing.assert_allclose(seen["score"], [0.1 + 0.02 + 0.0005, 0.2 + 0.02 + 0.0005])
+    read = profiles.query("side == 'language' and model == 'reader'")
+    np.testing.assert_allclose(read["depth"], [0.0, 0.5, 1.0])
+    np.testing.assert_allclose(read["score"], [0.202, 0.212, 0.222])
+    figure = depth.draw(profiles, {("language_to_vision", "vision"): (1.0, 0.5, 1.0)})
+    left, right = figure.axes
+    np.testing.assert_allclose(left.lines[1].get_ydata(), seen["score"])
+    assert left.lines[0].get_xdata()[0] == 1.0 and len(left.patches) == 1 and len(right.patches) == 0
+
+
+def test_training_shows_every_layer_at_every_step():
+    table = pd.concat([_curve(name, scale, (0, 10, 100)) for name, scale in (("block_1", 0.1), ("block_2", 0.2))])
+    upper, lower = training.draw(table).axes[:2]
+    shown = upper.images[0].get_array()
+    np.testing.assert_allclose(shown, [[s * (0.315 + 0.02 * k) for k in (0, 10, 100)] for s in (0.1, 0.2)])
+    assert [tick.get_text() for tick in upper.get_yticklabels()] == ["block 1", "block 2"]
+    np.testing.assert_allclose(lower.lines[-1].get_ydata(), [0.2 * (0.315 + 0.02 * k) for k in (0, 10, 100)])
+
+
+def test_the_overview_puts_both_t_side_by_side():
+    rows = [
+        {"experiment": "E2", "comparison": "grayscale", "direction": "symmetric", "t": -1.0, "df": 7, "paper_t": 2.0},
+        {"experiment": "E3", "comparison": "nouns", "direction": "symmetric", "t": 99.0, "df": 7, "paper_t": 3.0},
+    ]
+    (axis,) = overview.draw(pd.DataFrame(rows)).axes
+    ours = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o" and len(line.get_xdata())]
+    theirs = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "D" and len(line.get_xdata())]
+    assert ours == [-1.0, 25.0] and theirs == [2.0, 3.0]
+    assert overview.critical(np.array([7.0, np.nan])) == pytest.approx(2.364624, abs=1e-6)
+
+
+def test_losses_are_drawn_with_their_baseline():
+    models = [{"name": "a", "losses": {"steps": [0, 5], "loss": [2.0, 1.0], "baseline": 1.5, "unit": "nats"}}]
+    (axis,) = losses.draw(models).axes
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), [2.0, 1.0])
+    np.testing.assert_allclose(axis.lines[1].get_ydata(), [1.5, 1.5])
+    assert axis.get_ylabel() == "nats"
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
+def test_files_hold_the_same_bytes_every_time(tmp_path, suffix):
+    for name in ("a", "b"):
+        save(settle(curves.draw(_curve(), "captions averaged")), tmp_path / f"{name}{suffix}")
+    written = (tmp_path / f"a{suffix}").read_bytes()
+    assert written == (tmp_path / f"b{suffix}").read_bytes() and len(written) > 5000
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"written as '.gif'; expected one of .pdf, .png, .svg"):
+        save(losses.draw([{"name": "a", "losses": {"steps": [0], "loss": [1.0]}}]), tmp_path / "a.gif")

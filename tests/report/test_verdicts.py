@@ -1,0 +1,35 @@
+"""Verdicts count what the paper claims and a run says."""
+
+import pandas as pd
+import pytest
+
+from vla.report.outcomes import Outcome
+from vla.report.verdicts import DIFFERS, FEW, NOT_RUN, SAME, SIGN, verdict
+
+HOLDS, FAILS, OPEN = (Outcome("a claim", "found", holds) for holds in (True, False, None))
+
+
+@pytest.mark.parametrize(
+    ("rows", "claims", "words"),
+    [
+        ([SAME, SAME, ""], [HOLDS], "agrees"),
+        ([SAME, SIGN], [], "agrees in part"),
+        ([SAME, DIFFERS, SIGN], [OPEN], "differs"),
+        ([], [FAILS], "differs"),
+        ([SAME], [HOLDS, FAILS], "agrees in part"),
+        ([FEW, FEW], [], "too few pairs"),
+        ([FEW, SAME, NOT_RUN], [], "agrees"),
+        (["", NOT_RUN], [OPEN], "no claim to compare"),
+    ],
+)
+def test_verdicts(rows, claims, words):
+    assert verdict({"status": "run"}, pd.DataFrame({"verdict": rows}), claims).words == words
+
+
+def test_the_tally_says_what_a_verdict_rests_on():
+    found = verdict({"status": "run"}, pd.DataFrame({"verdict": [SAME, SIGN, FEW, NOT_RUN]}), [HOLDS, FAILS])
+    assert found.tally == (
+        "1 of 2 tests with the paper's sign and significance, 1 with its sign alone, 1 of 2 further claims hold, "
+        "1 with too few model pairs, 1 not run"
+    )
+    assert verdict({"status": "not run", "why": "no weights"}, pd.DataFrame({"verdict": []}), []).tally == "no weights"

@@ -1,0 +1,171 @@
+"""The report of a run: one page that needs no other file, says what is missing, and is the same every time."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from tests.report.paper_run import write_paper_run
+from vla.report.write import write_report
+
+VOID = {"img", "meta", "br", "link"}
+
+
+class Reader(HTMLParser):
+    """What a page is made of; fails on elements that are not closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.targets, self.links, self.images, self.headings = [], [], [], [], [], []
+        self.cells, self.text = [], []
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+        if "id" in given:
+            self.ids.append(given["id"])
+        self.targets += [given[name][1:] for name in ("href",) if given.get(name, "").startswith("#")]
+        self.targets += [given[name] for name in ("aria-labelledby",) if name in given]
+        self.links += [given[name] for name in ("href", "src") if name in given]
+        if tag == "img":
+            self.images.append(given)
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag == "th":
+            self.cells.append(given.get("scope"))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes something else, near {self.getpos()}"
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = write_paper_run(
+        tmp_path_factory.mktemp("run"),
+        vision=("vit-small",),
+        language=("teller-1b", "reader-3b"),
+        not_run=("E10", "E13"),
+    )
+    return folder, write_report(folder, [".svg"], show_progress=False)
+
+
+@pytest.fixture(scope="module")
+def read(run):
+    reader = Reader()
+    reader.feed(run[1].read_text(encoding="utf-8"))
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def test_the_page_stands_alone_and_its_links_lead_somewhere(read):
+    assert len(read.ids) == len(set(read.ids))
+    assert set(read.targets) <= set(read.ids)
+    outside = {link for link in read.links if not link.startswith(("#", "data:"))}
+    assert outside and all(link.startswith("../") for link in outside), "only to files of the run beside it"
+
+
+def test_links_to_files_of_the_run_lead_to_files(run, read):
+    for link in {link for link in read.links if link.startswith("../")}:
+        assert (run[1].parent / link).is_file(), link
+
+
+def test_the_page_can_be_heard(read):
+    assert len(read.images) > 20 and all(len(image["alt"]) > 10 for image in read.images)
+    assert read.headings[0] == 1 and read.headings.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(read.headings, read.headings[1:], strict=False))
+    assert set(read.cells) <= {"row", "col"}
+
+
+def test_the_note_stands_on_top_and_texts_are_escaped(run):
+    page = run[1].read_text(encoding="utf-8")
+    assert page.index("an illustration, no evidence") < page.index('id="outcome"')
+    assert "<weights>" not in page and "E10 needs &lt;weights&gt; that are absent." in page
+    assert "a &lt;b&gt;house&lt;/b&gt; &amp; item 3" in page
+
+
+def test_experiments_that_were_not_run_say_why_and_how(read):
+    said = " ".join(" ".join(read.text).split())
+    assert said.count("Not run: E10 needs <weights> that are absent. To run it: fetch E10") == 1
+    assert said.count("○ not run") == 4
+
+
+def test_statistics_stand_beside_the_papers(run, read):
+    table = pd.read_csv(run[0] / "statistics.csv")
+    row = table.query("experiment == 'E2' and lower == 'stuff only' and direction == 'vision_to_language'").iloc[0]
+    said = " ".join(" ".join(read.text).split())
+    assert f"{row['mean_higher']:.3f}  / {row['mean_lower']:.3f}".replace("  ", " ") in said
+    assert f"{row['t']:.2f} (1)" in said and "10.1267 <.0001 .0001 same sign and significance" in said
+
+
+def test_a_score_leads_to_what_produced_it(run):
+    page = run[1].read_text(encoding="utf-8")
+    scores = pd.read_parquet(run[0] / "scores.parquet")
+    row = scores.query("experiment == 'E2' and condition == 'grayscale'").iloc[0]
+    start = page.index('id="cell-E2-grayscale"')
+    cell = page[start : page.index("</tr>", start)]
+    assert f"{row['score']:.3f}" in cell and f"({row['null_mean']:.2f})" in cell
+    assert row["vision_key"][:12] in cell and 'href="#model-vision-vit-small"' in cell
+    assert "--config.experiments=E2 --config.vision_models=vit-small --config.language_models=teller-1b" in cell
+    view = re.search(r'href="#(view-[^"]+)"', cell)[1]
+    shown = page[page.index(f'id="{view}"') :]
+    assert "grayscale" in shown[:400] and shown[: shown.index("</details>")].count("data:image/") == 8
+
+
+def test_every_figure_has_beside_it_its_numbers_and_what_made_it(run):
+    drawn = sorted(path.stem for path in (run[0] / "figures").glob("*.svg"))
+    assert {"E1--maps--original--linear-predictivity--vit-small", "E1--depth--original--linear-predictivity",
+            "E2--image-manipulations--linear-predictivity", "E5--clip-score--linear-predictivity",
+            "E7--images--linear-predictivity", "E8--captions--linear-predictivity", "E11--images--cka",
+            "N-sweep--items--linear-predictivity", "training--training--linear-predictivity", "overview",
+            "losses"} <= set(drawn)  # fmt: skip
+    for name in drawn:
+        made = json.loads((run[0] / "figures" / f"{name}.json").read_text())
+        rows = pd.read_csv(run[0] / "figures" / f"{name}.csv")
+        assert made["command"] == "python -m launch.report" and made["rows"] == len(rows) > 0
+        assert (
+            made["keys"]
+            or name in ("overview", "losses")
+            or name.startswith(("E6", "E7", "E8", "E9", "N-", "training"))
+        )
+    assert not list((run[0] / "figures").glob(".unfinished*"))
+
+
+def test_drawing_again_gives_the_same_bytes(run):
+    folder, page = run
+    before = {path: path.read_bytes() for path in [page, *(folder / "figures").iterdir()]}
+    assert write_report(folder, [".svg"], show_progress=False) == page
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_files_that_are_missing_are_said(tmp_path):
+    run = {"experiments": [{"id": "mine", "title": "My own", "status": "run", "conditions": [], "comparisons": []}]}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    page = write_report(tmp_path, [".svg"], show_progress=False).read_text(encoding="utf-8")
+    assert "Not in this run’s folder: scores.parquet, statistics.csv, curves.csv" in page
+    assert "no claim to compare" in page and "This run kept no sample items." in page
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        (None, "", "has no run.json, so there is nothing to report: run `python -m launch.reproduce"),
+        ("run.json", "{", "run.json cannot be read"),
+        ("run.json", "{}", "run.json names no experiment"),
+        ("scores.parquet", "no table", "scores.parquet is damaged"),
+        ("curves.csv", "a,b\n1,2\n", "curves.csv has no column direction, experiment, k"),
+    ],
+)
+def test_folders_that_cannot_be_reported_are_refused(tmp_path, name, content, words):
+    if name:
+        (tmp_path / "run.json").write_text(json.dumps({"experiments": [{"id": "E1", "status": "run"}]}))
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        write_report(tmp_path, show_progress=False)
+    assert not (tmp_path / "report").exists()
