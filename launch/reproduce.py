@@ -1,28 +1,57 @@
-"""The quick start: draw a small world, extract, score, and write a page, offline and with the code that runs real data.
+"""Run a study and write its report: by default the microworld's, offline; with configs/paper.py the paper's.
 
-python -m launch.reproduce
+    python -m launch.reproduce
+    python -m launch.reproduce --config=configs/paper.py --workdir=paper --dry_run
+    python -m launch.reproduce --config=configs/paper.py:E2 --workdir=paper --config.datasets.coco.directory=coco
+
+A killed run goes on where it was. Parts of the work as processes of their own, against one --workdir:
+--config.shard=0/4 to 3/4; the last one, or a run later, writes the report. Hosts of a TPU pod, tasks of one SLURM job:
+--coordinator=auto. The scripts in launch/cluster do both.
 """
+
+import sys
+
+from absl import flags
 
 from launch import entry
 
 CONFIG, WORKDIR = entry.define("configs/microworld.py", "workdir")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only say what is to be done and what it takes; nothing is written.")
+COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of the first of several processes, or auto.")
+PROCESSES = flags.DEFINE_integer("processes", None, "How many processes share the work.", lower_bound=1)
+PROCESS = flags.DEFINE_integer("process", None, "The number of this process, from 0.", lower_bound=0)
 
 
 def main() -> None:
-    """Flags to plan to report."""
-    from vla.experiments.layer_map import LayerMap, extract_all, open_store
-    from vla.microworld.study import NOTE, prepare
-    from vla.report.layer_map import write
+    """Flags to study to report."""
+    from launch.quick_start import run_quick_start
+    from vla import devices
+    from vla.experiments import configured, engine, plan
 
-    workdir = entry.directory(WORKDIR.value)
-    config = CONFIG.value
-    folder, models = prepare(workdir, config.n_items, config.seed)
-    config.folder = str(folder)
-    config.vision_models, config.language_models = (str(models.vision),), (str(models.language),)
-    plan = LayerMap(**config.to_dict())
-    extract_all(plan, open_store(plan, workdir))
-    print(write(plan, workdir, note=NOTE).to_string(index=False))
-    print(workdir / "report" / "index.html")
+    if COORDINATOR.value == "auto":
+        devices.join()
+    elif COORDINATOR.value:
+        devices.join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    elif PROCESSES.value is not None or PROCESS.value is not None:
+        raise ValueError("--processes and --process need --coordinator=host:port, the same for every process.")
+    workdir, config = entry.directory(WORKDIR.value), CONFIG.value
+    if "experiments" not in config:
+        run_quick_start(config, workdir)
+        return
+    given = " ".join(part for part in sys.argv[1:] if part.lstrip("-") != "dry_run")
+    report = f"python -m launch.report --workdir={WORKDIR.value}"
+    study = configured.study(config.to_dict(), {"run": f"python -m launch.reproduce {given}".strip(), "report": report})
+    if DRY_RUN.value:
+        print(plan.written(plan.plan(study, workdir)))
+        return
+    first = devices.this_process()[0] == 0
+    outcome = engine.run(study, workdir, show_progress=first)
+    if first and outcome.finished:
+        from vla.report.write import write_report
+
+        print(write_report(workdir))
+    elif first:
+        print(f"{outcome.missing} tables of scores are left for other shards. When these are done, run again.")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,91 @@
+"""launch.reproduce with a study: the plan, shards, and the scripts that start it on clusters."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.experiments import folders
+
+ROOT = Path(__file__).parents[2]
+
+
+def _run(where, *arguments, succeeds=True):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.reproduce", *arguments],
+        cwd=where, env=environment, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert (done.returncode == 0) is succeeds, done.stdout + done.stderr
+    return done
+
+
+CONFIG = """
+from configs import paper
+
+def get_config(arg=""):
+    config = paper.get_config("E1")
+    config.experiments, config.sweep, config.null = (), (), 2
+    # An experiment in a few lines.
+    config.own_experiments = ({
+        "id": "grey", "title": "Grey images", "question": "Does alignment need colour?",
+        "conditions": ({"name": "original", "part": "i"}, {"name": "grey", "image": "grayscale", "part": "i"}),
+        "comparisons": ({"name": "grey", "higher": "original", "lower": "grey"},),
+    },)
+    config.datasets.coco.name, config.datasets.coco.n_items = "captioned_folder", 0
+    return config
+"""
+
+
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory):
+    where = tmp_path_factory.mktemp("launch")
+    study = folders.study(where)
+    (where / "mine.py").write_text(CONFIG)
+    return where, [
+        f"--config={where / 'mine.py'}",
+        f"--config.datasets.coco.directory={where / 'data'}",
+        f"--config.vision.core={study.vision['core']!r}",
+        f"--config.language.core={study.language['core']!r}",
+        f"--workdir={where / 'run'}",
+    ]
+
+
+def test_a_dry_run_of_the_paper_prints_times_and_writes_nothing(tmp_path):
+    done = _run(tmp_path, f"--config={ROOT / 'configs/paper.py'}", "--dry_run")
+    for words in ("E13", "open_llama_7b", "h200", "tpu-v5e-8", "GiB", "measured", "assumed"):
+        assert words in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_runs_ones_own_experiment_and_shards_wait_for_each_other(flags):
+    where, given = flags
+    first = _run(where, *given, "--config.shard=0/2")
+    assert "are left for other shards" in first.stdout and not (where / "run" / "run.json").exists()
+    _run(where, *given, "--config.shard=1/2")
+    (row, _) = pd.read_csv(where / "run" / "statistics.csv").to_dict("records")
+    assert (row["experiment"], row["comparison"], row["n_pairs"]) == ("grey", "grey", 4)
+    assert row["mean_difference"] > 0.1
+
+
+@pytest.mark.parametrize("script", ["slurm_array.sh", "tpu_pod.sh"])
+def test_scripts_for_clusters_pass_the_flags_on(script, tmp_path):
+    path = ROOT / "launch" / "cluster" / script
+    assert path.stat().st_mode & stat.S_IXUSR
+    for command in ("sbatch", "gcloud"):
+        fake = tmp_path / command
+        fake.write_text(f'#!/bin/sh\necho 7\nfor a in "$@"; do echo "$a"; done >> {tmp_path}/said\n')
+        fake.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "WORKDIR": str(tmp_path / "w"),
+                   "PARTS": "3", "TPU": "pod", "ZONE": "z"}  # fmt: skip
+    subprocess.run([path, "--config=configs/paper.py", "--config.dtype=bfloat16"], env=environment, check=True)
+    said = (tmp_path / "said").read_text()
+    assert "launch.reproduce" in said and "--config.dtype=bfloat16" in said and f"--workdir={tmp_path / 'w'}" in said
+    if script == "slurm_array.sh":
+        assert "--array=0-2" in said and "--config.stage=score --config.shard=$SLURM_ARRAY_TASK_ID/3" in said
+    refused = subprocess.run([path], env=environment, capture_output=True, text=True)
+    assert refused.returncode == 2 and "usage" in refused.stderr
