@@ -1,11 +1,12 @@
-"""Run a study and write its report: by default the microworld's, offline; with configs/paper.py the paper's.
+"""Run a study: by default the quick start, offline; with configs/paper.py the paper's.
 
     python -m launch.reproduce
+    python -m launch.reproduce --config=configs/microworld_study.py --workdir=microworld
     python -m launch.reproduce --config=configs/paper.py --workdir=paper --dry_run
     python -m launch.reproduce --config=configs/paper.py:E2 --workdir=paper --config.datasets.coco.directory=coco
 
 A killed run goes on where it was. Parts of the work as processes of their own, against one --workdir:
---config.shard=0/4 to 3/4; the last one, or a run later, writes the report. Hosts of a TPU pod, tasks of one SLURM job:
+--config.shard=0/4 to 3/4; the last one, or a run later, writes the tables. Hosts of a TPU pod, tasks of one SLURM job:
 --coordinator=auto. The scripts in launch/cluster do both.
 """
 
@@ -38,18 +39,22 @@ def main() -> None:
     if "experiments" not in config:
         run_quick_start(config, workdir)
         return
+    values = config.to_dict()
+    if "microworld" in values:
+        from vla.microworld.layout import laid_out
+
+        values = laid_out(values, workdir / "microworld")
     given = " ".join(part for part in sys.argv[1:] if part.lstrip("-") != "dry_run")
-    report = f"python -m launch.report --workdir={WORKDIR.value}"
-    study = configured.study(config.to_dict(), {"run": f"python -m launch.reproduce {given}".strip(), "report": report})
+    commands = {"run": f"python -m launch.reproduce {given}".strip()}
+    commands["report"] = f"python -m launch.report --workdir={WORKDIR.value}"
+    study = configured.study(values, commands)
     if DRY_RUN.value:
         print(plan.written(plan.plan(study, workdir)))
         return
     first = devices.this_process()[0] == 0
     outcome = engine.run(study, workdir, show_progress=first)
     if first and outcome.finished:
-        from vla.report.write import write_report
-
-        print(write_report(workdir))
+        print(workdir / "statistics.csv")
     elif first:
         print(f"{outcome.missing} tables of scores are left for other shards. When these are done, run again.")
 

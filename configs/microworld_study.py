@@ -1,0 +1,39 @@
+"""The whole study on a drawn world, offline: E1 to E9 and E11 by the engine that runs the paper.
+
+Question: what does the whole study look like, from conditions to statistics, on a world that fits a laptop?
+Cost: minutes on two cores. `:quick` takes 60 scenes and short averages.
+Expect: the machinery at work. Where no models are named, untrained ones stand in: no evidence about trained models.
+
+    python -m launch.reproduce --config=configs/microworld_study.py --workdir=microworld
+"""
+
+from ml_collections import ConfigDict
+
+from configs import paper
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The paper's values, and which world is drawn."""
+    if arg not in ("", "quick"):
+        raise ValueError(f"Unknown argument {arg!r}; expected '' or 'quick'.")
+    quick = arg == "quick"
+    config = paper.get_config("core")
+    config.title = "The study on a drawn world"
+    config.note = (
+        "Drawn scenes and small models: this shows what the study does and what its output looks like. It is an "
+        "illustration, and no evidence about large trained models."
+    )
+    n = 60 if quick else 500
+    config.microworld = ConfigDict({"n": n, "seed": 42, "renderings": 3 if quick else 10, "paraphrases": 10})
+    config.captions = 7 if quick else 15
+    config.images = 3 if quick else 10
+    config.sweep = () if quick else (125, 250, 500)
+    for role in config.datasets:
+        config.datasets[role].n_items = 0
+        config.datasets[role].clip = ""
+    for group in config.vision:
+        config.vision[group] = ()
+    for group in config.language:
+        config.language[group] = ()
+    config.null = 0 if quick else 2
+    return config
