@@ -1,4 +1,4 @@
-"""Run a study: by default the quick start, offline; with configs/paper.py the paper's.
+"""Run a study and write its report: by default the quick start, offline; with configs/paper.py the paper's.
 
     python -m launch.reproduce
     python -m launch.reproduce --config=configs/microworld_study.py --workdir=microworld
@@ -6,7 +6,7 @@
     python -m launch.reproduce --config=configs/paper.py:E2 --workdir=paper --config.datasets.coco.directory=coco
 
 A killed run goes on where it was. Parts of the work as processes of their own, against one --workdir:
---config.shard=0/4 to 3/4; the last one, or a run later, writes the tables. Hosts of a TPU pod, tasks of one SLURM job:
+--config.shard=0/4 to 3/4; the last one, or a run later, writes the report. Hosts of a TPU pod, tasks of one SLURM job:
 --coordinator=auto. The scripts in launch/cluster do both.
 """
 
@@ -54,7 +54,9 @@ def main() -> None:
     first = devices.this_process()[0] == 0
     outcome = engine.run(study, workdir, show_progress=first)
     if first and outcome.finished:
-        print(workdir / "statistics.csv")
+        from vla.report.write import write_report
+
+        print(write_report(workdir))
     elif first:
         print(f"{outcome.missing} tables of scores are left for other shards. When these are done, run again.")
 
