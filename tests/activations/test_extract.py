@@ -233,27 +233,29 @@ def test_only_the_items_that_meet_the_break_are_named(tmp_path):
         extract(load_model(tmp_path / "net", dtype="bfloat16"), stimuli, items=list("abcd"))
 
 
-EIGHT = """
+DEVICES = """
 import sys
 import jax
-jax.config.update("jax_num_cpu_devices", 8)
+count = int(sys.argv[1])
+jax.config.update("jax_num_cpu_devices", count)
 import numpy as np
 from vla.activations.extract import extract
 from vla.models import load_model
-language, vision, inputs, out = sys.argv[1:]
+language, vision, inputs, out = sys.argv[2:]
 data = np.load(inputs)
-assert jax.device_count() == 8
+assert jax.device_count() == count
 np.savez(out, language=extract(load_model(language), data["captions"].tolist(), batch_size=12),
          vision=extract(load_model(vision), list(data["pictures"])),
          parallel=extract(load_model(language, tensor_parallel=2), data["captions"].tolist()),
-         streamed=extract(load_model(language, stream=True, tensor_parallel=4), data["captions"].tolist()))
+         streamed=extract(load_model(language, stream=True, tensor_parallel=count // 2), data["captions"].tolist()))
 """
 
 
-def test_eight_devices_equal_one(language, vision, listened, looked, tmp_path):
+@pytest.mark.parametrize("count", [2, 8])
+def test_several_devices_equal_one(count, language, vision, listened, looked, tmp_path):
     np.savez(tmp_path / "in.npz", captions=tiny.captions(20), pictures=tiny.pictures(9))
     arguments = [language[0].source, vision[0].source, str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
-    subprocess.run([sys.executable, "-c", EIGHT, *arguments], check=True)
+    subprocess.run([sys.executable, "-c", DEVICES, str(count), *arguments], check=True)
     out = np.load(tmp_path / "out.npz")
     assert tiny.apart(out["language"], listened.values) < SAME
     assert tiny.apart(out["vision"], looked.values) < SAME
