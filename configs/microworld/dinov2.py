@@ -1,0 +1,27 @@
+"""micro-dinov2: a DINOv2-architecture ViT that learns from pictures of scenes alone, without labels.
+
+Question: what does self-distillation with masked prediction make of drawn scenes, and does it come to agree with text?
+Cost: about 5 minutes of one core.
+Expect: probes of stuff and things on its class token well above pixels and above the untrained network.
+
+    python -m launch.train --config=configs/microworld/dinov2.py
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Values by name; the words behind them are in `vla.microworld.training.settings`."""
+    config = ConfigDict()
+    config.model = "micro-dinov2"
+    config.seed = 0
+    config.world_seed = 7
+    config.n_scenes = 12000
+    config.n_held_out = 640
+    config.steps = 420
+    config.batch = 64
+    config.learning_rate = 0.002
+    config.warmup = 50
+    config.weight_decay = 0.05
+    config.checkpoints = (10, 30, 80, 200)
+    return config

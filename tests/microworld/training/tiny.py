@@ -1,0 +1,41 @@
+"""Trainings of a few steps."""
+
+import functools
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from vla.microworld.training import Settings
+from vla.microworld.training.material import Material, material
+from vla.microworld.training.run import TASKS
+from vla.microworld.training.settings import MODELS
+
+SEEN, UNSEEN = 40, 16
+
+
+@functools.cache
+def workdir() -> Path:
+    """Where the scenes are, for all tests of this process."""
+    return Path(tempfile.mkdtemp(prefix="microworld-training-"))
+
+
+def scenes() -> Material:
+    return material(workdir() / f"scenes-{SEEN + UNSEEN}-7", SEEN + UNSEEN, 7)
+
+
+def settings(model: str, **changes) -> Settings:
+    return Settings(model, **{"n_scenes": SEEN, "n_held_out": UNSEEN, "steps": 4, "batch": 8, **changes})
+
+
+@functools.cache
+def task(model: str):
+    """A task, and its parameters away from where they begin: heads of zeros would show nothing."""
+    given = scenes()
+    made = TASKS[MODELS[model]](
+        settings(model), given.part(slice(0, SEEN)), given.part(slice(SEEN, None)), workdir() / f"scratch-{model}"
+    )
+    draws = np.random.default_rng(5)
+    shaken = jax.tree.map(lambda leaf: leaf + 0.1 * draws.standard_normal(leaf.shape).astype(np.float32), made.fresh())
+    return made, shaken
