@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from vla.experiments import samples
 from vla.experiments.assemble import curves, scores
 from vla.experiments.choices import ALTERNATIVES, POINTS
 from vla.experiments.compare import statistics
@@ -24,7 +25,7 @@ _PACKAGES = ("vla", "jax", "flax", "numpy", "scipy", "scikit-learn", "xarray", "
 
 
 def write(bench: Bench, resolved: Resolved, finished: Sequence[Table], workdir: Path, times: dict[str, float]) -> None:
-    """Write `scores.parquet`, `statistics.csv`, `curves.csv`, `activations.json` and, last, `run.json`."""
+    """Write `scores.parquet`, `statistics.csv`, `curves.csv`, `activations.json`, `samples/` and, last, `run.json`."""
     study = bench.study
     table = scores(bench, finished)
     found = statistics(study, table, resolved.absent)
@@ -40,7 +41,12 @@ def write(bench: Bench, resolved: Resolved, finished: Sequence[Table], workdir: 
     _csv(workdir / "statistics.csv", found)
     _csv(workdir / "curves.csv", curves(table, series))
     _json(workdir / "activations.json", _activations(bench, finished))
-    _json(workdir / "run.json", _run(bench, resolved, finished, times))
+    described = _run(bench, resolved, finished, times)
+    shown = samples.write(bench, resolved, workdir / "samples")
+    for experiment in described["experiments"]:
+        for condition in experiment["conditions"]:
+            condition["samples"] = shown.get((experiment["id"], condition["name"]), "")
+    _json(workdir / "run.json", described)
 
 
 def _run(bench: Bench, resolved: Resolved, finished: Sequence[Table], times: dict[str, float]) -> dict[str, Any]:
