@@ -34,7 +34,7 @@ def test_shares_are_those_of_the_singular_vectors_of_scikit_learns_fit():
         total = sum(m[1, 1] for m in covariance)  # v is a basis of the whole target
         expected.append([[m[1, 1] / total, m[0, 0] / total, m[0, 1] / total] for m in covariance])
     found = spectrum_of(x, y)
-    assert found["direction"].tolist() == list(range(1, 10))
+    assert found["rank"].tolist() == list(range(1, 10))
     np.testing.assert_allclose(
         found[["target_share", "predicted_share", "shared_share"]], np.mean(expected, axis=0), atol=1e-6
     )

@@ -1,5 +1,7 @@
 """The tables of content on layers that share something for one kind of items only."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,9 +61,9 @@ def test_dimensions_and_their_items(found):
     assert 1 < spectrum["effective_dimension"][0] < spectrum["target_dimension"][0] < 9
     ends = found.directions
     assert len(ends) == 5 * 2 * 5 and set(ends["end"]) == {"high", "low"}
-    top = ends[(ends["direction"] == 1) & (ends["end"] == "high")]
+    top = ends[(ends["rank"] == 1) & (ends["end"] == "high")]
     assert top["place"].tolist() == [1, 2, 3, 4, 5] and top["predicted"].is_monotonic_decreasing
-    assert top["actual"].mean() > ends[(ends["direction"] == 1) & (ends["end"] == "low")]["actual"].mean()
+    assert top["actual"].mean() > ends[(ends["rank"] == 1) & (ends["end"] == "low")]["actual"].mean()
 
 
 def test_without_facts_there_are_no_kinds(made):
@@ -80,6 +82,7 @@ def test_tables_are_written_whole(found, tmp_path):
     items = pd.read_parquet(tmp_path / "run" / "items.parquet")
     assert items["direction"].tolist() == ["a"] * 80 + ["b"] * 80 and items.columns[0] == "direction"
     assert len(pd.read_csv(tmp_path / "run" / "spectrum.csv")) == 2 * len(found.spectrum)
+    assert all(table.columns.is_unique for table in dataclasses.asdict(parts[0]).values())
 
 
 def test_what_cannot_be(made):

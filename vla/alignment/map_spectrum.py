@@ -43,7 +43,7 @@ def map_spectrum(maps: Sequence[FoldMap]) -> pd.DataFrame:
       maps: From `vla.alignment.held_out.fold_maps`.
 
     Returns:
-      Rows by `direction`, from 1. All shares are of the target's total held-out variance, so they can be summed:
+      Rows by `rank` of the direction, from 1. All shares are of the target's total held-out variance, so they can be summed:
       `target_share`, the target's variance along the direction; `predicted_share`, the prediction's; `shared_share`,
       their covariance, which may be below 0 where nothing is shared; `explained_share`, 2 shared - predicted, whose sum
       is the target's explained variance; `r`, the correlation, NaN where either is constant; `r_sd` over folds; and
@@ -56,7 +56,7 @@ def map_spectrum(maps: Sequence[FoldMap]) -> pd.DataFrame:
     count = min(len(table) for table in tables)
     values = np.stack([table[:count] for table in tables])
     spectrum = pd.DataFrame(values.mean(axis=0), columns=pd.Index(COLUMNS))
-    spectrum.insert(0, "direction", np.arange(1, count + 1))
+    spectrum.insert(0, "rank", np.arange(1, count + 1))
     spectrum["r_sd"] = values[:, :, COLUMNS.index("r")].std(axis=0, ddof=1) if len(maps) > 1 else np.nan
     spectrum["cumulative_explained"] = spectrum["explained_share"].cumsum()
     return spectrum

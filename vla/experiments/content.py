@@ -168,7 +168,7 @@ def _extreme_items(
             for place, row in enumerate(places, start=1):
                 rows.append(
                     {
-                        "direction": direction + 1,
+                        "rank": direction + 1,
                         "end": end,
                         "place": place,
                         "item": items["item"].iloc[row],
