@@ -43,7 +43,7 @@ def map_spectrum(maps: Sequence[FoldMap]) -> pd.DataFrame:
       maps: From `vla.alignment.held_out.fold_maps`.
 
     Returns:
-      Rows by `rank` of the direction, from 1. All shares are of the target's total held-out variance, so they can be summed:
+      Rows by `rank` of the direction, from 1. All shares are of the target's total held-out variance and can be summed:
       `target_share`, the target's variance along the direction; `predicted_share`, the prediction's; `shared_share`,
       their covariance, which may be below 0 where nothing is shared; `explained_share`, 2 shared - predicted, whose sum
       is the target's explained variance; `r`, the correlation, NaN where either is constant; `r_sd` over folds; and
