@@ -73,13 +73,12 @@ def this_machine() -> Hardware:
         float64=double,
         memory_gib=psutil.virtual_memory().total / 2**30,
         bandwidth_gb=0.0,
-        # Of the rate of large products, forward passes of packed captions and the scoring of all pairs reach about so
-        # much on CPUs: `python -m launch.benchmark`.
+        # Assumed, not measured: what forward passes and scoring reach of the rate of large products.
         share_extraction=0.7,
         share_scoring=0.5,
         share_eigen=eigen / double,
         source="measured: products of 1,024 x 1,024 matrices, an eigendecomposition of 512 x 512",
-        basis="rates measured just now, with whatever else runs here; shares from launch.benchmark on two cores",
+        basis="rates measured just now, with whatever else runs here; shares of them assumed",
     )
 
 
