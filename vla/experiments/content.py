@@ -140,7 +140,7 @@ def _with_facts(items: pd.DataFrame, facts: ItemFacts) -> pd.DataFrame:
 def _spectrum(maps: list[FoldMap]) -> pd.DataFrame:
     spectrum = map_spectrum(maps)
     dimension = effective_dimension(spectrum["shared_share"].to_numpy())
-    of_target = effective_dimension(np.mean([_variances(one) for one in maps], axis=0))
+    of_target = float(np.mean([effective_dimension(_variances(one)) for one in maps]))
     return spectrum.assign(effective_dimension=dimension, target_dimension=of_target)
 
 
