@@ -2,7 +2,7 @@
 
 Question: what does self-distillation with masked prediction make of drawn scenes, and does it come to agree with text?
 Cost: about 5 minutes of one core.
-Expect: probes of stuff and things on its class token well above pixels and above the untrained network.
+Expect: probes of colours on its class token above pixels, of things above the untrained network but not above pixels.
 
     python -m launch.train --config=configs/microworld/dinov2.py
 """
