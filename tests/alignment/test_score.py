@@ -71,7 +71,7 @@ def test_constant_units_are_left_out_and_counted(pair):
 def test_a_symmetric_metric_gives_one_table(pair, metric):
     x, y = pair
     there, back = score(x, y, metric=metric), score(y, x, metric=metric)
-    assert set(there.data_vars) == {"score"} and there["score"].dims == ("x_layer", "y_layer")
+    assert set(there.data_vars) == {"score", "chance"} and there["score"].dims == ("x_layer", "y_layer")
     np.testing.assert_allclose(there["score"].values, back["score"].values.T, atol=1e-12)
     if metric == "cka":
         expected = [[plain_cka(a, b) for b in y.values] for a in x.values]
@@ -194,8 +194,17 @@ def test_attributes_say_how_it_was_computed(pair, result, tmp_path):
         "measure": "pearson",
     }
     np.testing.assert_allclose(settings["alphas"], ALPHAS)
-    said = {name: value for name, value in result.attrs.items() if name != "settings"}
-    assert said == {"metric": "linear_predictivity", "protocol": "paper", "seed": 42, "n_items": 40, "null": 0}
+    said = {name: value for name, value in result.attrs.items() if name not in ("settings", "items_hash")}
+    assert said == {
+        "metric": "linear_predictivity",
+        "protocol": "paper",
+        "seed": 42,
+        "n_items": 40,
+        "null": 0,
+        "bootstrap": 0,
+        "halves": 0,
+        "confidence": 0.95,
+    }
     assert score(*pair, metric="cka").attrs["settings"] == "{}"
     array_settings = score(*pair, alphas=np.array([1.0]), groups=np.arange(N), inner_cv=np.int64(3), outer_folds=4)
     assert json.loads(array_settings.attrs["settings"])["inner_cv"] == 3
@@ -217,6 +226,11 @@ def test_attributes_say_how_it_was_computed(pair, result, tmp_path):
         ({"metric": "cka", "alphas": (1.0,)}, r"cka does not know the settings \['alphas'\]; it has no settings"),
         ({"null": -1}, "null=-1: expected a whole number, 0 or more"),
         ({"null": True}, "null=True: expected a whole number"),
+        ({"bootstrap": 1}, "bootstrap=1: an interval needs at least 2 draws"),
+        ({"bootstrap": 2.0}, "bootstrap=2.0: expected a whole number"),
+        ({"halves": -1}, "halves=-1: expected a whole number"),
+        ({"confidence": 95}, "confidence=95: expected a share"),
+        ({"metric": "mutual_knn", "neighbours": 40}, "neighbours=40, but an item has only 39 others"),
         ({"seed": 1.5}, "seed=1.5: expected a whole number"),
         ({"seed": -1}, "seed=-1: expected a whole number, 0 to 4294967295"),
         ({"seed": 2**32}, "seed=4294967296: expected"),
@@ -265,3 +279,63 @@ def test_several_metrics_in_one_call_score_as_each_alone(pair):
 def test_a_list_of_metrics_names_each_once(pair, metric):
     with pytest.raises(ValueError, match="a list of different names"):
         score(*pair, metric=metric)
+
+
+def test_several_targets_in_one_call_score_as_each_alone(pair):
+    """Two of equal width, which share what is prepared of x, and one of another; one with its items reordered."""
+    x, y = pair
+    turned = y.isel(item=np.random.default_rng(0).permutation(N)) + 0.5
+    targets = {"plain": y, "wide": x, "turned": turned.isel(layer=[1])}
+    for metric in ("linear_predictivity", "procrustes", ["cka", "linear_predictivity"]):
+        together = score(x, targets, metric=metric, null=2, bootstrap=3)
+        assert list(together) == list(targets)
+        for name, target in targets.items():
+            alone = score(x, target, metric=metric, null=2, bootstrap=3)
+            for of, both in alone.items() if isinstance(metric, list) else [(metric, alone)]:
+                got = together[name][of] if isinstance(metric, list) else together[name]
+                xr.testing.assert_allclose(got, both, atol=1e-9)
+                assert got.attrs == both.attrs
+
+
+def test_targets_are_named_in_refusals(pair):
+    x, y = pair
+    with pytest.raises(ValueError, match=r"y\['b'\] is not finite"):
+        score(x, {"a": y, "b": y * np.nan})
+    with pytest.raises(ValueError, match="y is an empty mapping"):
+        score(x, {})
+    with pytest.raises(ValueError, match="y is a Dataset with the variables"):
+        score(x, xr.Dataset({"a": y}))
+
+
+def test_draws_depend_on_items_seed_and_folds_alone(pair):
+    x, y = pair
+    one = score(x, y, bootstrap=4, halves=2)
+    assert one["resampled_score"].dims == ("resample", "x_layer", "y_layer") and one.sizes["resample"] == 4
+    assert one["half_score"].dims == ("split", "half", "x_layer", "y_layer")
+    xr.testing.assert_identical(score(x, y, bootstrap=4, halves=2), one)
+    part = score(x.isel(layer=[1]), y.isel(layer=[2]), bootstrap=4)
+    np.testing.assert_allclose(part["resampled_score"][:, 0, 0], one["resampled_score"][:, 1, 2], atol=1e-12)
+    assert np.abs(score(x, y, bootstrap=4, seed=1)["resampled_score"] - one["resampled_score"]).max() > 1e-3
+    assert (one["ci_low"] <= one["ci_high"]).all()
+
+
+def test_chance_stands_beside_every_biased_score_without_a_null(pair):
+    x, y = pair
+    for metric in ("cka", "cka_rbf", "mutual_knn", "retrieval", "rsa"):
+        result = score(x, y, metric=metric, null=300)
+        assert result["chance"].dims == ("x_layer", "y_layer")
+        error = result["null_score"].std("permutation") / np.sqrt(300)
+        assert (np.abs(result["null_mean"] - result["chance"]) < 5 * error).all(), metric
+    assert "chance" not in score(x, y, metric="procrustes")
+    dead = x.copy(data=np.ones_like(x.values))
+    assert np.isnan(score(dead, y, metric="cka")["chance"]).all()
+
+
+def test_integers_and_half_precision_score_as_their_values(pair):
+    x, y = (np.round(side.values * 10) for side in pair)
+    whole = score(x, y)
+    for kind in (np.int16, np.int64, np.float16):
+        values = (x.astype(kind), y.astype(kind))
+        same = score(*(side.astype(np.float64) for side in values))
+        np.testing.assert_allclose(score(*values)["score"], same["score"], atol=1e-5)
+    np.testing.assert_allclose(score(x.astype(np.int64), y.astype(np.int64))["score"], whole["score"], atol=1e-12)

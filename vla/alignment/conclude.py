@@ -6,7 +6,9 @@ import numpy as np
 import xarray as xr
 
 from vla.alignment.inference import significance
+from vla.alignment.resampled import interval, reliability
 from vla.alignment.task import Task
+from vla.records import canonical_hash
 
 
 def conclude(task: Task, measured: xr.Dataset, x: xr.DataArray, y: xr.DataArray) -> xr.Dataset:
@@ -23,12 +25,22 @@ def conclude(task: Task, measured: xr.Dataset, x: xr.DataArray, y: xr.DataArray)
         result = result.assign(edge_share=_edge_share(result["alpha"], task.settings.alphas))
     if task.null:
         result = result.merge(significance(result, task.metric.perfect, task.metric.lowest))
+    if task.bootstrap:
+        result = result.merge(
+            interval(result["resampled_score"], task.confidence, task.metric.lowest, task.metric.highest)
+        )
+    if task.halves:
+        result = result.merge(reliability(result["half_score"]))
     attributes: dict[str, Any] = {
         "metric": task.metric.name,
         "protocol": task.protocol,
         "seed": task.seed,
         "n_items": x.sizes["item"],
         "null": task.null,
+        "bootstrap": task.bootstrap,
+        "halves": task.halves,
+        "confidence": task.confidence,
+        "items_hash": canonical_hash(list(map(str, x["item"].values.tolist())) if "item" in x.coords else []),
         "settings": task.settings_text,
     }
     return result.assign_coords(x_layer=x["layer"].values, y_layer=y["layer"].values).assign_attrs(attributes)

@@ -4,21 +4,27 @@ N items, X and Y layers, P pairings of items.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Int
 
 from vla.alignment.task import Task
+from vla.metrics import RidgeSettings, ridge_resampling, subsets
+from vla.metrics.folds import outer_folds
 from vla.metrics.linear_predictivity import Table
 
 PAIR = ("x_layer", "y_layer")
 
+# What the metrics that measure one thing only measure of held-out predictions.
+MEASURES_OF = {"retrieval": "retrieval", "matching_accuracy": "matching"}
 
-def same_precision(x: xr.DataArray, y: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
-    """The values of both, in the wider of their types."""
-    dtype = np.result_type(x.dtype, y.dtype)
-    return np.ascontiguousarray(x.values, dtype), np.ascontiguousarray(y.values, dtype)
+
+def same_precision(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both in the wider of their types."""
+    dtype = np.result_type(x, y)
+    return np.ascontiguousarray(x, dtype), np.ascontiguousarray(y, dtype)
 
 
 def pairings(task: Task, n_items: int) -> Int[np.ndarray, "P N"]:
@@ -29,7 +35,9 @@ def pairings(task: Task, n_items: int) -> Int[np.ndarray, "P N"]:
 
 def steps(task: Task, x_layers: int, y_layers: int) -> int:
     """How often `measure` will report that a cell is done."""
-    return (1 + task.null) * x_layers * y_layers * task.folds
+    # Draws of held-out predictions are made all at once.
+    draws = min(task.bootstrap, 1) if isinstance(task.settings, RidgeSettings) else task.bootstrap
+    return x_layers * y_layers * (1 + task.null + draws + 2 * task.halves) * _folds(task)
 
 
 def measure(
@@ -44,22 +52,80 @@ def measure(
       advance: Called with the number of cells just finished.
 
     Returns:
-      `score` (x_layer, y_layer); with a null `null_score` (permutation, x_layer, y_layer); of metrics with held-out
-      predictions `fold_score`, `alpha` and `undefined`. Without coordinates.
+      `score` (x_layer, y_layer); where it is known without shuffling, `chance`; with a null `null_score` (permutation,
+      x_layer, y_layer); of ridge regression `fold_score`, `alpha` and `undefined`; with draws `resampled_score`
+      (resample, x_layer, y_layer), with halves `half_score` (split, half, x_layer, y_layer). Without coordinates.
 
     Raises:
       ValueError: What the metric refuses.
     """
-    found = task.metric.all_pairs(x, y, settings=task.settings, pairings=pairings(task, x.shape[1]), advance=advance)
-    result = xr.Dataset()
+    n_items = x.shape[1]
+    found = task.metric.all_pairs(x, y, settings=task.settings, pairings=pairings(task, n_items), advance=advance)
+    result, scores = xr.Dataset(), found
     if isinstance(found, Table):
-        result, scores = _of_folds(found), _mean_over_folds(found)
-    else:
-        scores = found
+        result, scores = _of_folds(found), subsets.mean_over_folds(found)
     result["score"] = (PAIR, scores[0])
+    chance = _chance(task, x, y)
+    if chance is not None:
+        result["chance"] = (PAIR, np.where(np.isfinite(scores[0]), chance, np.nan))
     if task.null:
         result["null_score"] = (("permutation", *PAIR), scores[1:])
+    if task.bootstrap:
+        result["resampled_score"] = (("resample", *PAIR), _resampled(task, x, y, found, scores[0], advance))
+    if task.halves:
+        sides = [rows for both in subsets.halves(n_items, _groups(task), task.halves, task.seed) for rows in both]
+        table = subsets.all_pairs(task.metric, x, y, task.settings, sides, advance)
+        result["half_score"] = (("split", "half", *PAIR), table.reshape(task.halves, 2, *table.shape[1:]))
     return result
+
+
+def _resampled(
+    task: Task,
+    x: np.ndarray,
+    y: np.ndarray,
+    found: Table | np.ndarray,
+    score: np.ndarray,
+    advance: Callable[[int], None],
+) -> np.ndarray:
+    """Scores of drawn items.
+
+    Of ridge regression, items of the test folds are drawn with replacement after they were predicted: the interval
+    is that of the fitted maps on other items, and leaves out that they would be fitted to others. Of other metrics,
+    which compare items with each other, random halves are drawn without replacement, since an item that is drawn
+    twice is its own perfect match: a half of the items varies about the whole as much as the whole does about the
+    truth (variance 1/m - 1/N with m = N/2). The level of draws may be that of fewer items, so that their scores are
+    moved to have the score of all items as their mean.
+
+    Sources: Efron (1979); Shao & Wu (1989) for the delete-d jackknife, of which halves are the case d = N/2.
+    """
+    if isinstance(found, Table):
+        measured = getattr(task.settings, "measure", None) or MEASURES_OF[task.metric.name]
+        drawn = ridge_resampling.all_pairs(
+            x, y, task.settings, found.alpha[0], task.bootstrap, task.seed, advance, measure=measured
+        )
+    else:
+        some = [half for half, _ in subsets.halves(x.shape[1], _groups(task), task.bootstrap, task.seed)]
+        drawn = subsets.all_pairs(task.metric, x, y, task.settings, some, advance)
+    return score + drawn - drawn.mean(axis=0)
+
+
+def _chance(task: Task, x: np.ndarray, y: np.ndarray) -> np.ndarray | float | None:
+    """The expected score of unrelated items: over all permutations where that is known exactly, else as declared."""
+    exact = subsets.permutation_mean(task.metric, x, y, task.settings)
+    if exact is not None:
+        return exact
+    if task.metric.name == "retrieval":
+        sizes = [len(test) for _, test in outer_folds(x.shape[1], _folds(task), task.settings.seed, _groups(task))]
+        return float(np.mean(1 / np.array(sizes)))
+    return task.metric.chance
+
+
+def _groups(task: Task) -> Any:
+    return getattr(task.settings, "groups", None)
+
+
+def _folds(task: Task) -> int:
+    return getattr(task.settings, "outer_folds", 1)
 
 
 def _of_folds(table: Table) -> xr.Dataset:
@@ -72,10 +138,3 @@ def _of_folds(table: Table) -> xr.Dataset:
             "undefined": (dims, table.undefined[0]),
         }
     )
-
-
-def _mean_over_folds(table: Table) -> np.ndarray:
-    defined = ~np.isnan(table.fold_score)
-    count = defined.sum(axis=-1)
-    mean = np.where(defined, table.fold_score, 0).sum(axis=-1) / np.maximum(count, 1)
-    return np.where(count > 0, mean, np.nan)

@@ -1,12 +1,17 @@
 """Score every layer of one set of activations against every layer of another."""
 
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+import xarray as xr
 
 from vla import progress
 from vla.activations.labels import as_activations, join
 from vla.alignment.conclude import conclude
+from vla.alignment.duplicates import settle_groups
 from vla.alignment.measure import measure, same_precision, steps
-from vla.alignment.task import make_tasks
+from vla.alignment.task import Task, make_tasks
 
 
 def score(
@@ -16,6 +21,9 @@ def score(
     protocol: str = "paper",
     seed: Any = 42,
     null: Any = 0,
+    bootstrap: Any = 0,
+    halves: Any = 0,
+    confidence: Any = 0.95,
     show_progress: bool = False,
     **overrides: Any,
 ) -> Any:
@@ -24,21 +32,34 @@ def score(
     Args:
       x: Activations [layer, item, unit] or [item, unit], as a DataArray or an array.
       y: Activations of the same items. Item names, where both have them, must agree; `y` is brought to the
-        order of `x`.
+        order of `x`. Or several targets, a mapping of names to activations: those of equal width share all that is
+        prepared of `x`.
       metric: A name from `vla.metrics()`, or a list of names.
       protocol: "paper", or "khosla_lab" (raw targets, test-fold statistics): named defaults of the settings.
       seed: Seed of the outer folds and of the null's permutations, in 0..2**32 - 1.
       null: Number of scores with the correspondence of items shuffled; one permutation serves all layer pairs.
+      bootstrap: Number of draws of items for intervals; one draw serves all layer pairs, and every call with the same
+        items, seed and folds, so that differences between calls are paired. Of ridge regression, the items of each
+        test fold are drawn with replacement after they were predicted, whole groups where there are groups. Of other
+        metrics, random halves are drawn without replacement: an item drawn twice would be its own perfect match.
+        `vla.alignment.measure` has the reasons and sources.
+      halves: Number of splits of the items into random halves, each of which is scored on its own.
+      confidence: Of the intervals.
       show_progress: Show a bar with the time left.
       **overrides: For linear_predictivity, fields of `vla.metrics.RidgeSettings`: alphas, outer_folds, inner_cv,
-        alpha_per_target, standardize_targets, test_statistics, groups. For other metrics, the fields of their
+        alpha_per_target, standardize_targets, test_statistics, groups (one label per item, or "duplicates" to keep
+        items together that are the same stimulus). For other metrics, the fields of their
         `vla.metrics()[name].settings`. Of a list of metrics, each is given those that it knows.
 
     Returns:
-      A Dataset; of a list of metrics, a dict of Datasets by name. It has `score` (x_layer, y_layer); with a null
+      A Dataset; of a list of metrics, a dict of Datasets by name; of several targets, a dict of those by name. It has
+      `score` (x_layer, y_layer), and where it is known, `chance`, its mean over all orders of the items; with a null
       also `null_score` (permutation, x_layer, y_layer) and what `vla.alignment.inference.significance` makes of it:
       `p_value`, `p_max` (against the best of all pairs), `q_value`, `null_mean` and `calibrated`.
-      A directed metric adds, per fold, `fold_score`, `alpha` and `undefined`, the number of target units that
+      With draws it has `resampled_score` (resample, x_layer, y_layer), `ci_low`, `ci_high` and `standard_error`; with
+      halves `half_score` (split, half, x_layer, y_layer), `reliability` and `ceiling`
+      (`vla.alignment.resampled.reliability`).
+      Ridge regression adds, per fold, `fold_score`, `alpha` and `undefined`, the number of target units that
       were left out because they or their prediction are constant; and `edge_share`, the share of fits that chose the
       smallest or largest penalty there is, which may mean that a wider range is needed. A score is NaN where nothing
       is defined, as for a layer that is the same for every item. The attributes say how it was computed.
@@ -50,12 +71,53 @@ def score(
     names = [metric] if isinstance(metric, str) else list(metric)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"metric={metric!r}: expected the name of a metric, or a list of different names.")
-    tasks = make_tasks(names, protocol, seed, null, overrides)
-    x, y = join(as_activations(x, "x"), as_activations(y, "y"))
-    values = same_precision(x, y)
-    results = {}
+    tasks = make_tasks(names, protocol, seed, null, overrides, bootstrap, halves, confidence)
+    several = isinstance(y, Mapping) and not isinstance(y, xr.Dataset)
+    if several and not y:
+        raise ValueError("y is an empty mapping: give at least one set of activations by name.")
+    x = as_activations(x, "x")
+    targets = {name: join(x, as_activations(side, f"y[{name!r}]" if several else "y"))[1]
+               for name, side in (y.items() if several else [("y", y)])}  # fmt: skip
+    found: dict[Any, dict[str, xr.Dataset]] = {name: {} for name in targets}
     for task in tasks:
-        cells = steps(task, x.sizes["layer"], y.sizes["layer"])
-        with progress.bar(f"scoring {task.metric.name}", cells, show_progress) as advance:
-            results[task.metric.name] = conclude(task, measure(task, *values, advance), x, y)
-    return results[metric] if isinstance(metric, str) else results
+        for settled, some in _alike(task, x, targets):
+            _score(settled, x, some, found, show_progress)
+    if isinstance(metric, str):
+        alone = {name: results[metric] for name, results in found.items()}
+        return alone if several else alone["y"]
+    return found if several else found["y"]
+
+
+def _alike(task: Task, x: xr.DataArray, targets: dict[Any, xr.DataArray]) -> list[tuple[Task, dict[Any, xr.DataArray]]]:
+    """Targets that can be scored as layers of one: of equal width and type, under the same groups."""
+    found: list[tuple[tuple, Task, dict[Any, xr.DataArray]]] = []
+    for name, y in targets.items():
+        settled = settle_groups(task, x, y)
+        kind = (y.sizes["unit"], y.dtype, settled.settings_text)
+        for other, _, some in found:
+            if other == kind:
+                some[name] = y
+                break
+        else:
+            found.append((kind, settled, {name: y}))
+    return [(settled, some) for _, settled, some in found]
+
+
+def _score(
+    task: Task,
+    x: xr.DataArray,
+    targets: dict[Any, xr.DataArray],
+    found: dict[Any, dict[str, xr.Dataset]],
+    show_progress: bool,
+) -> None:
+    """Score some targets as layers of one, and add to `found` what each would have alone."""
+    sides = list(targets.values())
+    values = same_precision(x.values, np.concatenate([y.values for y in sides]) if len(sides) > 1 else sides[0].values)
+    cells = steps(task, len(values[0]), len(values[1]))
+    with progress.bar(f"scoring {task.metric.name}", cells, show_progress) as advance:
+        measured = measure(task, *values, advance)
+    start = 0
+    for name, y in targets.items():
+        own = measured.isel(y_layer=slice(start, start + y.sizes["layer"]))
+        found[name][task.metric.name] = conclude(task, own, x, y)
+        start += y.sizes["layer"]

@@ -8,6 +8,7 @@ import xarray as xr
 from vla import progress
 from vla.activations.labels import as_activations, join
 from vla.alignment.conclude import conclude
+from vla.alignment.duplicates import settle_groups
 from vla.alignment.measure import measure, same_precision, steps
 from vla.alignment.score_recipe import ScoreRecipe
 from vla.alignment.score_store import ScoreStore
@@ -46,8 +47,8 @@ def score_blocks(
         return store.read(recipe)
     x, y = (side() if callable(side) else side for side in (x, y))
     x, y = join(as_activations(x, "x"), as_activations(y, "y"))
-    values = same_precision(x, y)
-    task, count = recipe.task, x.sizes["layer"]
+    values = same_precision(x.values, y.values)
+    task, count = settle_groups(recipe.task, x, y), x.sizes["layer"]
     blocks = [(start, min(start + block_layers, count)) for start in range(0, count, block_layers)]
     there = store.blocks(recipe)
     words = [*recipe.words.values(), task.metric.name]

@@ -47,6 +47,9 @@ def score_recipe(
     protocol: str = "paper",
     seed: int = 42,
     null: int = 0,
+    bootstrap: int = 0,
+    halves: int = 0,
+    confidence: float = 0.95,
     words: Mapping[str, str] | None = None,
     **overrides: Any,
 ) -> ScoreRecipe:
@@ -59,6 +62,9 @@ def score_recipe(
       protocol: As `vla.score`.
       seed: As `vla.score`.
       null: As `vla.score`.
+      bootstrap: As `vla.score`.
+      halves: As `vla.score`.
+      confidence: As `vla.score`.
       words: What the two sides are called, for names and attributes.
       **overrides: As `vla.score`.
 
@@ -68,5 +74,5 @@ def score_recipe(
     keys = keys if isinstance(keys, str) else tuple(keys)
     if isinstance(keys, str) or len(keys) != 2 or not all(isinstance(key, str) and key for key in keys):
         raise ValueError(f"keys={keys!r}: expected two texts, the key of x and the key of y.")
-    (task,) = make_tasks([metric], protocol, seed, null, overrides)
+    (task,) = make_tasks([metric], protocol, seed, null, overrides, bootstrap, halves, confidence)
     return ScoreRecipe((keys[0], keys[1]), task, dict(words or {}))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vla.alignment.paired import check_confidence
 from vla.metrics import Metric, RidgeSettings, find, find_protocol
 
 
@@ -20,6 +21,9 @@ class Task:
       protocol: Name of the protocol from which the settings come.
       seed: Of folds, permutations and draws of items.
       null: Number of shuffled correspondences.
+      bootstrap: Number of draws of items for intervals.
+      halves: Number of splits of the items into halves.
+      confidence: Of the intervals.
     """
 
     metric: Metric
@@ -27,6 +31,9 @@ class Task:
     protocol: str = "paper"
     seed: int = 42
     null: int = 0
+    bootstrap: int = 0
+    halves: int = 0
+    confidence: float = 0.95
 
     @property
     def folds(self) -> int:
@@ -45,11 +52,21 @@ class Task:
             "settings": json.loads(self.settings_text),
             "seed": self.seed,
             "null": self.null,
+            "bootstrap": self.bootstrap,
+            "halves": self.halves,
+            "confidence": self.confidence,
         }
 
 
 def make_tasks(
-    names: Iterable[str], protocol: str, seed: Any, null: Any, overrides: dict[str, Any] | None = None
+    names: Iterable[str],
+    protocol: str,
+    seed: Any,
+    null: Any,
+    overrides: dict[str, Any] | None = None,
+    bootstrap: Any = 0,
+    halves: Any = 0,
+    confidence: Any = 0.95,
 ) -> list[Task]:
     """Check what is asked of each metric.
 
@@ -59,6 +76,9 @@ def make_tasks(
       seed: In 0..2**32 - 1.
       null: A whole number.
       overrides: Settings by name; each metric is given those that it knows.
+      bootstrap: A whole number; one draw is no interval.
+      halves: A whole number.
+      confidence: Above 0 and below 1.
 
     Raises:
       ValueError: Unknown metric, protocol or setting, or a setting that none of the metrics knows.
@@ -66,9 +86,15 @@ def make_tasks(
     metrics = [find(name) for name in names]
     whole("seed", seed, 2**32 - 1)
     whole("null", null)
+    whole("bootstrap", bootstrap)
+    whole("halves", halves)
+    if bootstrap == 1:
+        raise ValueError("bootstrap=1: an interval needs at least 2 draws, and some 200 to be of use.")
+    check_confidence(confidence)
     chosen = _settings(metrics, protocol, int(seed), overrides or {})
     return [
-        Task(metric, settings, protocol, int(seed), int(null)) for metric, settings in zip(metrics, chosen, strict=True)
+        Task(metric, settings, protocol, int(seed), int(null), int(bootstrap), int(halves), float(confidence))
+        for metric, settings in zip(metrics, chosen, strict=True)
     ]
 
 

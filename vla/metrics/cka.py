@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from vla.metrics import signatures
-from vla.metrics.gram import linear_gram, u_centred
-from vla.metrics.metric import ROTATIONS, Metric
+from vla.metrics.gram import centred, linear_gram, u_centred
+from vla.metrics.metric import ROTATIONS, Metric, Pairwise
 
 
 def prepare_biased(x: Float[Array, "N D"], settings: object = None) -> Float[Array, "N N"]:
@@ -46,6 +46,29 @@ def normalised(k: Float[Array, "N N"]) -> Float[Array, "N N"]:
     return jnp.where(size > 0, k / jnp.where(size > 0, size, 1.0), jnp.nan)
 
 
+def gram(x: Float[Array, "N D"], settings: object = None) -> Float[Array, "N N"]:
+    """The Gram matrix; that of a subset of items is a part of it, up to centring and scale."""
+    return linear_gram(x)
+
+
+@jax.jit(static_argnames="settings")
+def biased_signature(k: Float[Array, "N N"], settings: object = None) -> Float[Array, "N N"]:
+    """What `prepare_biased` gives, from the Gram matrix."""
+    return normalised(centred(k))
+
+
+@jax.jit(static_argnames="settings")
+def debiased_signature(k: Float[Array, "N N"], settings: object = None) -> Float[Array, "N N"]:
+    """What `prepare_debiased` gives, from the Gram matrix.
+
+    Raises:
+      ValueError: Fewer than 4 items.
+    """
+    if len(k) < 4:
+        raise ValueError(f"cka_debiased needs at least 4 items; {len(k)} given.")
+    return normalised(u_centred(k))
+
+
 CKA = Metric(
     name="cka",
     directed=False,
@@ -56,6 +79,7 @@ CKA = Metric(
     formula="<HKH, HLH> / (|HKH| |HLH|), K = XX^T, L = YY^T",
     source="Kornblith et al. 2019; biased HSIC as in the paper's appendix A.1",
     all_pairs=functools.partial(signatures.all_pairs, prepare=prepare_biased),
+    pairwise=Pairwise(gram, biased_signature),
 )
 
 CKA_DEBIASED = Metric(
@@ -68,4 +92,5 @@ CKA_DEBIASED = Metric(
     formula="HSIC_1(K, L) / sqrt(HSIC_1(K, K) HSIC_1(L, L)), HSIC_1 the unbiased estimator",
     source="Song et al. 2012; Nguyen, Raghu & Kornblith 2021",
     all_pairs=functools.partial(signatures.all_pairs, prepare=prepare_debiased),
+    pairwise=Pairwise(gram, debiased_signature),
 )

@@ -16,8 +16,8 @@ from jaxtyping import Array, Float
 from vla.metrics import signatures
 from vla.metrics.cka import normalised
 from vla.metrics.distances import squared_euclidean
-from vla.metrics.gram import u_centred
-from vla.metrics.metric import ROTATIONS, Metric
+from vla.metrics.gram import centred, u_centred
+from vla.metrics.metric import ROTATIONS, Metric, Pairwise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,17 +47,19 @@ def gaussian_gram(x: Float[Array, "N D"], bandwidth: float) -> Float[Array, "N N
 
     NaN where more than half of the pairs of items are alike, so that there is no median distance.
     """
-    squared = squared_euclidean(x)
-    median = jnp.median(jnp.sqrt(squared[np.tril_indices(len(x), -1)]))
+    return kernel(squared_euclidean(x), bandwidth)
+
+
+def kernel(squared: Float[Array, "N N"], bandwidth: float) -> Float[Array, "N N"]:
+    """The same from the squared distances."""
+    median = jnp.median(jnp.sqrt(squared[np.tril_indices(len(squared), -1)]))
     scale = jnp.where(median > 0, 2 * (bandwidth * median) ** 2, jnp.nan)
     return jnp.exp(-squared / scale)
 
 
 def prepare_biased(x: Float[Array, "N D"], settings: KernelSettings) -> Float[Array, "N N"]:
     """The centred kernel matrix of unit norm."""
-    k = gaussian_gram(x, settings.bandwidth)
-    k = k - jnp.mean(k, axis=0)
-    return normalised(k - jnp.mean(k, axis=1, keepdims=True))
+    return biased_signature(squared_euclidean(x), settings)
 
 
 def prepare_debiased(x: Float[Array, "N D"], settings: KernelSettings) -> Float[Array, "N N"]:
@@ -66,9 +68,24 @@ def prepare_debiased(x: Float[Array, "N D"], settings: KernelSettings) -> Float[
     Raises:
       ValueError: Fewer than 4 items, for which the unbiased estimator is undefined.
     """
-    if x.shape[0] < 4:
-        raise ValueError(f"cka_rbf_debiased needs at least 4 items; {x.shape[0]} given.")
-    return normalised(u_centred(gaussian_gram(x, settings.bandwidth)))
+    return debiased_signature(squared_euclidean(x), settings)
+
+
+def distances(x: Float[Array, "N D"], settings: KernelSettings) -> Float[Array, "N N"]:
+    """The squared distances; those of a subset of items are a part of them."""
+    return squared_euclidean(x)
+
+
+def biased_signature(squared: Float[Array, "N N"], settings: KernelSettings) -> Float[Array, "N N"]:
+    """What `prepare_biased` gives, from the squared distances; the median is that of the items given."""
+    return normalised(centred(kernel(squared, settings.bandwidth)))
+
+
+def debiased_signature(squared: Float[Array, "N N"], settings: KernelSettings) -> Float[Array, "N N"]:
+    """What `prepare_debiased` gives, from the squared distances."""
+    if len(squared) < 4:
+        raise ValueError(f"cka_rbf_debiased needs at least 4 items; {len(squared)} given.")
+    return normalised(u_centred(kernel(squared, settings.bandwidth)))
 
 
 CKA_RBF = Metric(
@@ -81,6 +98,7 @@ CKA_RBF = Metric(
     formula="<HKH, HLH> / (|HKH| |HLH|), K_ij = exp(-|x_i - x_j|^2 / (2 sigma^2)), sigma = bandwidth * median distance",
     source="Kornblith et al. 2019",
     all_pairs=functools.partial(signatures.all_pairs, prepare=prepare_biased),
+    pairwise=Pairwise(distances, biased_signature),
     settings=KernelSettings,
 )
 
@@ -94,5 +112,6 @@ CKA_RBF_DEBIASED = Metric(
     formula="HSIC_1(K, L) / sqrt(HSIC_1(K, K) HSIC_1(L, L)), K and L as for cka_rbf",
     source="Song et al. 2012; Kornblith et al. 2019",
     all_pairs=functools.partial(signatures.all_pairs, prepare=prepare_debiased),
+    pairwise=Pairwise(distances, debiased_signature),
     settings=KernelSettings,
 )

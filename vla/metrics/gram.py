@@ -24,6 +24,12 @@ def linear_gram(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
     return symmetric_product(x, x)
 
 
+def centred(k: Float[Array, "N N"]) -> Float[Array, "N N"]:
+    """HKH: rows and columns of mean zero."""
+    k = k - jnp.mean(k, axis=0)
+    return k - jnp.mean(k, axis=1, keepdims=True)
+
+
 def u_centred(k: Float[Array, "N N"]) -> Float[Array, "N N"]:
     """U-centring: the diagonal is set to zero, then rows and columns are centred without bias.
 

@@ -14,6 +14,23 @@ class NoSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pairwise:
+    """How a metric follows from a matrix over pairs of items, of which a subset of the items has a part.
+
+    Attributes:
+      matrix: From a layer [N, D] and the settings to a matrix [N, N], no entry of which depends on other items up to
+        what `signature` ignores.
+      signature: From such a matrix, or the part of a subset, and the settings to the symmetric matrix whose inner
+        products are scores.
+      subsets_of: Whether that is so under the settings.
+    """
+
+    matrix: Callable
+    signature: Callable
+    subsets_of: Callable = lambda settings: True
+
+
+@dataclasses.dataclass(frozen=True)
 class Metric:
     """A metric as data.
 
@@ -32,6 +49,7 @@ class Metric:
       settings: Dataclass of the choices; its fields are the overrides that `vla.score` accepts.
       perfect: Score of a layer with itself.
       needs: What the metric asks of its data beyond the rest, in words; "" for nothing.
+      pairwise: How it follows from a matrix over pairs of items; None where it does not.
     """
 
     name: str
@@ -46,6 +64,7 @@ class Metric:
     settings: type = NoSettings
     perfect: float = 1.0
     needs: str = ""
+    pairwise: Pairwise | None = dataclasses.field(default=None, repr=False, compare=False)
 
 
 ROTATIONS: frozenset[Invariance] = frozenset(

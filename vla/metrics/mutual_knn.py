@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from vla import devices
-from vla.metrics.metric import Metric
-from vla.metrics.neighbours import NeighbourSettings, nearest
+from vla.metrics.metric import Metric, Pairwise
+from vla.metrics.neighbours import NeighbourSettings, first, nearest, nearness
 
 
 @devices.in_float64
@@ -71,6 +71,21 @@ def _count(member: UInt8[Array, "NN Y"], places: Int[Array, " NK"]) -> Int[Array
     return jnp.sum(jnp.take(member, places, axis=0, mode="clip").astype(jnp.int32), axis=0)
 
 
+def signature(near: Float[Array, "N N"], settings: NeighbourSettings) -> Float[Array, "N N"]:
+    """Which items are neighbours of which, 1 / sqrt(N K) where they are: inner products are shares of neighbours; NaN
+    where no item is nearer to another than any third.
+
+    Raises:
+      ValueError: As many neighbours as items, or more.
+    """
+    N, K = len(near), settings.neighbours
+    beside = np.asarray(near)[~np.eye(N, dtype=bool)]
+    if np.isnan(beside).any() or (beside == beside[0]).all():
+        return jnp.full((N, N), jnp.nan)
+    member = jnp.zeros((N, N)).at[np.arange(N)[:, None], first(near, settings)].set(1.0)
+    return member / np.sqrt(N * K)
+
+
 MUTUAL_KNN = Metric(
     name="mutual_knn",
     directed=False,
@@ -82,4 +97,6 @@ MUTUAL_KNN = Metric(
     source="Huh, Cheung, Wang & Isola 2024",
     all_pairs=all_pairs,
     settings=NeighbourSettings,
+    # What values are clipped to depends on all items.
+    pairwise=Pairwise(nearness, signature, lambda settings: settings.clip_quantile is None),
 )

@@ -66,10 +66,19 @@ def nearest(x: Float[Array, "N D"], settings: NeighbourSettings) -> Int[Array, "
     Raises:
       ValueError: As many neighbours as items, or more.
     """
-    n, k = x.shape[0], settings.neighbours
+    return first(nearness(x, settings), settings)
+
+
+def first(near: Float[Array, "N N"], settings: NeighbourSettings) -> Int[Array, "N K"]:
+    """The same from how near items are.
+
+    Raises:
+      ValueError: As many neighbours as items, or more.
+    """
+    n, k = len(near), settings.neighbours
     if k >= n:
         raise ValueError(f"neighbours={k}, but an item has only {n - 1} others: use at most {n - 1}.")
-    return _first(nearness(x, settings), k)
+    return _first(near, k)
 
 
 @functools.partial(jax.jit, static_argnames="k")

@@ -67,27 +67,27 @@ def _share_explained(predicted: Predicted, targets: Targets, bias: Float[Array, 
 def retrieval(predicted: Predicted, targets: Targets) -> Float[Array, " T"]:
     """Share of test items whose own target is more like their prediction than the target of any other test item, in
     [0, 1]; by chance 1 / m. Likeness is Pearson r over the units that vary."""
-    likeness = _likeness(predicted, targets)
-    own = jnp.diagonal(likeness, axis1=1, axis2=2)
-    others = jnp.where(jnp.eye(likeness.shape[1], dtype=bool), -jnp.inf, likeness).max(axis=2)
-    return _where_defined(likeness, jnp.mean(own > others, axis=1))
+    alike = likeness(predicted, targets)
+    own = jnp.diagonal(alike, axis1=1, axis2=2)
+    others = jnp.where(jnp.eye(alike.shape[1], dtype=bool), -jnp.inf, alike).max(axis=2)
+    return _where_defined(alike, jnp.mean(own > others, axis=1))
 
 
 def matching(predicted: Predicted, targets: Targets) -> Float[Array, " T"]:
     """Share of pairs of test items in which a prediction is more like its own target than like the other's, in [0, 1];
     by chance 1/2. Ties count half."""
-    likeness = _likeness(predicted, targets)
-    m = likeness.shape[1]
-    own = jnp.diagonal(likeness, axis1=1, axis2=2)[:, :, None]
-    won = (own > likeness) + 0.5 * (own == likeness)
-    return _where_defined(likeness, (won.sum(axis=(1, 2)) - 0.5 * m) / (m * (m - 1)))
+    alike = likeness(predicted, targets)
+    m = alike.shape[1]
+    own = jnp.diagonal(alike, axis1=1, axis2=2)[:, :, None]
+    won = (own > alike) + 0.5 * (own == alike)
+    return _where_defined(alike, (won.sum(axis=(1, 2)) - 0.5 * m) / (m * (m - 1)))
 
 
-def _where_defined(likeness: Float[Array, "T m m"], score: Float[Array, " T"]) -> Float[Array, " T"]:
-    return jnp.where(jnp.isfinite(likeness).all(axis=(1, 2)), score, jnp.nan)
+def _where_defined(alike: Float[Array, "T m m"], score: Float[Array, " T"]) -> Float[Array, " T"]:
+    return jnp.where(jnp.isfinite(alike).all(axis=(1, 2)), score, jnp.nan)
 
 
-def _likeness(predicted: Predicted, targets: Targets) -> Float[Array, "T m m"]:
+def likeness(predicted: Predicted, targets: Targets) -> Float[Array, "T m m"]:
     """Pearson r over units of the prediction of item i with the target of item j."""
     assert predicted.mean is not None
     varies = ~targets.constant[:, None]

@@ -17,7 +17,7 @@ from scipy import stats
 
 from vla.metrics import signatures
 from vla.metrics.distances import correlation, squared_euclidean
-from vla.metrics.metric import Metric
+from vla.metrics.metric import Metric, Pairwise
 
 DISSIMILARITIES = ("correlation", "euclidean", "squared_euclidean")
 COMPARISONS = ("cosine", "pearson", "rho_a", "spearman", "whitened")
@@ -50,9 +50,15 @@ def prepare(x: Float[Array, "N D"], settings: RsaSettings) -> Float[Array, "N N"
     Raises:
       ValueError: Fewer than 3 items, which have fewer than three distances.
     """
-    n = x.shape[0]
-    if n < 3:
-        raise ValueError(f"rsa needs at least 3 items; {n} given.")
+    return signature(dissimilarities(x, settings), settings)
+
+
+def dissimilarities(x: Float[Array, "N D"], settings: RsaSettings) -> Float[Array, "N N"]:
+    """Distances between items; those of a subset of items are a part of them, up to scale.
+
+    Raises:
+      ValueError: One unit, over which there is no correlation.
+    """
     if settings.dissimilarity == "correlation":
         if x.shape[1] < 2:
             raise ValueError(
@@ -63,6 +69,18 @@ def prepare(x: Float[Array, "N D"], settings: RsaSettings) -> Float[Array, "N N"
         distances = squared_euclidean(x)
         if settings.dissimilarity == "euclidean":
             distances = jnp.sqrt(distances)
+    return distances
+
+
+def signature(distances: Float[Array, "N N"], settings: RsaSettings) -> Float[Array, "N N"]:
+    """What `prepare` gives, from the distances.
+
+    Raises:
+      ValueError: Fewer than 3 items, which have fewer than three distances.
+    """
+    n = len(distances)
+    if n < 3:
+        raise ValueError(f"rsa needs at least 3 items; {n} given.")
     if settings.comparison == "whitened":
         return _whitened(distances)
     below = np.tril_indices(n, -1)
@@ -107,5 +125,6 @@ RSA = Metric(
     formula="correlation over pairs of items i < j of d(x_i, x_j) and d(y_i, y_j)",
     source="Kriegeskorte, Mur & Bandettini 2008; Schütt et al. 2023; Diedrichsen et al. 2021",
     all_pairs=functools.partial(signatures.all_pairs, prepare=prepare),
+    pairwise=Pairwise(dissimilarities, signature),
     settings=RsaSettings,
 )

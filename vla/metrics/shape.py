@@ -56,7 +56,7 @@ class CrossValidatedShapeSettings(ShapeSettings):
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
         super().__post_init__()
-        if self.groups is not None:
+        if self.groups is not None and not isinstance(self.groups, str):
             object.__setattr__(self, "groups", tuple(np.asarray(self.groups).tolist()))
 
 

@@ -1,0 +1,109 @@
+"""Items that are the same stimulus twice: found by their activations, warned of in words, or kept together on request.
+
+N items, L layers, D units.
+
+A copy of a training item in the test fold is no test. Items count as the same where all layers of one side that vary
+at all agree to a relative 1e-5, about what float32 leaves of one stimulus in two batches. A side of a few numbers, such
+as the lengths of captions, cannot tell stimuli apart and is not asked.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from vla.alignment.task import Task
+from vla.metrics.folds import outer_folds
+from vla.records import listed
+
+DUPLICATES = "duplicates"
+
+_SAME = 1e-5
+
+_FEWEST_NUMBERS = 9
+
+
+def same_items(*sides: Float[np.ndarray, "_ N _"]) -> Int[np.ndarray, " N"]:
+    """A label for every item; items share one if any side shows them alike, directly or through others."""
+    n = sides[0].shape[1]
+    pairs = np.concatenate([_pairs(side) for side in sides])
+    graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    return connected_components(graph, directed=False)[1].astype(np.int64)
+
+
+def settle_groups(task: Task, x: xr.DataArray, y: xr.DataArray) -> Task:
+    """The task with `groups="duplicates"` made into labels; warns of duplicates that folds would part.
+
+    Args:
+      task: What is asked.
+      x: Activations (layer, item, unit).
+      y: Activations of the same items in the same order.
+
+    Raises:
+      ValueError: `groups` is another word.
+    """
+    groups = getattr(task.settings, "groups", None)
+    if isinstance(groups, str) and groups != DUPLICATES:
+        raise ValueError(f"groups={groups!r}: expected one label per item, or {DUPLICATES!r}.")
+    if not hasattr(task.settings, "groups") or (groups is not None and not isinstance(groups, str)):
+        return task
+    labels = same_items(x.values, y.values)
+    if groups == DUPLICATES:
+        return dataclasses.replace(task, settings=dataclasses.replace(task.settings, groups=labels.tolist()))
+    parted = _parted(labels, task)
+    if parted:
+        names = x["item"].values.tolist() if "item" in x.coords else list(range(x.sizes["item"]))
+        shown = [" = ".join(str(names[row]) for row in rows) for rows in parted]
+        warnings.warn(
+            f"{task.metric.name}: items that are the same stimulus are parted by the folds ({len(parted)} sets of "
+            f"them), so that some test items were seen in training: {listed(shown)}. Scores are given as asked; "
+            "groups='duplicates' keeps such items together, or leave them out.",
+            stacklevel=3,
+        )
+    return task
+
+
+def _parted(labels: Int[np.ndarray, " N"], task: Task) -> list[list[int]]:
+    """Rows of every set of equal items that stands on both sides of a split."""
+    if len(np.unique(labels)) == len(labels):
+        return []
+    settings: Any = task.settings
+    fold = np.empty(len(labels), np.int64)
+    for number, (_, test) in enumerate(outer_folds(len(labels), settings.outer_folds, settings.seed)):
+        fold[test] = number
+    sets: Sequence[np.ndarray] = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    return [rows.tolist() for rows in sets if len(np.unique(fold[rows])) > 1]
+
+
+def _pairs(side: Float[np.ndarray, "L N D"]) -> Int[np.ndarray, "P 2"]:
+    """Pairs of rows that agree in every layer that varies; those of a set of copies form a chain."""
+    varied = [layer for layer in side if not (layer == layer[0]).all()]
+    if not varied or side.shape[0] * side.shape[2] < _FEWEST_NUMBERS:
+        return np.empty((0, 2), np.int64)
+    # Rows that agree have projections that agree: only neighbours in that order are looked at whole.
+    rng = np.random.default_rng(0)
+    projected, size = np.zeros(side.shape[1]), np.zeros(side.shape[1])
+    for layer in varied:
+        scale = 1 / np.sqrt(np.mean(np.square(layer, dtype=np.float64)))
+        projected += (layer @ rng.standard_normal(layer.shape[1]).astype(layer.dtype)) * scale
+        size += np.sqrt(np.square(layer, dtype=np.float64).sum(axis=1)) * scale
+    order, near = np.argsort(projected, kind="stable"), 10 * _SAME * size.max()
+    found = []
+    for place, row in enumerate(order):
+        for other in order[place + 1 :]:
+            if projected[other] - projected[row] > near:
+                break
+            if all(_alike(layer[row], layer[other]) for layer in varied):
+                found.append((row, other))
+                break  # further copies follow the other
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _alike(a: Float[np.ndarray, " D"], b: Float[np.ndarray, " D"]) -> bool:
+    return bool(np.linalg.norm(a - b) <= _SAME * max(float(np.linalg.norm(a)), float(np.linalg.norm(b))))

@@ -1,0 +1,120 @@
+"""Intervals from draws of items: of a score, and of the difference between two conditions shown to the same items.
+
+X and Y layers, B draws.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from vla.alignment.paired import check_confidence
+
+# What two results must agree on for their draws to be of the same items.
+_SAME = ("metric", "seed", "n_items", "bootstrap", "settings", "items_hash")
+
+
+def interval(
+    resampled: xr.DataArray, confidence: float = 0.95, lowest: float = -np.inf, highest: float = np.inf
+) -> xr.Dataset:
+    """Percentile interval of every pair of layers.
+
+    Args:
+      resampled: Scores of drawn items (resample, x_layer, y_layer).
+      confidence: Of the interval.
+      lowest: The lowest score there is.
+      highest: The highest score there is.
+
+    Returns:
+      `ci_low`, `ci_high` and `standard_error` (x_layer, y_layer); NaN where a draw has no score.
+    """
+    low, high = (resampled.quantile(tail, "resample", skipna=False).drop_vars("quantile").clip(lowest, highest)
+                 for tail in ((1 - confidence) / 2, (1 + confidence) / 2))  # fmt: skip
+    error = resampled.std("resample", ddof=1, skipna=False)
+    return xr.Dataset({"ci_low": low, "ci_high": high, "standard_error": error})
+
+
+def reliability(half_score: xr.DataArray) -> xr.Dataset:
+    """How far the table of scores repeats itself on other items.
+
+    The correlation over pairs of layers between the two halves of the items, as a mean over splits, stepped up to all
+    items by Spearman and Brown: 2 r / (1 + r).
+
+    Args:
+      half_score: (split, half, x_layer, y_layer).
+
+    Returns:
+      `reliability`, and its root `ceiling`, above which no other table of scores is expected to correlate with this
+      one. NaN with fewer than three pairs of layers that have scores, or where scores do not differ; a table whose
+      halves disagree has reliability and ceiling 0.
+    """
+    halves = half_score.values.reshape(half_score.sizes["split"], 2, -1)
+    found = []
+    for first, second in halves:
+        known = np.isfinite(first) & np.isfinite(second)
+        varied = known.sum() > 2 and np.ptp(first[known]) > 0 and np.ptp(second[known]) > 0
+        found.append(np.corrcoef(first[known], second[known])[0, 1] if varied else np.nan)
+    r = max(float(np.mean(found)), 0.0) if np.isfinite(found).all() else np.nan
+    whole = 2 * r / (1 + r)
+    return xr.Dataset({"reliability": whole, "ceiling": np.sqrt(whole)})
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """One condition less another on the same items.
+
+    Attributes:
+      difference: Of the scores, as a mean over model pairs.
+      ci_low: Lower end of its interval.
+      ci_high: Upper end.
+      standard_error: Standard deviation over draws.
+      share_above_zero: Of the draws.
+    """
+
+    difference: float
+    ci_low: float
+    ci_high: float
+    standard_error: float
+    share_above_zero: float
+
+
+def difference_interval(
+    higher: xr.Dataset | Sequence[xr.Dataset], lower: xr.Dataset | Sequence[xr.Dataset], confidence: Any = 0.95
+) -> Difference:
+    """Interval of the difference between two conditions over draws of items, with the models as they are.
+
+    The same draws of items serve both conditions, and all model pairs: what is common to them cancels.
+
+    Args:
+      higher: Result of `vla.score` with `bootstrap=`, of one pair of layers; or one for each model pair.
+      lower: The same of the other condition, of the same items with the same seed and settings.
+      confidence: Of the interval.
+
+    Raises:
+      ValueError: Results of other numbers, of several pairs of layers, without draws, or of other items.
+    """
+    check_confidence(confidence)
+    sides = [[side] if isinstance(side, xr.Dataset) else list(side) for side in (higher, lower)]
+    if len(sides[0]) != len(sides[1]) or not sides[0]:
+        raise ValueError(f"{len(sides[0])} results against {len(sides[1])}: expected one of each per model pair.")
+    first = sides[0][0]
+    for result in sides[0] + sides[1]:
+        if "resampled_score" not in result:
+            raise ValueError("A result has no draws: score with bootstrap=, such as 200.")
+        if result["score"].size != 1:
+            raise ValueError(
+                f"A result has {result['score'].size} pairs of layers: choose one first, for example with "
+                "`result.isel(x_layer=[-2], y_layer=[-2])`."
+            )
+        differ = [name for name in _SAME if result.attrs.get(name) != first.attrs.get(name)]
+        if differ:
+            raise ValueError(f"Draws are of the same items only with the same {', '.join(differ)}: score both alike.")
+    scores, draws = ([np.stack([result[name].values.ravel() for result in side]).mean(axis=0) for side in sides]
+                     for name in ("score", "resampled_score"))  # fmt: skip
+    drawn = draws[0] - draws[1]
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Difference(
+        float(scores[0][0] - scores[1][0]), float(low), float(high), float(drawn.std(ddof=1)), float((drawn > 0).mean())
+    )

@@ -1,0 +1,143 @@
+"""Scores of subsets of the items, drawn without repetition.
+
+N items, m items of a subset, D and E units, X and Y layers, S subsets.
+
+Where a metric is an inner product of what follows from a matrix over pairs of items (`Metric.pairwise`), that matrix is
+made once per layer and every subset reads its part of it. Else the metric is computed anew. Both ways the result is
+what the metric gives for those items alone.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from vla import devices
+from vla.metrics.linear_predictivity import Table
+from vla.metrics.metric import Metric, Pairwise
+
+# Matrices over pairs of items held at a time, of both sides together.
+MOST_BYTES = 1 << 31
+
+
+def halves(n_items: int, groups: Any, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Random halves of the items, each with what is left: sorted rows; of an odd number one item is in neither.
+
+    With groups, whole groups are dealt out, to the smaller side first.
+    """
+    rng = np.random.default_rng([seed, 2])
+    found = []
+    for _ in range(count):
+        if groups is None:
+            order = rng.permutation(n_items)
+            sides = order[: n_items // 2], order[n_items // 2 : 2 * (n_items // 2)]
+        else:
+            names, of_group, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+            order, sums, side = rng.permutation(len(names)), [0, 0], np.zeros(len(names), int)
+            for group in order:
+                side[group] = int(sums[1] < sums[0])
+                sums[side[group]] += sizes[group]
+            sides = np.flatnonzero(side[of_group] == 0), np.flatnonzero(side[of_group] == 1)
+        found.append((np.sort(sides[0]), np.sort(sides[1])))
+    return found
+
+
+def all_pairs(
+    metric: Metric,
+    x: Float[np.ndarray, "X N D"],
+    y: Float[np.ndarray, "Y N E"],
+    settings: Any,
+    subsets: Sequence[Int[np.ndarray, "_"]],
+    advance: Callable[[int], None] = lambda cells: None,
+    most_bytes: int = MOST_BYTES,
+) -> Float[np.ndarray, "S X Y"]:
+    """Every pair of layers on every subset.
+
+    Args:
+      metric: Any.
+      x: Activations of one model.
+      y: Activations of the other model on the same items.
+      settings: Of the metric.
+      subsets: Rows, each once.
+      advance: Called with the number of cells just finished, times outer folds where there are any.
+      most_bytes: Memory for matrices over pairs of items.
+
+    Raises:
+      ValueError: What the metric refuses, as too few items.
+    """
+    if metric.pairwise is not None and metric.pairwise.subsets_of(settings):
+        return _pairwise(metric.pairwise, x, y, settings, subsets, advance, most_bytes)
+    table = np.empty((len(subsets), len(x), len(y)))
+    for s, rows in enumerate(subsets):
+        own = settings
+        if getattr(settings, "groups", None) is not None:
+            own = dataclasses.replace(settings, groups=np.asarray(settings.groups)[rows].tolist())
+        found = metric.all_pairs(x[:, rows], y[:, rows], settings=own, advance=advance)
+        table[s] = mean_over_folds(found)[0] if isinstance(found, Table) else found[0]
+    return table
+
+
+def mean_over_folds(table: Table) -> Float[np.ndarray, "P X T"]:
+    """Mean of the folds that have a score; NaN where none has."""
+    defined = ~np.isnan(table.fold_score)
+    count = defined.sum(axis=-1)
+    mean = np.where(defined, table.fold_score, 0).sum(axis=-1) / np.maximum(count, 1)
+    return np.where(count > 0, mean, np.nan)
+
+
+def permutation_mean(
+    metric: Metric, x: Float[np.ndarray, "X N D"], y: Float[np.ndarray, "Y N E"], settings: Any
+) -> Float[np.ndarray, "X Y"] | None:
+    """The mean score over all orders of the items of one side, exactly; None for metrics of which that is not known.
+
+    Of symmetric matrices A and B over N items, <A, P B P^T> is on average over orders P
+    tr A tr B / N + off(A) off(B) / (N (N - 1)), where off is the sum beside the diagonal.
+    """
+    if metric.pairwise is None:
+        return None
+    n = x.shape[1]
+    (a, b) = (np.array([_sums(metric.pairwise, layer, settings) for layer in side]) for side in (x, y))
+    return np.outer(a[:, 0], b[:, 0]) / n + np.outer(a[:, 1], b[:, 1]) / (n * (n - 1))
+
+
+@devices.in_float64
+def _sums(pairwise: Pairwise, layer: Float[np.ndarray, "N D"], settings: Any) -> tuple[float, float]:
+    signature = np.asarray(pairwise.signature(pairwise.matrix(jnp.asarray(layer), settings), settings))
+    trace = float(np.trace(signature))
+    return trace, float(signature.sum()) - trace
+
+
+@devices.in_float64
+def _pairwise(
+    pairwise: Pairwise,
+    x: Float[np.ndarray, "X N D"],
+    y: Float[np.ndarray, "Y N E"],
+    settings: Any,
+    subsets: Sequence[Int[np.ndarray, "_"]],
+    advance: Callable[[int], None],
+    most_bytes: int,
+) -> Float[np.ndarray, "S X Y"]:
+    table = np.empty((len(subsets), len(x), len(y)))
+    at_a_time = max(1, most_bytes // (2 * 8 * x.shape[1] ** 2))
+    matrix = functools.partial(pairwise.matrix, settings=settings)
+    for left in _portions(len(x), at_a_time):
+        a = [matrix(jnp.asarray(layer)) for layer in x[left]]
+        for right in _portions(len(y), at_a_time):
+            b = [matrix(jnp.asarray(layer)) for layer in y[right]]
+            for s, rows in enumerate(subsets):
+                sides = [jnp.stack([_part(pairwise, whole, rows, settings) for whole in side]) for side in (a, b)]
+                table[s, left, right] = np.asarray(sides[0] @ sides[1].T)
+                advance(len(a) * len(b))
+    return table
+
+
+def _part(pairwise: Pairwise, whole: Float[Array, "N N"], rows: Int[np.ndarray, " m"], settings: Any) -> Array:
+    return pairwise.signature(whole[rows[:, None], rows[None]], settings).ravel()
+
+
+def _portions(count: int, at_a_time: int) -> list[slice]:
+    return [slice(start, min(start + at_a_time, count)) for start in range(0, count, at_a_time)]
