@@ -17,6 +17,7 @@ from vla.metrics.metric import Metric
 from vla.metrics.neighbours import NeighbourSettings, nearest
 
 
+@devices.spread_layers
 @devices.in_float64
 def all_pairs(
     x: Float[np.ndarray, "X N D"],
