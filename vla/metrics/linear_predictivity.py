@@ -135,13 +135,14 @@ def compare(
             [np.argmin(unit_losses(predictor.spectrum, alphas, y, blocks), axis=0) for y in targets.train]
         )
         predicted = _predict_per_unit(predictor, targets, alphas[jnp.asarray(chosen)], mean=mean)
+        values = MEASURES[measure](predicted, targets)
     else:
         chosen = choose_shared(predictor.spectrum, alphas, targets.gram, targets.train, targets.scale, blocks)
         used, which = np.unique(chosen, return_inverse=True)
         # Padded to a power of two, so that few shapes are compiled.
         padded = np.resize(used, 1 << (len(used) - 1).bit_length())
-        predicted = _predict(predictor, targets, alphas[padded], jnp.asarray(which), mean=mean)
-    values = np.asarray(MEASURES[measure](predicted, targets), np.float64)
+        values = _measured(predictor, targets, alphas[padded], jnp.asarray(which), measure=measure)
+    values = np.asarray(values, np.float64)
     penalties = np.asarray(alphas)[chosen]
     if values.ndim == 1:
         return values, penalties, np.asarray(targets.constant.sum(axis=1), np.int64)
@@ -152,18 +153,27 @@ def compare(
     return score, penalties, (values.shape[1] - count).astype(np.int64)
 
 
-@functools.partial(jax.jit, static_argnames="mean")
-def _predict(
-    predictor: Predictor, targets: Targets, alphas: Float[Array, " a"], which: Int[Array, " T"], *, mean: bool
-) -> Predicted:
-    """One penalty per target layer: prediction is (A_test A^T C_alpha) Y."""
+@functools.partial(jax.jit, static_argnames="measure")
+def _measured(
+    predictor: Predictor, targets: Targets, alphas: Float[Array, " a"], which: Int[Array, " T"], *, measure: str
+) -> Float[Array, "T *e"]:
+    """One penalty per target layer: prediction is (A_test A^T C_alpha) Y.
+
+    Measured target by target, so that predictions are read while they are in the cache.
+    """
     s = predictor.spectrum
-    projected = predictor.projected_test
+    projected, mean = predictor.projected_test, measure in NEEDS_MEAN
     if mean:  # as one more row, so that the targets are read once
         projected = jnp.concatenate([projected, predictor.projected_mean[None]])
     maps = jnp.einsum("mr,ar,nr->amn", projected, solution_weights(s.values, alphas), s.vectors)
-    out = maps.astype(targets.train.dtype)[which] @ targets.train
-    return Predicted(out[:, :-1], out[:, -1]) if mean else Predicted(out, None)
+    maps = maps.astype(targets.train.dtype)
+
+    def one(target: tuple[Int[Array, ""], Targets]) -> Float[Array, "*e"]:
+        own, of = target[0], jax.tree.map(lambda leaf: leaf[None], target[1])
+        out = (maps[own] @ of.train[0])[None]
+        return MEASURES[measure](Predicted(out[:, :-1], out[:, -1]) if mean else Predicted(out, None), of)[0]
+
+    return jax.lax.map(one, (which, targets._replace(gram=jnp.zeros(len(which)))))
 
 
 @functools.partial(jax.jit, static_argnames="mean")

@@ -126,21 +126,29 @@ def _losses_of_many_directions(
     Penalties far below the smallest eigenvalue hardly change 1 / (s + alpha): with full rank R^T R is analytic
     in alpha with radius s_min, so that below q s_min a straight line in alpha is exact to about q^2 of its size.
     Of the penalties with q < 0.01 only the smallest and the largest are computed; ten times that error is added to
-    the noise.
+    the noise. Penalties far above the largest eigenvalue are computed only if a bound from below leaves them a chance
+    for some target; loss and noise of the others are infinite.
     """
     values = np.asarray(alphas)
     small = np.flatnonzero(values <= 1e-2 * float(s.values[0]))
     between = small[1:-1]
-    computed = np.setdiff1d(np.arange(len(values)), between)
-    loss, noise = (np.empty((len(grams), len(values))) for _ in range(2))
+    loss, noise = (np.full((len(grams), len(values)), np.inf) for _ in range(2))
     # Few shapes are compiled: penalties are taken in groups of one size, the last filled up but not computed.
-    group = min(len(values), max(1, _PRODUCT_BYTES // (grams[0].nbytes)))
-    for start in range(0, len(computed), group):
-        some = computed[start : start + group]
-        padded = np.resize(some, group)
-        found = _gram_losses(s, alphas[padded], grams, blocks, len(some), careful)
-        for whole, part in zip((loss, noise), found, strict=True):
-            whole[:, some] = np.asarray(part)[:, : len(some)]
+    group = min(len(values), max(1, _PRODUCT_BYTES // grams[0].nbytes))
+
+    def compute(wanted: np.ndarray) -> None:
+        for start in range(0, len(wanted), group):
+            some = wanted[start : start + group]
+            found = _gram_losses(s, alphas[np.resize(some, group)], grams, blocks, len(some), careful)
+            for whole, part in zip((loss, noise), found, strict=True):
+                whole[:, some] = np.asarray(part)[:, : len(some)]
+
+    large = np.flatnonzero(values > 10 * float(s.values[-1]))
+    compute(np.setdiff1d(np.arange(len(values)), np.concatenate([between, large])))
+    lowest = _at_least(s, values[large], grams, blocks)
+    # Constant targets have no loss to compare.
+    hopeless = (lowest > np.min(loss + noise, axis=1, initial=np.inf, keepdims=True)) | (lowest == 0)
+    compute(large[~hopeless.all(axis=0)])
     if len(between):
         first, last = small[0], small[-1]
         share = (values[between] - values[first]) / (values[last] - values[first])
@@ -149,6 +157,17 @@ def _losses_of_many_directions(
         bend = 10 * (values[last] / float(s.values[0])) ** 2
         noise[:, between] *= 1 + bend / (_NOISE_UNITS * jnp.finfo(grams.dtype).eps)
     return Losses(jnp.asarray(loss), jnp.asarray(noise))
+
+
+def _at_least(
+    s: Spectrum, alphas: Float[np.ndarray, " a"], grams: Float[Array, "T n n"], blocks: Blocks
+) -> Float[np.ndarray, "T a"]:
+    """Losses are at least this: alpha C <= I, so that every diagonal block of it enlarges residuals when inverted, and
+    |alpha C Y| >= alpha / (s_max + alpha) |Y| for centred targets. Less a part in ten thousand for rounding."""
+    n = s.vectors.shape[0]
+    items = n if blocks is None else len(blocks) * max(stop - start for start, stop in blocks)
+    power = np.asarray(jnp.trace(grams, axis1=1, axis2=2), np.float64)
+    return (1 - 1e-4) * np.outer(power / items, (alphas / (float(s.values[-1]) + alphas)) ** 2)
 
 
 @functools.partial(jax.jit, static_argnames=("blocks", "careful"))
@@ -182,7 +201,7 @@ def _gram_losses(
         times = 1.0 if rows == columns else 2.0
         loss += times * _inner_products(grams[:, rows, columns], product)
         power += times * jnp.sum(jnp.sum(product**2, axis=-1).astype(jnp.float64), axis=-1)
-    size = jnp.linalg.norm(grams.astype(jnp.float64), axis=(1, 2))[:, None]
+    size = jnp.sqrt(jnp.sum(jnp.sum(grams**2, axis=-1).astype(jnp.float64), axis=-1))[:, None]
     noise = _NOISE_UNITS * jnp.finfo(grams.dtype).eps * size * jnp.sqrt(power)
     # |(R + E) Y|^2 - |R Y|^2, with |E Y|^2 <= |E|^2 times the largest eigenvalue of Y Y^T; doubled, as E is estimated.
     noise += 4 * jnp.sqrt(jnp.maximum(loss, 0.0) * size) * moved + 4 * size * moved**2
