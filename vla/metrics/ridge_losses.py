@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from vla.metrics.ridge_spectrum import Spectrum, residual_weights
-from vla.metrics.symmetric import lower_tiles, symmetric_product
+from vla.metrics.symmetric import Tile, lower_tiles, symmetric_product
 
 # Contiguous validation blocks (start, stop) of inner k-fold; None stands for leave-one-out.
 Blocks = tuple[tuple[int, int], ...] | None
@@ -166,7 +166,7 @@ def _at_least(
     |alpha C Y| >= alpha / (s_max + alpha) |Y| for centred targets. Less a part in ten thousand for rounding."""
     n = s.vectors.shape[0]
     items = n if blocks is None else len(blocks) * max(stop - start for start, stop in blocks)
-    power = np.asarray(jnp.trace(grams, axis1=1, axis2=2), np.float64)
+    power = np.asarray(grams[:, np.arange(n), np.arange(n)], np.float64).sum(axis=1)
     return (1 - 1e-4) * np.outer(power / items, (alphas / (float(s.values[-1]) + alphas)) ** 2)
 
 
@@ -184,28 +184,44 @@ def _gram_losses(
     maker = _residual_maker(s, alphas, blocks, grams.dtype, careful)
     tiles = lower_tiles(n)
 
-    def add(a: Int[Array, ""], found: tuple[list[Array], Array]) -> tuple[list[Array], Array]:
-        products, moved = found
+    def add(a: Int[Array, ""], found: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        products, power, moved = found
         r, own = maker(a)
-        products = [
-            product.at[a].set(r[:, rows].T @ r[:, columns])
-            for product, (rows, columns) in zip(products, tiles, strict=True)
-        ]
-        return products, moved.at[a].set(own)
+        for rows, columns in tiles:
+            tile, times = r[:, rows].T @ r[:, columns], 1.0 if rows == columns else 2.0
+            # Off the diagonal a tile stands for its mirror image too.
+            products = products.at[a, rows, columns].set(times * tile)
+            power = power.at[a].add(times * jnp.sum(jnp.sum(tile**2, axis=-1).astype(jnp.float64)))
+        return products, power, moved.at[a].set(own)
 
-    empty = [jnp.zeros((len(alphas), *grams[0, rows, columns].shape), grams.dtype) for rows, columns in tiles]
-    products, moved = jax.lax.fori_loop(0, count, add, (empty, jnp.zeros(len(alphas))))
-    loss = jnp.zeros((grams.shape[0], alphas.shape[0]), jnp.float64)
-    power = jnp.zeros(alphas.shape[0], jnp.float64)
-    for product, (rows, columns) in zip(products, tiles, strict=True):
-        times = 1.0 if rows == columns else 2.0
-        loss += times * _inner_products(grams[:, rows, columns], product)
-        power += times * jnp.sum(jnp.sum(product**2, axis=-1).astype(jnp.float64), axis=-1)
+    nothing = jnp.zeros(len(alphas))
+    empty = (jnp.zeros((len(alphas), n, n), grams.dtype), nothing, nothing)
+    products, power, moved = jax.lax.fori_loop(0, count, add, empty)
+    loss = _lower_inner_products(grams, products, tiles)
     size = jnp.sqrt(jnp.sum(jnp.sum(grams**2, axis=-1).astype(jnp.float64), axis=-1))[:, None]
     noise = _NOISE_UNITS * jnp.finfo(grams.dtype).eps * size * jnp.sqrt(power)
     # |(R + E) Y|^2 - |R Y|^2, with |E Y|^2 <= |E|^2 times the largest eigenvalue of Y Y^T; doubled, as E is estimated.
     noise += 4 * jnp.sqrt(jnp.maximum(loss, 0.0) * size) * moved + 4 * size * moved**2
     return Losses(loss, noise)
+
+
+def _lower_inner_products(a: Float[Array, "X n n"], b: Float[Array, "Y n n"], tiles: list[Tile]) -> Float[Array, "X Y"]:
+    """Sums of elementwise products of all pairs over the lower tiles, read a few rows at a time, so that both stay in
+    the cache and nothing is copied: in the arrays' precision within these rows, in float64 beyond."""
+    total = jnp.zeros((len(a), len(b)), jnp.float64)
+    for rows, last in tiles:
+        if rows == last:  # the diagonal tile ends the row of tiles
+            step = math.gcd(rows.stop - rows.start, 8)
+
+            def add(sums: Array, start: Array, step: int = step, width: int = last.stop) -> tuple[Array, None]:
+                one, other = (
+                    jax.lax.dynamic_slice(side, (0, start, 0), (len(side), step, width)).reshape(len(side), -1)
+                    for side in (a, b)
+                )
+                return sums + (one @ other.T).astype(jnp.float64), None
+
+            total = jax.lax.scan(add, total, jnp.arange(rows.start, rows.stop, step))[0]
+    return total
 
 
 def _inner_products(a: Float[Array, "X r c"], b: Float[Array, "Y r c"]) -> Float[Array, "X Y"]:
