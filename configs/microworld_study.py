@@ -2,7 +2,8 @@
 
 Question: what does the whole study look like, from conditions to statistics, on a world that fits a laptop?
 Cost: minutes on two cores. `:quick` takes 60 scenes and short averages.
-Expect: the machinery at work. Where no models are named, untrained ones stand in: no evidence about trained models.
+Expect: an illustration by four small models that were trained apart on this world's images or captions. Untrained ones
+in their place: --config.microworld.models=untrained.
 
     python -m launch.reproduce --config=configs/microworld_study.py --workdir=microworld
 """
@@ -25,6 +26,7 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     n = 60 if quick else 500
     config.microworld = ConfigDict({"n": n, "seed": 42, "renderings": 3 if quick else 10, "paraphrases": 10})
+    config.microworld.models = "trained"
     config.captions = 7 if quick else 15
     config.images = 3 if quick else 10
     config.sweep = () if quick else (125, 250, 500)

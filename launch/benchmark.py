@@ -1,11 +1,13 @@
 """Measure speed against a named peer, in one run on this machine.
 
-    python -m launch.benchmark --what=scoring [--size=x_layers=25 --size=y_layers=31 --size=inner_cv=5]
+    python -m launch.benchmark --what=scoring [--size=x_layers=8 --size=y_layers=8 --size=parts=loo,folds]
     python -m launch.benchmark --what=extraction --size=captions=FILE --size=tokenizer=FOLDER [--size=blocks=24]
     python -m launch.benchmark --what=stimuli [--size=dataset=coco_val2017 --size=directory=FOLDER --size=tagger=FOLDER]
 
-Scoring: all pairs of 8 x 8 layers, both directions, 5 folds, 17 penalties, against scikit-learn's `RidgeCV` loop, which
-is timed on a few pairs and scaled. About two minutes on two cores.
+Scoring: all pairs of 25 x 31 layers (1,000 items, widths 1,024 and 2,560), both directions, 5 folds, 17 penalties,
+against scikit-learn's `RidgeCV` and `GridSearchCV` and himalaya's `KernelRidgeCV` in loops, which are timed on a few
+pairs and scaled, and against the final predictions alone; CKA and mutual k-NN with 200 permutations and against
+platonic-rep's loop; growth with items and layers, drawn. About ten minutes on two cores.
 
 Extraction: mean-pooled activations of every layer against Hugging Face on torch in float32, for 1,000 captions through
 a few blocks of the shapes of BLOOM-560m and of a LLaMA of 1.1B parameters, fed as platonic-rep feeds it (padded to the
@@ -40,11 +42,7 @@ def main() -> None:
     module = {"extraction": extraction, "scoring": scoring, "stimuli": stimuli}[WHAT.value]
     sizes = module.Sizes(**_changes(SIZE.value, sorted(module.Sizes.__dataclass_fields__)))
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; {sizes}")
-    if WHAT.value == "scoring":
-        print("scikit-learn is timed on a few layer pairs and scaled to all of them.")
-        figures = scoring.measure(sizes)
-    else:
-        figures = module.measure(sizes, folder)
+    figures = module.measure(sizes, folder)
     for name, value in figures.items():
         print(f"{value:12.4g}  {name}")
     path = folder / f"{WHAT.value}.json"

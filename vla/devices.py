@@ -4,12 +4,14 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from threadpoolctl import threadpool_limits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -132,15 +134,67 @@ def in_float64(function: Callable[P, R]) -> Callable[P, R]:
     """Run `function` with 64-bit types enabled and full matrix precision.
 
     float64 input then stays float64 and factorisations may ask for it; outside such functions JAX
-    keeps its 32-bit default.
+    keeps its 32-bit default. What was decorated where a default device is chosen computes there from any thread: JAX
+    keeps types, precision and device thread by thread.
     """
+    chosen = jax.config.jax_default_device
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        with jax.enable_x64(True), full_precision():
+        where = contextlib.nullcontext() if chosen is None else jax.default_device(chosen)
+        with where, jax.enable_x64(True), full_precision():
             return function(*args, **kwargs)
 
     return wrapped
+
+
+def workers() -> int:
+    """Threads that one device of this process can keep busy: its share of the cores where it is one of the host's."""
+    return max(1, cores() // jax.local_device_count()) if on_cpu() else 1
+
+
+def spread_layers(function: Callable[..., T]) -> Callable[..., T]:
+    """Split the layers of the first argument over all devices of all processes.
+
+    Each device computes its layers as one device computes all of them, so that the numbers are the same; each
+    process gets the whole result. With several processes all of them must call with the same arguments.
+
+    Args:
+      function: Its first argument is an array with a leading axis of layers; returns arrays whose second axis is that
+        of these layers.
+    """
+
+    @functools.wraps(function)
+    def spread(x: Any, *args: Any, **kwargs: Any) -> T:
+        here, (number, processes) = jax.local_devices(), this_process()
+        # LAPACK gains little from more threads for one matrix, and one matrix per thread needs none.
+        with threadpool_limits(1, user_api="blas"):
+            if processes * min(len(here), len(x)) == 1:
+                return function(x, *args, **kwargs)
+            own = -(-len(x) // processes)
+            # Equal numbers for all processes; what is beyond the last layer repeats it.
+            layers = np.minimum(np.arange(number * own, (number + 1) * own), len(x) - 1)
+
+            def on(device: Any, some: np.ndarray) -> T:
+                with jax.default_device(device):
+                    return function(x[some], *args, **kwargs)
+
+            parts = [part for part in np.array_split(layers, len(here)) if len(part)]
+            with ThreadPoolExecutor(len(parts)) as pool:
+                found = list(pool.map(on, here, parts))
+        whole = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *found)
+        return whole if processes == 1 else _from_all_processes(whole, len(x))
+
+    return spread
+
+
+@in_float64
+def _from_all_processes(part: T, count: int) -> T:
+    def gathered(leaf: np.ndarray) -> np.ndarray:
+        everyone = np.asarray(multihost_utils.process_allgather(leaf))
+        return np.concatenate(list(everyone), axis=1)[:, :count]
+
+    return jax.tree.map(gathered, part)
 
 
 def to_host(array: jax.Array) -> np.ndarray:

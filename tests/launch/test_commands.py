@@ -187,10 +187,13 @@ def test_mistakes_in_the_config_are_one_clear_line(quick_start, tmp_path, flag, 
 
 
 def test_the_benchmark_reports_agreement_with_its_peer(tmp_path):
-    sizes = {"x_layers": 2, "y_layers": 3, "n_items": 60, "x_width": 70, "y_width": 20}
+    sizes = {"x_layers": 2, "y_layers": 3, "n_items": 60, "x_width": 70, "y_width": 20, "permutations": 3}
+    sizes["parts"] = "loo,folds,tables"
     done = _run(tmp_path, "-m", "launch.benchmark", "--what=scoring", *(f"--size={k}={v}" for k, v in sizes.items()))
     figures = json.loads(Path(done.stdout.strip().splitlines()[-1]).read_text())
-    assert figures["penalties that differ on the timed pairs"] == 0
-    assert figures["largest difference of r on the timed pairs"] < 1e-5
+    for part in ("leave-one-out", "inner 5-fold"):
+        assert figures[f"{part}: scikit-learn: penalties that differ on the timed pairs"] == 0
+        assert figures[f"{part}: scikit-learn: largest difference of r on the timed pairs"] < 1e-5
+    assert figures["mutual_knn: largest difference from platonic-rep's loop"] < 0.01
     wrong = _run(tmp_path, "-m", "launch.benchmark", "--size=layers=3", succeeds=False)
     assert "Unknown size 'layers'" in wrong.stderr

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
+from vla import devices
 from vla.metrics import METRICS
-from vla.metrics.neighbours import NeighbourSettings, clipped
+from vla.metrics.neighbours import NeighbourSettings, clipped, nearest
 
 all_pairs = METRICS["mutual_knn"].all_pairs
 
@@ -83,3 +84,15 @@ def test_bad_settings(bad, words):
 def test_more_neighbours_than_items():
     with pytest.raises(ValueError, match="neighbours=40, but an item has only 39 others"):
         all_pairs(*layers(), NeighbourSettings(40))
+
+
+def test_neighbours_that_float32_cannot_tell_apart_are_those_of_float64():
+    """Items almost in one direction: the cosines of most pairs differ by less than float32 resolves."""
+    rng = np.random.default_rng(0)
+    x = (1.0 + 1e-3 * rng.standard_normal((80, 40))).astype(np.float32)
+    unit = x.astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    exact = unit @ unit.T
+    np.fill_diagonal(exact, -np.inf)
+    found = devices.in_float64(lambda: np.asarray(nearest(jnp.asarray(x), NeighbourSettings(5))))()
+    np.testing.assert_array_equal(np.sort(found), np.sort(np.argsort(-exact, axis=1)[:, :5]))

@@ -106,3 +106,15 @@ def test_inner_blocks_are_contiguous_and_cover_everything():
 
 def test_precision_outside_is_left_as_it_was():
     assert not jax.config.jax_enable_x64
+
+
+@pytest.mark.parametrize("inner", [None, 4])
+@devices.in_float64
+def test_only_penalties_that_cannot_win_are_left_out(inner):
+    a, y = _prepared(41, 80, 6)
+    blocks = inner_blocks(41, inner) if inner else None
+    alphas, rows = jnp.asarray(np.logspace(-2, 9, 12)), jnp.asarray(y)
+    found = losses(spectrum(jnp.asarray(a)), alphas, (rows @ rows.T / 6)[None], blocks)
+    exact = np.asarray(unit_losses(spectrum(jnp.asarray(a)), alphas, rows, blocks)).mean(axis=1)
+    left_out = ~np.isfinite(np.asarray(found.loss[0]))
+    assert left_out.any() and exact[left_out].min() > exact.min()

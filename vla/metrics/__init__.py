@@ -3,3 +3,4 @@
 from vla.metrics.metric import Metric
 from vla.metrics.registry import METRICS, find
 from vla.metrics.ridge_settings import PROTOCOLS, RidgeSettings, find_protocol
+from vla.metrics.ridge_streamed import streamed_predictivity

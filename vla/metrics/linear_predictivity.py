@@ -10,6 +10,7 @@ Pearson r over target units.
 
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -28,8 +29,9 @@ from vla.metrics.ridge_settings import PredictivitySettings, RidgeSettings
 from vla.metrics.ridge_spectrum import solution_weights
 from vla.metrics.ridge_targets import Targets, prepare_targets
 
-# Targets of one fold held at a time, Gram matrices included; what exceeds it is scored in portions.
-_TARGET_BYTES = 1 << 30
+# Held at a time of one fold: half for predictor layers with their eigenvectors, half for target layers with their Gram
+# matrices; what exceeds it is scored in portions.
+MOST_BYTES = 1 << 31
 
 
 class Table(NamedTuple):
@@ -47,6 +49,7 @@ class Table(NamedTuple):
     undefined: Int[np.ndarray, "P X T folds"]
 
 
+@devices.spread_layers
 @devices.in_float64
 def all_pairs(
     x: Float[np.ndarray, "X N d"],
@@ -56,6 +59,7 @@ def all_pairs(
     advance: Callable[[int], None] = lambda cells: None,
     *,
     measure: str | None = None,
+    most_bytes: int = MOST_BYTES,
 ) -> Table:
     """Predict every layer of `y` from every layer of `x`.
 
@@ -69,6 +73,10 @@ def all_pairs(
         share the folds and the factorisations.
       advance: Called with the number of (pair, fold) cells just finished.
       measure: Of held-out prediction: a key of `MEASURES`; None takes the settings' own.
+      most_bytes: Memory for what is prepared. Where all layers of a fold need more, predictor layers are taken in
+        portions of half of it and target layers in portions of the other half, and targets are prepared once for
+        each portion of predictors. Beside it come the activations themselves and, per core, one eigendecomposition
+        or the predictions of one predictor layer for one portion of targets.
 
     Raises:
       ValueError: Fewer items than the folds need.
@@ -81,28 +89,39 @@ def all_pairs(
     units = (y.shape[2],) if settings.alpha_per_target else ()
     table = Table(np.full(shape, np.nan), np.full(shape + units, np.nan), np.zeros(shape, np.int64))
     own_statistics = settings.test_statistics == "test"
-    layers, y_layers = [jnp.asarray(layer) for layer in x], jnp.asarray(y)
-    for f, (train, test) in enumerate(folds):
-        blocks = inner_blocks(len(train), settings.inner_cv)
-        predictors = [prepare_predictor(layer, train, test, own_statistics) for layer in layers]
-        for some in _portions(len(pairings) * len(y), y[0].nbytes + len(train) ** 2 * 8):
-            p, t = np.unravel_index(some, (len(pairings), len(y)))
-            rows = pairings[p]
-            targets = prepare_targets(
-                y_layers, t, rows[:, train], rows[:, test], standardize=settings.standardize_targets
-            )
-            for i, predictor in enumerate(predictors):
-                score, alpha, undefined = compare(predictor, targets, settings, blocks, measured)
-                table.fold_score[p, i, t, f] = score
-                table.alpha[p, i, t, f] = alpha
-                table.undefined[p, i, t, f] = undefined
-                advance(len(some))
+    y_layers = jnp.asarray(y)
+
+    @devices.in_float64
+    def prepared(layer: np.ndarray) -> Predictor:
+        return prepare_predictor(jnp.asarray(layer), train, test, own_statistics)
+
+    @devices.in_float64
+    def scored(predictor: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return compare(predictor, targets, settings, blocks, measured)
+
+    with ThreadPoolExecutor(devices.workers()) as pool:
+        for f, (train, test) in enumerate(folds):
+            blocks, n = inner_blocks(len(train), settings.inner_cv), len(train)
+            of_predictor = 8 * n * min(n, x.shape[2])
+            of_target = y.itemsize * n * (n + 2 * y.shape[2])
+            for left in _portions(len(x), of_predictor, most_bytes // 2):
+                predictors = list(pool.map(prepared, x[left]))
+                for some in _portions(len(pairings) * len(y), of_target, most_bytes // 2):
+                    p, t = np.unravel_index(some, (len(pairings), len(y)))
+                    rows = pairings[p]
+                    targets = prepare_targets(
+                        y_layers, t, rows[:, train], rows[:, test], standardize=settings.standardize_targets
+                    )
+                    for i, found in zip(left, pool.map(scored, predictors), strict=True):
+                        for whole, part in zip(table, found, strict=True):
+                            whole[p, i, t, f] = part
+                        advance(len(some))
     return table
 
 
-def _portions(count: int, bytes_each: int) -> list[np.ndarray]:
-    """0..count-1 in portions that stay within the memory allowed for targets."""
-    return np.array_split(np.arange(count), -(-count * bytes_each // _TARGET_BYTES))
+def _portions(count: int, bytes_each: int, most_bytes: int) -> list[np.ndarray]:
+    """0..count-1 in portions that stay within the memory allowed, and hold at least one."""
+    return np.array_split(np.arange(count), min(count, -(-count * bytes_each // max(most_bytes, 1))))
 
 
 def compare(
@@ -116,13 +135,14 @@ def compare(
             [np.argmin(unit_losses(predictor.spectrum, alphas, y, blocks), axis=0) for y in targets.train]
         )
         predicted = _predict_per_unit(predictor, targets, alphas[jnp.asarray(chosen)], mean=mean)
+        values = MEASURES[measure](predicted, targets)
     else:
         chosen = choose_shared(predictor.spectrum, alphas, targets.gram, targets.train, targets.scale, blocks)
         used, which = np.unique(chosen, return_inverse=True)
         # Padded to a power of two, so that few shapes are compiled.
         padded = np.resize(used, 1 << (len(used) - 1).bit_length())
-        predicted = _predict(predictor, targets, alphas[padded], jnp.asarray(which), mean=mean)
-    values = np.asarray(MEASURES[measure](predicted, targets), np.float64)
+        values = _measured(predictor, targets, alphas[padded], jnp.asarray(which), measure=measure)
+    values = np.asarray(values, np.float64)
     penalties = np.asarray(alphas)[chosen]
     if values.ndim == 1:
         return values, penalties, np.asarray(targets.constant.sum(axis=1), np.int64)
@@ -133,18 +153,27 @@ def compare(
     return score, penalties, (values.shape[1] - count).astype(np.int64)
 
 
-@functools.partial(jax.jit, static_argnames="mean")
-def _predict(
-    predictor: Predictor, targets: Targets, alphas: Float[Array, " a"], which: Int[Array, " T"], *, mean: bool
-) -> Predicted:
-    """One penalty per target layer: prediction is (A_test A^T C_alpha) Y."""
+@functools.partial(jax.jit, static_argnames="measure")
+def _measured(
+    predictor: Predictor, targets: Targets, alphas: Float[Array, " a"], which: Int[Array, " T"], *, measure: str
+) -> Float[Array, "T *e"]:
+    """One penalty per target layer: prediction is (A_test A^T C_alpha) Y.
+
+    Measured target by target, so that predictions are read while they are in the cache.
+    """
     s = predictor.spectrum
-    projected = predictor.projected_test
+    projected, mean = predictor.projected_test, measure in NEEDS_MEAN
     if mean:  # as one more row, so that the targets are read once
         projected = jnp.concatenate([projected, predictor.projected_mean[None]])
     maps = jnp.einsum("mr,ar,nr->amn", projected, solution_weights(s.values, alphas), s.vectors)
-    out = maps.astype(targets.train.dtype)[which] @ targets.train
-    return Predicted(out[:, :-1], out[:, -1]) if mean else Predicted(out, None)
+    maps = maps.astype(targets.train.dtype)
+
+    def one(target: tuple[Int[Array, ""], Targets]) -> Float[Array, "*e"]:
+        own, of = target[0], jax.tree.map(lambda leaf: leaf[None], target[1])
+        out = (maps[own] @ of.train[0])[None]
+        return MEASURES[measure](Predicted(out[:, :-1], out[:, -1]) if mean else Predicted(out, None), of)[0]
+
+    return jax.lax.map(one, (which, targets._replace(gram=jnp.zeros(len(which)))))
 
 
 @functools.partial(jax.jit, static_argnames="mean")

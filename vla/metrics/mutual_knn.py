@@ -6,6 +6,7 @@ Source: Huh, Cheung, Wang & Isola, The Platonic Representation Hypothesis (2024)
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from vla.metrics.metric import Metric, Pairwise
 from vla.metrics.neighbours import NeighbourSettings, first, nearest, nearness
 
 
+@devices.spread_layers
 @devices.in_float64
 def all_pairs(
     x: Float[np.ndarray, "X N D"],
@@ -43,10 +45,15 @@ def all_pairs(
     """
     N, K = x.shape[1], settings.neighbours
     pairings = np.arange(N)[None] if pairings is None else pairings
-    left = [np.asarray(nearest(jnp.asarray(layer), settings)) for layer in x]
+
+    @devices.in_float64
+    def neighbours_of(layer: np.ndarray) -> np.ndarray:
+        return np.asarray(nearest(jnp.asarray(layer), settings))
+
+    with ThreadPoolExecutor(devices.workers()) as pool:
+        left, right = list(pool.map(neighbours_of, x)), list(pool.map(neighbours_of, y))
     member = np.zeros((N * N, len(y)), np.uint8)
-    for j, layer in enumerate(y):
-        neighbours = np.asarray(nearest(jnp.asarray(layer), settings))
+    for j, neighbours in enumerate(right):
         member[(np.arange(N)[:, None] * N + neighbours).ravel(), j] = 1
     undefined = [np.array([np.isnan(layer).any() or _all_alike(layer) for layer in side]) for side in (x, y)]
     held = jnp.asarray(member)

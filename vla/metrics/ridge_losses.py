@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from vla.metrics.ridge_spectrum import Spectrum, residual_weights
-from vla.metrics.symmetric import lower_tiles, symmetric_product
+from vla.metrics.symmetric import Tile, lower_tiles, symmetric_product
 
 # Contiguous validation blocks (start, stop) of inner k-fold; None stands for leave-one-out.
 Blocks = tuple[tuple[int, int], ...] | None
@@ -29,6 +29,9 @@ Blocks = tuple[tuple[int, int], ...] | None
 # Rounding errors of the products below were measured at up to about 10 eps times the size of their terms. Losses
 # closer than this many of those units cannot be told apart by them.
 _NOISE_UNITS = 32.0
+
+# R^T R of several penalties is held at a time, to be multiplied with the Gram matrices of all targets at once.
+_PRODUCT_BYTES = 1 << 26
 
 
 class Losses(NamedTuple):
@@ -38,7 +41,9 @@ class Losses(NamedTuple):
     noise: Float[Array, "T a"]
 
 
-def losses(s: Spectrum, alphas: Float[Array, " a"], grams: Float[Array, "T n n"], blocks: Blocks) -> Losses:
+def losses(
+    s: Spectrum, alphas: Float[Array, " a"], grams: Float[Array, "T n n"], blocks: Blocks, careful: bool = False
+) -> Losses:
     """Losses of one shared penalty per target layer.
 
     Args:
@@ -47,9 +52,11 @@ def losses(s: Spectrum, alphas: Float[Array, " a"], grams: Float[Array, "T n n"]
       grams: Y Y^T / e of the centred training targets; their precision is that of the products, and the noise
         that is reported is that of the precision.
       blocks: Inner folds.
+      careful: Form the residuals of inner folds in float64 whatever the precision of the products: less noise, twice
+        the time.
     """
     if s.complete or blocks is not None:
-        return _losses_of_many_directions(s, alphas, grams, blocks)
+        return _losses_of_many_directions(s, alphas, grams, blocks, careful)
     return _losses_of_few_directions(s, alphas, grams)
 
 
@@ -60,7 +67,7 @@ def unit_losses(s: Spectrum, alphas: Float[Array, " a"], y: Float[Array, "n e"],
     y = y.astype(jnp.float64)
     if blocks is not None:
         maker = _residual_maker(s, alphas, blocks, jnp.dtype("float64"))
-        return jax.lax.map(lambda a: jnp.sum((maker(a) @ y) ** 2, axis=0), jnp.arange(alphas.shape[0]))
+        return jax.lax.map(lambda a: jnp.sum((maker(a)[0] @ y) ** 2, axis=0), jnp.arange(alphas.shape[0]))
     centred, turned = y - jnp.mean(y, axis=0), s.vectors.T @ y
 
     def leave_one_out(cw: tuple[Float[Array, ""], Float[Array, " r"]]) -> Float[Array, " e"]:
@@ -73,87 +80,148 @@ def unit_losses(s: Spectrum, alphas: Float[Array, " a"], y: Float[Array, "n e"],
 
 
 def _residual_maker(
-    s: Spectrum, alphas: Float[Array, " a"], blocks: Blocks, dtype: jnp.dtype
-) -> Callable[[Int[Array, ""]], Float[Array, "n n"]]:
+    s: Spectrum, alphas: Float[Array, " a"], blocks: Blocks, dtype: jnp.dtype, careful: bool = True
+) -> Callable[[Int[Array, ""]], tuple[Float[Array, "n n"], Float[Array, ""]]]:
     """A function from the index of a penalty to R, its rows weighted so that |R Y|^2 is the mean over inner folds of
-    their mean squared error.
+    their mean squared error, with the size (Frobenius norm) of what rounding may have added to R.
 
-    Leave-one-out, for which U must be complete, has no cancellation and is formed in `dtype`; for inner folds C is
-    formed in float64 and only R is rounded.
+    Leave-one-out, for which U must be complete, has no cancellation and is formed in `dtype`. For inner folds C is
+    formed in `dtype` too unless `careful`, its diagonal blocks always in float64: what R then differs from the
+    identity by on its diagonal blocks shows how far rounding has moved all of it.
     """
     n = s.vectors.shape[0]
     c, w = residual_weights(s, alphas)
+    u = s.vectors.astype(dtype)
     if blocks is None:
         assert s.complete
-        u = s.vectors.astype(dtype)
         narrow_w = w.astype(dtype)
         row_scale = (1 / (np.sqrt(n) * (w @ (s.vectors**2).T))).astype(dtype)
-        return lambda a: symmetric_product(u * narrow_w[a], u) * row_scale[a][:, None]
+        return lambda a: (symmetric_product(u * narrow_w[a], u) * row_scale[a][:, None], jnp.zeros(()))
+    working = jnp.dtype("float64") if careful else dtype
+    u = s.vectors.astype(working)
 
-    def by_block(a: Int[Array, ""]) -> Float[Array, "n n"]:
-        big_c = symmetric_product(s.vectors * w[a], s.vectors) + c[a] * (jnp.eye(n) - 1 / n)
-        rows = []
+    def by_block(a: Int[Array, ""]) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
+        big_c = symmetric_product(u * w[a].astype(working), u) + (c[a] * (jnp.eye(n) - 1 / n)).astype(working)
+        rows, moved = [], jnp.zeros(())
         for start, stop in blocks:
-            block = jnp.linalg.solve(big_c[start:stop, start:stop], big_c[start:stop])
-            rows.append(block / np.sqrt(len(blocks) * (stop - start)))
-        return jnp.concatenate(rows).astype(dtype)
+            size = stop - start
+            own = s.vectors[start:stop]
+            corner = (own * w[a]) @ own.T + c[a] * (jnp.eye(size) - 1 / n)
+            inverse = jnp.linalg.solve(corner, jnp.eye(size)).astype(working)
+            block = inverse @ big_c[start:stop]
+            excess = jnp.sum((block[:, start:stop] - jnp.eye(size)) ** 2)
+            moved += excess * (n / size) / (len(blocks) * size)
+            block = block.at[:, start:stop].set(jnp.eye(size, dtype=working))
+            rows.append(block / np.sqrt(len(blocks) * size))
+        return jnp.concatenate(rows).astype(dtype), jnp.sqrt(moved)
 
     return by_block
 
 
 def _losses_of_many_directions(
-    s: Spectrum, alphas: Float[Array, " a"], grams: Float[Array, "T n n"], blocks: Blocks
+    s: Spectrum, alphas: Float[Array, " a"], grams: Float[Array, "T n n"], blocks: Blocks, careful: bool
 ) -> Losses:
     """<R^T R, Y Y^T>, in the precision of `grams`.
 
     Penalties far below the smallest eigenvalue hardly change 1 / (s + alpha): with full rank R^T R is analytic
-    in alpha with radius s_min, so that below 1e-4 s_min a straight line in alpha is exact to about 1e-8 of its size.
-    Of those penalties only the smallest and the largest are computed; ten times that error is added to the noise.
+    in alpha with radius s_min, so that below q s_min a straight line in alpha is exact to about q^2 of its size.
+    Of the penalties with q < 0.01 only the smallest and the largest are computed; ten times that error is added to
+    the noise. Penalties far above the largest eigenvalue are computed only if a bound from below leaves them a chance
+    for some target; loss and noise of the others are infinite.
     """
     values = np.asarray(alphas)
-    small = np.flatnonzero(values <= 1e-4 * float(s.values[0]))
+    small = np.flatnonzero(values <= 1e-2 * float(s.values[0]))
     between = small[1:-1]
-    computed = np.setdiff1d(np.arange(len(values)), between)
-    # Filled up, so that one shape is compiled; what is beyond `count` is not computed.
-    padded = np.resize(computed, len(values))
-    found = _gram_losses(s, alphas[padded], grams, blocks, len(computed))
-    loss, noise = (np.empty((len(grams), len(values))) for _ in range(2))
-    for whole, part in zip((loss, noise), found, strict=True):
-        whole[:, computed] = np.asarray(part)[:, : len(computed)]
-        if len(between):
-            ends = whole[:, small[[0, -1]]]
-            share = (values[between] - values[small[0]]) / (values[small[-1]] - values[small[0]])
-            whole[:, between] = ends[:, :1] + share * (ends[:, 1:] - ends[:, :1])
-    noise[:, between] *= 1 + 1e-7 / (_NOISE_UNITS * jnp.finfo(grams.dtype).eps)
+    loss, noise = (np.full((len(grams), len(values)), np.inf) for _ in range(2))
+    # Few shapes are compiled: penalties are taken in groups of one size, the last filled up but not computed.
+    group = min(len(values), max(1, _PRODUCT_BYTES // grams[0].nbytes))
+
+    def compute(wanted: np.ndarray) -> None:
+        for start in range(0, len(wanted), group):
+            some = wanted[start : start + group]
+            found = _gram_losses(s, alphas[np.resize(some, group)], grams, blocks, len(some), careful)
+            for whole, part in zip((loss, noise), found, strict=True):
+                whole[:, some] = np.asarray(part)[:, : len(some)]
+
+    large = np.flatnonzero(values > 10 * float(s.values[-1]))
+    compute(np.setdiff1d(np.arange(len(values)), np.concatenate([between, large])))
+    lowest = _at_least(s, values[large], grams, blocks)
+    # Constant targets have no loss to compare.
+    hopeless = (lowest > np.min(loss + noise, axis=1, initial=np.inf, keepdims=True)) | (lowest == 0)
+    compute(large[~hopeless.all(axis=0)])
+    if len(between):
+        first, last = small[0], small[-1]
+        share = (values[between] - values[first]) / (values[last] - values[first])
+        for whole in (loss, noise):
+            whole[:, between] = whole[:, [first]] + share * (whole[:, [last]] - whole[:, [first]])
+        bend = 10 * (values[last] / float(s.values[0])) ** 2
+        noise[:, between] *= 1 + bend / (_NOISE_UNITS * jnp.finfo(grams.dtype).eps)
     return Losses(jnp.asarray(loss), jnp.asarray(noise))
 
 
-@functools.partial(jax.jit, static_argnames="blocks")
+def _at_least(
+    s: Spectrum, alphas: Float[np.ndarray, " a"], grams: Float[Array, "T n n"], blocks: Blocks
+) -> Float[np.ndarray, "T a"]:
+    """Losses are at least this: alpha C <= I, so that every diagonal block of it enlarges residuals when inverted, and
+    |alpha C Y| >= alpha / (s_max + alpha) |Y| for centred targets. Less a part in ten thousand for rounding."""
+    n = s.vectors.shape[0]
+    items = n if blocks is None else len(blocks) * max(stop - start for start, stop in blocks)
+    power = np.asarray(grams[:, np.arange(n), np.arange(n)], np.float64).sum(axis=1)
+    return (1 - 1e-4) * np.outer(power / items, (alphas / (float(s.values[-1]) + alphas)) ** 2)
+
+
+@functools.partial(jax.jit, static_argnames=("blocks", "careful"))
 def _gram_losses(
-    s: Spectrum, alphas: Float[Array, " a"], grams: Float[Array, "T n n"], blocks: Blocks, count: Int[Array, ""]
+    s: Spectrum,
+    alphas: Float[Array, " a"],
+    grams: Float[Array, "T n n"],
+    blocks: Blocks,
+    count: Int[Array, ""],
+    careful: bool,
 ) -> Losses:
     """Losses of the first `count` penalties; of the others zero."""
     n = s.vectors.shape[0]
-    maker = _residual_maker(s, alphas, blocks, grams.dtype)
+    maker = _residual_maker(s, alphas, blocks, grams.dtype, careful)
     tiles = lower_tiles(n)
 
-    def add(a: Int[Array, ""], products: list[Array]) -> list[Array]:
-        r = maker(a)
-        return [
-            product.at[a].set(r[:, rows].T @ r[:, columns])
-            for product, (rows, columns) in zip(products, tiles, strict=True)
-        ]
+    def add(a: Int[Array, ""], found: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        products, power, moved = found
+        r, own = maker(a)
+        for rows, columns in tiles:
+            tile, times = r[:, rows].T @ r[:, columns], 1.0 if rows == columns else 2.0
+            # Off the diagonal a tile stands for its mirror image too.
+            products = products.at[a, rows, columns].set(times * tile)
+            power = power.at[a].add(times * jnp.sum(jnp.sum(tile**2, axis=-1).astype(jnp.float64)))
+        return products, power, moved.at[a].set(own)
 
-    empty = [jnp.zeros((len(alphas), *grams[0, rows, columns].shape), grams.dtype) for rows, columns in tiles]
-    loss = jnp.zeros((grams.shape[0], alphas.shape[0]), jnp.float64)
-    power = jnp.zeros(alphas.shape[0], jnp.float64)
-    for product, (rows, columns) in zip(jax.lax.fori_loop(0, count, add, empty), tiles, strict=True):
-        times = 1.0 if rows == columns else 2.0
-        loss += times * _inner_products(grams[:, rows, columns], product)
-        power += times * jnp.sum(jnp.sum(product**2, axis=-1).astype(jnp.float64), axis=-1)
-    size = jnp.linalg.norm(grams.astype(jnp.float64), axis=(1, 2))
-    noise = _NOISE_UNITS * jnp.finfo(grams.dtype).eps * jnp.outer(size, jnp.sqrt(power))
+    nothing = jnp.zeros(len(alphas))
+    empty = (jnp.zeros((len(alphas), n, n), grams.dtype), nothing, nothing)
+    products, power, moved = jax.lax.fori_loop(0, count, add, empty)
+    loss = _lower_inner_products(grams, products, tiles)
+    size = jnp.sqrt(jnp.sum(jnp.sum(grams**2, axis=-1).astype(jnp.float64), axis=-1))[:, None]
+    noise = _NOISE_UNITS * jnp.finfo(grams.dtype).eps * size * jnp.sqrt(power)
+    # |(R + E) Y|^2 - |R Y|^2, with |E Y|^2 <= |E|^2 times the largest eigenvalue of Y Y^T; doubled, as E is estimated.
+    noise += 4 * jnp.sqrt(jnp.maximum(loss, 0.0) * size) * moved + 4 * size * moved**2
     return Losses(loss, noise)
+
+
+def _lower_inner_products(a: Float[Array, "X n n"], b: Float[Array, "Y n n"], tiles: list[Tile]) -> Float[Array, "X Y"]:
+    """Sums of elementwise products of all pairs over the lower tiles, read a few rows at a time, so that both stay in
+    the cache and nothing is copied: in the arrays' precision within these rows, in float64 beyond."""
+    total = jnp.zeros((len(a), len(b)), jnp.float64)
+    for rows, last in tiles:
+        if rows == last:  # the diagonal tile ends the row of tiles
+            step = math.gcd(rows.stop - rows.start, 8)
+
+            def add(sums: Array, start: Array, step: int = step, width: int = last.stop) -> tuple[Array, None]:
+                one, other = (
+                    jax.lax.dynamic_slice(side, (0, start, 0), (len(side), step, width)).reshape(len(side), -1)
+                    for side in (a, b)
+                )
+                return sums + (one @ other.T).astype(jnp.float64), None
+
+            total = jax.lax.scan(add, total, jnp.arange(rows.start, rows.stop, step))[0]
+    return total
 
 
 def _inner_products(a: Float[Array, "X r c"], b: Float[Array, "Y r c"]) -> Float[Array, "X Y"]:

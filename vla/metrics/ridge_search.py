@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from sklearn.model_selection import KFold
 
-from vla.metrics.ridge_losses import Blocks, losses, unit_losses
+from vla.metrics.ridge_losses import Blocks, Losses, losses, unit_losses
 from vla.metrics.ridge_spectrum import Spectrum
 
 
@@ -49,13 +49,21 @@ def choose_shared(
     """
     if not np.any(s.values):  # a layer that is the same for every item predicts the same with every penalty
         return np.zeros(len(grams), np.int64)
-    loss, noise = (np.asarray(x) for x in losses(s, alphas, grams, blocks))
-    # An item that alone decides a direction has leverage 1 under a vanishing penalty: 0 / 0, a penalty of no use.
-    usable = np.isfinite(loss) & np.isfinite(noise)
-    loss, noise = np.where(usable, loss, np.inf), np.where(usable, noise, 0.0)
+    loss, noise = _usable(losses(s, alphas, grams, blocks))
+    close = _close(loss, noise)
+    if blocks is not None and grams.dtype != np.float64:
+        # All that may win, for all targets at once, before any target is looked at on its own.
+        again = np.flatnonzero(close[close.sum(axis=1) > 1].any(axis=0))
+        if len(again):
+            # Filled up to a power of two, so that few shapes are compiled.
+            padded = np.resize(again, 1 << (len(again) - 1).bit_length())
+            better = _usable(losses(s, alphas[np.sort(padded)], grams, blocks, careful=True))
+            first = np.searchsorted(np.sort(padded), again)
+            loss[:, again], noise[:, again] = (part[:, first] for part in better)
+            close = _close(loss, noise)
     best = np.argmin(loss, axis=1)
-    close = loss - noise <= np.min(loss + noise, axis=1, keepdims=True)
-    unsure = (close.sum(axis=1) > 1) & np.any(usable & (loss > 0), axis=1)  # constant targets have no loss to compare
+    # Constant targets have no loss to compare.
+    unsure = (close.sum(axis=1) > 1) & np.any(np.isfinite(loss) & (loss > 0), axis=1)
     for t in np.flatnonzero(unsure):
         candidates = np.flatnonzero(close[t])
         # Padded to a power of two, so that few shapes are compiled; the first of equals is taken.
@@ -63,3 +71,16 @@ def choose_shared(
         exact = np.asarray(unit_losses(s, alphas[padded], y[t] * scale[t], blocks)).mean(axis=1)
         best[t] = padded[np.argmin(exact)]
     return best
+
+
+def _usable(found: Losses) -> tuple[np.ndarray, np.ndarray]:
+    """Losses with their noise; infinite where there is none."""
+    loss, noise = (np.array(part) for part in found)
+    # An item that alone decides a direction has leverage 1 under a vanishing penalty: 0 / 0, a penalty of no use.
+    usable = np.isfinite(loss) & np.isfinite(noise)
+    return np.where(usable, loss, np.inf), np.where(usable, noise, 0.0)
+
+
+def _close(loss: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Which penalties may be the best of their target."""
+    return loss - noise <= np.min(loss + noise, axis=1, keepdims=True)

@@ -27,6 +27,7 @@ MOST_BYTES = 1 << 31
 _CHUNK = 1 << 13
 
 
+@devices.spread_layers
 @devices.in_float64
 def all_pairs(
     x: Float[np.ndarray, "X N D"],

@@ -11,10 +11,8 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-import joblib
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-from threadpoolctl import threadpool_limits
 
 from vla import devices
 from vla.metrics.standardise import moments
@@ -33,6 +31,7 @@ Permute = Callable[[State, Array], State]
 Finish = Callable[[np.ndarray, Any], float]
 
 
+@devices.spread_layers
 @devices.in_float64
 def all_pairs(
     x: Float[np.ndarray, "X N D"],
@@ -73,7 +72,7 @@ def all_pairs(
     else:
         variants = [([(p, jnp.asarray(order)) for p, order in enumerate(pairings)], slice(None))]
     known = [[i for i, layer in enumerate(side) if not _all_alike(jnp.asarray(layer))] for side in (x, y)]
-    folds, workers = getattr(settings, "outer_folds", 1), joblib.cpu_count()
+    folds, workers = getattr(settings, "outer_folds", 1), devices.workers()
     advance(len(pairings) * (len(x) * len(y) - len(known[0]) * len(known[1])) * folds)
 
     # 64-bit types are enabled thread by thread.
@@ -82,8 +81,7 @@ def all_pairs(
         value = _pair(a, b, order, settings, compare=compare, permute=permute)
         return float(value if finish is None else finish(np.asarray(value), settings))
 
-    # Decompositions gain little from more threads each, and lose much where these wait for each other.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         portions = functools.partial(_portions, settings=settings, prepare=prepare, pool=pool)
         for left in portions(x, known[0], slice(None), most_bytes // 3):
             for orders, rows in variants:
@@ -124,7 +122,7 @@ def _portions(
         return prepare(jnp.asarray(side[layer][rows]), settings)
 
     held, size = {}, 0
-    for some in _some(layers, joblib.cpu_count()):
+    for some in _some(layers, devices.workers()):
         for layer, state in zip(some, pool.map(prepared, some), strict=True):
             own = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
             if held and size + own > most_bytes:

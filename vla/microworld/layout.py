@@ -5,23 +5,29 @@ from pathlib import Path
 from typing import Any
 
 from vla.microworld.checkpoints import write_untrained_checkpoints
+from vla.microworld.shipped import shipped
 from vla.microworld.world_folder import write_world
 from vla.stimuli import read_dataset
+
+MODELS = ("trained", "untrained")
 
 
 def laid_out(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The values of a study's config with the world's folders and models filled in.
 
     Args:
-      config: Values of a study; `microworld` says how many scenes (`n`), which (`seed`), how many `renderings` of each
-        and how many `paraphrases`. Where no models are named, two untrained ones of each kind stand in.
+      config: Values of a study; `microworld` says how many scenes (`n`), which (`seed`), how many `renderings` of each,
+        how many `paraphrases`, and which `models` look where none are named: the four "trained" ones that come with
+        the package, with their judge of captions, or two "untrained" ones of each kind.
       folder: Where the world shall be; what is there already is used again.
 
     Raises:
-      ValueError: As `write_world`.
+      ValueError: As `write_world`; `models` is something else.
     """
     values = {**config}
     asked = values.pop("microworld")
+    if asked["models"] not in MODELS:
+        raise ValueError(f"microworld.models={asked['models']!r}; expected one of {', '.join(MODELS)}")
     n, seed = asked["n"], asked["seed"]
     world = write_world(
         folder / f"world-{n}-{seed}", n, seed, renderings=asked["renderings"], paraphrases=asked["paraphrases"]
@@ -35,7 +41,12 @@ def laid_out(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     datasets["coco"]["synthetic"] = "" if world.synthetic is None else str(world.synthetic)
     values["datasets"] = datasets
     if not values["vision"]["core"] or not values["language"]["core"]:
-        values["vision"], values["language"] = _untrained(world.coco, folder / f"models-{n}-{seed}")
+        if asked["models"] == "trained":
+            values["vision"] = {"core": tuple(str(shipped(name)) for name in ("micro-dinov2", "micro-vit"))}
+            values["language"] = {"core": tuple(str(shipped(name)) for name in ("micro-llama", "micro-bloom"))}
+            datasets["coco"]["clip"] = datasets["coco"]["clip"] or str(shipped("micro-clip"))
+        else:
+            values["vision"], values["language"] = _untrained(world.coco, folder / f"models-{n}-{seed}")
     return values
 
 

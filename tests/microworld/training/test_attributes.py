@@ -1,12 +1,13 @@
 """The loss of attributes against torch, and its trivial guess against entropies by hand."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 from scipy.stats import entropy
 from transformers import ViTForImageClassification
 
-from tests.microworld.training.tiny import SEEN, scenes, task
+from tests.microworld.training.tiny import SEEN, loss_of, scenes, task
 from vla.microworld.training.attributes import EXCLUSIVE, LABELS, _logits, _parts
 from vla.microworld.training.material import ATTRIBUTES
 from vla.microworld.training.networks import pixels_of
@@ -16,7 +17,7 @@ def test_the_loss_is_torchs():
     made, parameters = task("micro-vit")
     given = scenes().part(slice(0, 6))
     targets = made.targets[:6]
-    loss, (parts, _) = made.loss(parameters, {}, (pixels_of(given.pictures), targets))
+    loss, (parts, _) = loss_of(made, parameters, {}, (pixels_of(given.pictures), targets))
     assert set(parts) == set(ATTRIBUTES)
     # The logits themselves, from the loss's own network, are checked where checkpoints are saved; here from torch's.
     folder = made.scratch.parent / "scratch-logits"
@@ -45,7 +46,7 @@ def _binary(logits, wanted):
 def test_a_constant_guess_cannot_beat_the_entropy_of_what_it_was_made_from():
     made, _ = task("micro-vit")
     seen = scenes().part(slice(0, SEEN))
-    parts = _parts(_logits(made.targets.mean(0)), made.targets)
+    parts = _parts(_logits(made.targets.mean(0)), jnp.asarray(made.targets))
     assert float(parts["stuff"]) == pytest.approx(entropy(seen.labels["stuff"].sum(0)), rel=1e-3)
     each = [entropy([share, 1 - share]) for share in seen.labels["things"].mean(0) if 0 < share < 1]
     assert float(parts["things"]) == pytest.approx(sum(each), abs=0.02)

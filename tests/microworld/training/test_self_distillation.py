@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.microworld.training.tiny import scenes, task
+from tests.microworld.training.tiny import loss_of, scenes, task
 from vla.microworld.training.networks import pixels_of
 from vla.microworld.training.self_distillation import PROTOTYPES, SLOWNESS, _normal_patches, _prototypes
 
@@ -12,13 +12,13 @@ def test_agreement_is_with_the_other_view():
     made, parameters = task("micro-dinov2")
     memory = made.fresh_memory(parameters)
     pixels, order = made.held_out[0]
-    base, (parts, _) = made.loss(parameters, memory, (pixels, order))
+    base, (parts, _) = loss_of(made, parameters, memory, (pixels, order))
     assert float(base) == pytest.approx(float(parts["distillation"] + parts["patches"]), rel=1e-5)
-    swapped, _ = made.loss(parameters, memory, (pixels[::-1].copy(), order[::-1].copy()))
+    swapped, _ = loss_of(made, parameters, memory, (pixels[::-1].copy(), order[::-1].copy()))
     assert float(swapped) == pytest.approx(float(base), rel=1e-4)
     # Against views of other scenes the same network agrees less.
     mixed = np.stack([pixels[0], np.roll(pixels[1], 1, axis=0)])
-    other = made.loss(parameters, memory, (mixed, order))[1][0]["distillation"]
+    other = loss_of(made, parameters, memory, (mixed, order))[1][0]["distillation"]
     assert float(other) > float(parts["distillation"])
 
 
@@ -27,7 +27,7 @@ def test_no_gradient_reaches_the_teacher():
     memory = made.fresh_memory(parameters)
 
     def loss(teacher):
-        return made.loss(parameters, {**memory, "teacher": teacher}, made.held_out[0])[0]
+        return loss_of(made, parameters, {**memory, "teacher": teacher}, made.held_out[0])[0]
 
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(jax.grad(loss)(memory["teacher"])))
 
@@ -35,7 +35,7 @@ def test_no_gradient_reaches_the_teacher():
 def test_a_head_that_says_the_same_of_everything_is_as_bad_as_the_trivial_guess():
     made, parameters = task("micro-dinov2")
     flat = {**parameters, "head": {**parameters["head"], "outer": jnp.zeros_like(parameters["head"]["outer"])}}
-    _, (parts, _) = made.loss(flat, made.fresh_memory(flat), made.held_out[0])
+    _, (parts, _) = loss_of(made, flat, made.fresh_memory(flat), made.held_out[0])
     assert float(parts["distillation"]) == pytest.approx(made.constant["distillation"], rel=1e-5)
     assert float(parts["prototypes_used"]) == pytest.approx(PROTOTYPES, rel=1e-3)
 

@@ -39,3 +39,8 @@ def task(model: str):
     draws = np.random.default_rng(5)
     shaken = jax.tree.map(lambda leaf: leaf + 0.1 * draws.standard_normal(leaf.shape).astype(np.float32), made.fresh())
     return made, shaken
+
+
+def loss_of(made, parameters, memory, batch):
+    """What the loop takes: the loss and its parts, compiled."""
+    return jax.jit(made.loss)(parameters, memory, batch)

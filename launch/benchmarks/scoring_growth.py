@@ -1,0 +1,65 @@
+"""How the cost of scoring grows with items and with layers, measured and drawn beside the predicted order.
+
+N items, X = Y layers.
+"""
+
+import time
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+import vla
+from launch.benchmarks.made_up import both_sides
+
+WIDTH = 256
+ITEMS = (250, 500, 1000, 2000, 4000, 8000)
+LAYERS = (2, 4, 8, 16)
+METRICS = ("linear_predictivity", "cka", "mutual_knn")
+
+
+def measure_growth(folder: Path) -> dict[str, float]:
+    """Seconds of one table without compilation; the exponent between the two largest sizes by name.
+
+    Predicted: N^2 where there are more items than units, as here from 1,000 on (Gram matrices of items; no
+    decomposition is larger than units times units); X Y for the pairs of layers, less where preparing layers costs
+    more than pairs.
+    """
+    seconds: dict[str, dict[str, list[float]]] = {"items": {}, "layers": {}}
+    for metric in METRICS:
+        seconds["items"][metric] = [_seconds(metric, 2, n) for n in ITEMS]
+        seconds["layers"][metric] = [_seconds(metric, layers, 400) for layers in LAYERS]
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {}
+    for axis, sizes in (("items", ITEMS), ("layers", LAYERS)):
+        _draw(folder / f"scoring_{axis}.png", axis, sizes, seconds[axis])
+        for metric, values in seconds[axis].items():
+            figures[f"{metric}: seconds at {sizes[-1]} {axis}"] = values[-1]
+            last = np.log(values[-1] / values[-2]) / np.log(sizes[-1] / sizes[-2])
+            figures[f"{metric}: exponent of growth with {axis}, last doubling (predicted: at most 2)"] = float(last)
+    return figures
+
+
+def _seconds(metric: str, layers: int, n: int) -> float:
+    x, y = both_sides(layers, layers, n, WIDTH, WIDTH)
+    best = np.inf
+    for _ in range(2):  # the first compiles
+        started = time.perf_counter()
+        vla.score(x, y, metric=metric)
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def _draw(path: Path, axis: str, sizes: tuple[int, ...], seconds: dict[str, list[float]]) -> None:
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(5, 3.5), layout="constrained")
+    for metric, values in seconds.items():
+        (line,) = axes.loglog(sizes, values, "o-", label=metric)
+        axes.loglog(sizes, values[-1] * (np.array(sizes) / sizes[-1]) ** 2, ":", color=line.get_color(), alpha=0.6)
+    axes.set_xlabel(f"{axis} (dotted: second power)")
+    axes.set_ylabel("seconds")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)

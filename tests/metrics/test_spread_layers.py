@@ -1,0 +1,76 @@
+"""Scoring on 1, 2 and 8 emulated devices and in two processes gives the numbers of one."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+PROGRAM = """
+import sys
+import jax
+import numpy as np
+path, count, address, number = sys.argv[1:]
+jax.config.update("jax_num_cpu_devices", int(count))
+from vla import devices
+if address:
+    devices.join(address, 2, int(number))
+assert jax.local_device_count() == int(count) and devices.this_process()[1] == (2 if address else 1)
+used = set()
+from vla.metrics import ridge_predictor, linear_predictivity
+prepare = linear_predictivity.prepare_predictor
+def seen(layer, *rest):
+    used.update(layer.devices())
+    return prepare(layer, *rest)
+linear_predictivity.prepare_predictor = seen
+import vla
+rng = np.random.default_rng(0)
+z = rng.standard_normal((24, 4))
+x, y = ((z @ rng.standard_normal((k, 4, 9)) + rng.standard_normal((k, 24, 9))).astype(np.float32) for k in (5, 3))
+names = ["linear_predictivity", "cka", "mutual_knn", "procrustes"]
+found = vla.score(x, y, metric=names, null=1, outer_folds=3, neighbours=4)
+assert len(used) == min(int(count), 5 if not address else 3), used
+np.savez(f"{path}-{number}.npz", alpha=found["linear_predictivity"]["alpha"].values, **{
+    f"{name}-{part}": found[name][part].values for name in names for part in ("score", "null_score")})
+"""
+
+
+def _run(path, count, processes=1):
+    address = ""
+    if processes > 1:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-c", PROGRAM, str(path), str(count), address]
+    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    started = [
+        subprocess.Popen(
+            [*command, str(i)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for i in range(processes)
+    ]
+    try:
+        said = [process.communicate(timeout=300)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0] * processes, said
+    return [dict(np.load(f"{path}-{i}.npz")) for i in range(processes)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    (found,) = _run(tmp_path_factory.mktemp("spread") / "alone", 1)
+    assert found["cka-score"].shape == (5, 3) and found["cka-null_score"].shape == (1, 5, 3)
+    return found
+
+
+@pytest.mark.parametrize(("count", "processes"), [(2, 1), (8, 1), (1, 2), (2, 2)])
+def test_devices_and_processes_give_the_numbers_of_one(count, processes, alone, tmp_path):
+    for found in _run(tmp_path / "found", count, processes):
+        assert set(found) == set(alone)
+        for name, values in alone.items():
+            np.testing.assert_allclose(found[name], values, atol=1e-6, rtol=0, err_msg=name)
+            assert np.isfinite(values).all()
