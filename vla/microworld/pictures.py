@@ -1,11 +1,12 @@
 """Draws many scenes into PNG files, by more than one process where that pays."""
 
+import contextlib
 import io
 import json
 import multiprocessing
 import os
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from vla.stimuli.generators.picture_file import CHUNK
 
 # A process takes some seconds to start, in which another draws more than a thousand pictures.
 WORTH_A_PROCESS = 4000
-_CHUNK = 200
+_CHUNK = 100
 
 Order = tuple[Path, Scene, dict[str, Any] | None]
 
@@ -35,29 +36,32 @@ def encode(pixels: UInt8[np.ndarray, "H W 3"], record: dict[str, Any] | None = N
     return data.getvalue()
 
 
-def write_pictures(orders: Sequence[Order], processes: int | None = None) -> None:
+@contextlib.contextmanager
+def helper(pictures: int) -> Iterator[Executor | None]:
+    """A second process, where there are two cores and so many pictures that it pays; else None."""
+    if pictures < WORTH_A_PROCESS or (os.cpu_count() or 1) < 2:
+        yield None
+        return
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+def write_pictures(orders: Sequence[Order], pool: Executor | None = None) -> None:
     """Draw scenes into files, each given as (file, scene, record or None); their folders have to be there.
 
     Args:
       orders: What to draw where.
-      processes: How many processes draw; None for as many as pay. The files are the same for any number.
+      pool: Other processes that draw from the one end while this one draws from the other; the files are the same
+        without.
     """
-    if processes is None:
-        processes = min(os.cpu_count() or 1, 1 + len(orders) // WORTH_A_PROCESS)
     chunks = [orders[start : start + _CHUNK] for start in range(0, len(orders), _CHUNK)]
-    if processes == 1:
-        for chunk in chunks:
+    others = [pool.submit(_write, chunk) for chunk in chunks] if pool else [None] * len(chunks)
+    for chunk, other in zip(reversed(chunks), reversed(others), strict=True):
+        if other is None or other.cancel():
             _write(chunk)
-        return
-    # This process draws too, from the other end, while the others start.
-    with ProcessPoolExecutor(processes - 1, multiprocessing.get_context("spawn")) as pool:
-        others = [pool.submit(_write, chunk) for chunk in chunks]
-        for chunk, other in zip(reversed(chunks), reversed(others), strict=True):
-            if other.cancel():
-                _write(chunk)
-        for other in others:
-            if not other.cancelled():
-                other.result()
+    for other in others:
+        if other is not None and not other.cancelled():
+            other.result()
 
 
 def _write(orders: Sequence[Order]) -> None:

@@ -141,24 +141,27 @@ def compose(rng: Random, description: Description, part: str) -> Scene:
     Raises:
       ValueError: no scene of this part is as described.
     """
-    for _ in range(_TRIES):
-        made = _compose(rng, description)
+    stuffs = _stuffs(description)
+    for _ in range(_TRIES if stuffs else 0):
+        made = _compose(rng, description, stuffs)
         if made is not None and made.part == part:
             return made
     raise ValueError(f"the world has no scene for {part} that is {description}. Describe less of it, or otherwise")
 
 
-def _compose(rng: Random, wanted: Description) -> Scene | None:
-    """A scene as described, or None where chance led to none."""
-    stuffs = [
+def _stuffs(wanted: Description) -> list[str]:
+    """The grounds on which a scene can be as described."""
+    return [
         name
         for name, stuff in STUFF.items()
         if wanted.stuff in (None, name)
         and (wanted.weather is None or stuff.open)
         and all(_may_be(name, group) for group in wanted.groups)
     ]
-    if not stuffs:
-        return None
+
+
+def _compose(rng: Random, wanted: Description, stuffs: list[str]) -> Scene | None:
+    """A scene as described, or None where chance led to none."""
     stuff = rng.choice(stuffs)
     weather = (wanted.weather or rng.choice(WEATHER)) if STUFF[stuff].open else None
     layouts = [layout for layout in LAYOUTS if _suits(layout, wanted)]

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from concurrent.futures import Executor
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from vla.microworld.captions import Caption, describe, paraphrase
 from vla.microworld.coco_layout import write_coco
 from vla.microworld.once import make_once
-from vla.microworld.pictures import Order, write_pictures
+from vla.microworld.pictures import Order, helper, write_pictures
 from vla.microworld.preferences import write_pick_a_pic
 from vla.microworld.rerendering import rerender
 from vla.microworld.scenes import Scene, scene
@@ -91,23 +92,33 @@ def write_world(
         chosen = distinct_scenes(n + flickr8k, seed)
         scenes, others = chosen[:n], chosen[n:]
         captions = [describe(what) for what in scenes]
-        write_coco(draft / "coco", scenes, captions)
-        _write_paraphrases(draft / "paraphrases.jsonl", scenes, captions, paraphrases)
-        if renderings:
-            write_pictures(_renderings(draft / "synthetic", scenes, captions, renderings, seed))
-        if judgments:
-            write_pick_a_pic(draft / "pick_a_pic", judgments, seed)
-        if flickr8k:
-            write_flickr8k(draft / "flickr8k", others)
+        with helper(n * (1 + renderings) + 2 * judgments + flickr8k) as pool:
+            later = []
+            # What comes in one piece is begun by the helper, which joins in the rest when it has done that.
+            for task in (
+                (write_tagger, tagger, seed),
+                *([(write_pick_a_pic, draft / "pick_a_pic", judgments, seed)] if judgments else []),
+            ):
+                later.append(pool.submit(*task)) if pool else task[0](*task[1:])
+            write_coco(draft / "coco", scenes, captions)
+            _write_paraphrases(draft / "paraphrases.jsonl", scenes, captions, paraphrases)
+            if renderings:
+                write_pictures(_renderings(draft / "synthetic", scenes, captions, renderings, seed), pool)
+            if flickr8k:
+                write_flickr8k(draft / "flickr8k", others, pool)
+            for task in later:
+                task.result()
 
-    place = make_once(folder, recipe, fill)
+    place = Path(os.path.abspath(Path(folder).expanduser()))
+    tagger = place.parent / f"{place.name}-tagger"
+    make_once(place, recipe, fill)
     return WorldFolders(
         place / "coco",
         place / "flickr8k" if flickr8k else None,
         place / "pick_a_pic" if judgments else None,
         place / "paraphrases.jsonl",
         place / "synthetic" if renderings else None,
-        write_tagger(place.parent / f"{place.name}-tagger", seed),
+        write_tagger(tagger, seed),
     )
 
 
@@ -122,11 +133,11 @@ def distinct_scenes(n: int, seed: int) -> list[Scene]:
     return list(found.values())
 
 
-def write_flickr8k(folder: Path, scenes: list[Scene]) -> None:
+def write_flickr8k(folder: Path, scenes: list[Scene], pool: Executor | None = None) -> None:
     """Scenes as Kaggle publishes Flickr8k, for `vla.stimuli.read_dataset("flickr8k", folder)`; pictures are PNG."""
     (folder / "Images").mkdir(parents=True)
     names = [f"scene_{number:05d}.png" for number in range(len(scenes))]
-    write_pictures([(folder / "Images" / name, what, None) for name, what in zip(names, scenes, strict=True)])
+    write_pictures([(folder / "Images" / name, what, None) for name, what in zip(names, scenes, strict=True)], pool)
     with (folder / "captions.txt").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("image", "caption"))
