@@ -1,6 +1,7 @@
 """Scoring of all layer pairs against the field's loops, measured in one run."""
 
 import dataclasses
+import time
 from pathlib import Path
 
 from launch.benchmarks.made_up import both_sides
@@ -52,13 +53,15 @@ def measure(sizes: Sizes, folder: Path) -> dict[str, float]:
     if not set(parts) <= set(PARTS):
         raise ValueError(f"parts={sizes.parts!r}: expected some of {', '.join(PARTS)}.")
     x, y = both_sides(sizes.x_layers, sizes.y_layers, sizes.n_items, sizes.x_width, sizes.y_width)
+    measured = {
+        "loo": lambda: measure_ridge(x, y, "loo", sizes.loo_pairs, 0),
+        "folds": lambda: measure_ridge(x, y, sizes.inner_folds, sizes.fold_pairs, sizes.fold_pairs),
+        "tables": lambda: measure_tables(x, y, sizes.permutations, sizes.table_pairs),
+        "growth": lambda: measure_growth(folder),
+    }
     figures: dict[str, float] = {}
-    if "loo" in parts:
-        figures |= measure_ridge(x, y, "loo", sizes.loo_pairs, 0)
-    if "folds" in parts:
-        figures |= measure_ridge(x, y, sizes.inner_folds, sizes.fold_pairs, sizes.fold_pairs)
-    if "tables" in parts:
-        figures |= measure_tables(x, y, sizes.permutations, sizes.table_pairs)
-    if "growth" in parts:
-        figures |= measure_growth(folder)
+    for part in parts:
+        started = time.perf_counter()
+        figures |= measured[part]()
+        print(f"{part}: measured in {time.perf_counter() - started:.0f} s", flush=True)
     return figures

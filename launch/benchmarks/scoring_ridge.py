@@ -49,6 +49,7 @@ def measure_ridge(x: np.ndarray, y: np.ndarray, inner_cv: str | int, pairs: int,
     ours = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     rates.append(product_rate())
+    print(f"{label}: all pairs in {ours:.1f} s", flush=True)
     floor = floor_operations(x, y, settings) / max(rates)
     figures = {
         "seconds": ours,
