@@ -109,18 +109,19 @@ def _by_single_products(x: Float[Array, "N D"], k: int) -> Int[np.ndarray, "N K"
 
 @jax.jit
 def _single_products(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
-    unit = _unit(x).astype(x.dtype)
+    # Divided by the largest first, so that squares neither over- nor underflow.
+    x = x / jnp.maximum(jnp.max(jnp.abs(x), axis=1, keepdims=True), jnp.finfo(x.dtype).tiny)
+    unit = _unit(x)
     return jnp.fill_diagonal(symmetric_product(unit, unit), -jnp.inf, inplace=False)
 
 
 @jax.jit
 def _double_rows(x: Float[Array, "N D"], rows: Int[Array, " R"]) -> Float[Array, "R N"]:
-    unit = _unit(x)
+    unit = _unit(x.astype(jnp.float64))
     return unit[rows] @ unit.T
 
 
 def _unit(x: Float[Array, "N D"]) -> Float[Array, "N D"]:
-    x = x.astype(jnp.float64)
     size = jnp.linalg.norm(x, axis=1, keepdims=True)
     return jnp.where(size > 0, x / jnp.where(size > 0, size, 1.0), jnp.nan)
 
