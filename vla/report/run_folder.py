@@ -19,8 +19,20 @@ _NUMBERS = tuple(
     "n_pairs mean_higher mean_lower mean_difference ci_low ci_high t df p q effect_size crossed_t crossed_df crossed_p "
     "crossed_ci_low crossed_ci_high paper_t".split()
 )
-# Tables of analyses that not every run has, by file name.
-EXTRAS = ("items.parquet", "spectrum.csv", "content.csv")
+# Columns of text as it is: an item may be called 007, a caption None.
+_TEXTS = {"item": str, "caption": str}
+# Tables of analyses that not every run has, by file name, with the columns that are shown of them.
+_OF = ("vision_model", "language_model", "direction")
+EXTRAS = {
+    "items.parquet": (*_OF, "item", "correlation", "caption"),
+    "spectrum.csv": (*_OF, *"rank r effective_dimension target_dimension cumulative_explained".split()),
+    "directions.csv": (*_OF, "rank", "end", "place", "caption"),
+    "content.csv": (
+        *_OF,
+        *"kind group statistic n_items mean ci_low ci_high".split(),
+        *"difference difference_ci_low difference_ci_high note".split(),
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +97,7 @@ def read(folder: Path) -> RunFolder:
     samples = {path.stem: _json(path) for path in sorted((folder / "samples").glob("[!.]*.json"))}
     stored = folder / "activations.json"
     activations = _json(stored) if stored.is_file() else {}
-    extras = {name: _table(folder / name, ()) for name in EXTRAS if (folder / name).is_file()}
+    extras = {name: _table(folder / name, EXTRAS[name]) for name in EXTRAS if (folder / name).is_file()}
     tables["scores"] = over_seeds(tables["scores"])
     tables["curves"] = over_seeds(tables["curves"])
     tables["statistics"] = _spoken(tables["statistics"])
@@ -126,7 +138,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame({name: pd.Series(dtype=object) for name in columns})
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, converters=_TEXTS)
     except Exception as error:  # readers of broken files raise errors of every kind
         raise ValueError(f"{path} is damaged ({error}): run `python -m launch.reproduce` again") from error
     lost = sorted(set(columns) - set(frame) - {"null_mean", "vision_key", "language_key"})

@@ -12,7 +12,7 @@ from vla.report.sections import model_places
 from vla.report.words import number, table
 
 _COMMANDS = {"run": "The whole run:", "report": "This page, drawn again from the same files:"}
-_FILES = ("scores.parquet", "statistics.csv", "curves.csv", "run.json", "activations.json", *())
+_FILES = ("scores.parquet", "statistics.csv", "curves.csv", "run.json", "activations.json")
 
 
 def page(
