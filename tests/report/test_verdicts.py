@@ -20,6 +20,11 @@ HOLDS, FAILS, OPEN = (Outcome("a claim", "found", holds) for holds in (True, Fal
         ([FEW, FEW], [], "too few pairs"),
         ([FEW, SAME, NOT_RUN], [], "agrees"),
         (["", NOT_RUN], [OPEN], "no claim to compare"),
+        ([NOT_RUN, NOT_RUN], [], "not run"),
+        ([NOT_RUN, NOT_RUN], [HOLDS], "agrees"),
+        ([NOT_RUN, ""], [], "no claim to compare"),
+        ([NOT_RUN, FEW], [], "too few pairs"),
+        ([], [], "no claim to compare"),
     ],
 )
 def test_verdicts(rows, claims, words):

@@ -96,6 +96,28 @@ def test_experiments_that_were_not_run_say_why_and_how(read):
     assert said.count("○ not run") == 4
 
 
+def test_an_experiment_of_which_nothing_was_run_is_not_called_run(tmp_path):
+    said = {"id": "E4", "status": "run", "figure": "4A", "why": "there are no rejected images", "command": ""}
+    (tmp_path / "run.json").write_text(json.dumps({"experiments": [said]}))
+    row = {"experiment": "E4", "comparison": "Pick-a-Pic", "higher": "preferred", "lower": "rejected", "n_pairs": 0,
+           "metric": "cka", "verdict": "not run", "paper_t": 10.2}  # fmt: skip
+    rows = [{**row, "direction": each, **dict.fromkeys("tpq"), "df": None} for each in ("a", "b")]
+    pd.DataFrame(rows).to_csv(tmp_path / "statistics.csv", index=False)
+    page = write_report(tmp_path, [".svg"], show_progress=False).read_text(encoding="utf-8")
+    words = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert words.count("○ not run") == 2 and "no claim to compare" not in words
+    assert "0 of 1" in words and "Not run: there are no rejected images" in words
+
+
+def test_only_what_the_paper_has_is_called_its_outcome(run):
+    page = run[1].read_text(encoding="utf-8")
+    words = " ".join(re.sub(r"<[^>]+>", "", page).split())
+    assert "The paper’s outcome: expected of E1 " in words
+    for id in ("training", "N sweep"):
+        assert f"What is to be expected: expected of {id} " in words
+        assert f"The paper’s outcome: expected of {id} " not in words
+
+
 def test_statistics_stand_beside_the_papers(run, read):
     table = pd.read_csv(run[0] / "statistics.csv")
     row = table.query("experiment == 'E2' and lower == 'stuff only' and direction == 'vision_to_language'").iloc[0]

@@ -29,7 +29,8 @@ def verdict(experiment: Mapping[str, Any], statistics: pd.DataFrame, outcomes: S
     """The verdict of an experiment.
 
     A printed test agrees if its sign and its side of p = .05 are the paper's; a claim in words if it holds. "agrees":
-    all of them; "differs": fewer than half; "agrees in part" else. What was not run or not tested is not counted.
+    all of them; "differs": fewer than half; "agrees in part" else. What was not run or not tested is not counted;
+    "not run" also where all tests are rows that were not run and there is no other claim.
     """
     if experiment["status"] == NOT_RUN:
         return Verdict(NOT_RUN, str(experiment.get("why", "")))
@@ -48,6 +49,7 @@ def verdict(experiment: Mapping[str, Any], statistics: pd.DataFrame, outcomes: S
     ]
     tally = ", ".join(part for part in parts if part)
     if not total:
-        return Verdict(FEW if found[FEW] else "no claim to compare", tally)
+        unrun = found[NOT_RUN] and found[NOT_RUN] == len(statistics) and not outcomes
+        return Verdict(FEW if found[FEW] else NOT_RUN if unrun else "no claim to compare", tally)
     words = "agrees" if agree == total else "differs" if agree < total / 2 else "agrees in part"
     return Verdict(words, tally)
