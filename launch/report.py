@@ -1,7 +1,7 @@
 """Draw the figures and the page of a run again, from what it left in its folder; nothing is scored or extracted.
 
 python -m launch.report --workdir=workdir
-python -m launch.report --workdir=workdir --formats=.svg,.png
+python -m launch.report --workdir=workdir --formats=.svg,.png,.pdf
 """
 
 from absl import flags
@@ -9,7 +9,7 @@ from absl import flags
 from launch import entry
 
 WORKDIR = flags.DEFINE_string("workdir", "workdir", "The folder of a run.")
-FORMATS = flags.DEFINE_list("formats", [".svg", ".png", ".pdf"], "Formats of the figures' files.")
+FORMATS = flags.DEFINE_list("formats", [".svg", ".png"], "Formats of the figures' files, of .svg, .png and .pdf.")
 
 
 def main() -> None:

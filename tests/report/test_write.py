@@ -174,6 +174,18 @@ def test_files_that_are_missing_are_said(tmp_path):
     assert "no claim to compare" in page and "This run kept no sample items." in page
 
 
+def test_pdf_is_written_on_request(tmp_path):
+    model = {"name": "seer", "modality": "vision", "losses": {"steps": [0, 1], "loss": [2.0, 1.0]}}
+    described = {"experiments": [{"id": "E1", "status": "not run"}], "models": [model]}
+    (tmp_path / "run.json").write_text(json.dumps(described))
+    page = write_report(tmp_path, show_progress=False)
+    assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".svg", ".png", ".csv", ".json"}
+    assert "losses.pdf" not in page.read_text(encoding="utf-8")
+    write_report(tmp_path, [".pdf"], show_progress=False)
+    assert (tmp_path / "figures" / "losses.pdf").read_bytes()[:5] == b"%PDF-"
+    assert "losses.pdf" in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

@@ -10,7 +10,8 @@ from vla.report.figures.style import save, settle, styled
 from vla.report.illustrations import Illustration
 from vla.report.whole import whole
 
-FORMATS = (".svg", ".png", ".pdf")
+# Of the figures' files unless asked otherwise; PDF takes as long as the rest together.
+FORMATS = (".svg", ".png")
 # Figures wider than this many CSS pixels are scrolled, not shrunk, on a narrow screen.
 _BROAD = 560
 _MOST_KEYS = 40
@@ -20,7 +21,7 @@ def drawn(
     shown: Illustration, folder: Path, command: str, keys: Sequence[str], figure: str = "",
     formats: Sequence[str] = FORMATS,
 ) -> dict[str, Any]:  # fmt: skip
-    """Draw a figure and write `folder/<name>` as .svg, .png, .pdf, its rows as .csv, what made it as .json.
+    """Draw a figure and write `folder/<name>` in every format, its rows as .csv, what made it as .json.
 
     Args:
       shown: The figure.
@@ -28,7 +29,7 @@ def drawn(
       command: What draws it again.
       keys: Keys of the store behind it.
       figure: Its number in the paper; "" for none.
-      formats: Suffixes of `FORMATS`; the .svg is part of the page, so it must be among them.
+      formats: Suffixes, of .svg, .png and .pdf; the .svg is part of the page, so it must be among them.
 
     Returns:
       What the page's template shows.

@@ -29,7 +29,7 @@ def write_report(workdir: Path, formats: Sequence[str] = FORMATS, show_progress:
 
     Args:
       workdir: The folder of a run, as of `vla.report.run_folder.read`.
-      formats: Of the figures' files; ".svg" is always written.
+      formats: Of the figures' files, of ".svg", ".png" and ".pdf"; ".svg" is always written.
       show_progress: Show a bar with the time left.
 
     Returns:
