@@ -93,6 +93,8 @@ def _conditions(run: RunFolder, experiment: Mapping[str, Any], scores: pd.DataFr
             ordered = rows.set_index("condition").loc[[c for c in group.conditions if c in set(rows["condition"])]]
             tested = statistics.loc[statistics["comparison"].isin(group.comparisons) & (statistics["metric"] == metric)]
             shown = ordered.reset_index()
+            if shown["condition"].nunique() < 2:
+                continue  # with one condition there is nothing to compare
             length = scores.loc[(scores["condition"] == selecting.LENGTH) & (scores["metric"] == metric)]
             beside = length if "captions" in group.name or "caption" in group.name else None
             yield Illustration(

@@ -26,11 +26,9 @@ def section(run: RunFolder, experiment: Mapping[str, Any], views: Mapping[tuple[
       experiment: Of `run.experiments`.
       views: By (experiment, condition), the place on the page that shows what the models saw.
     """
-    id, statistics = str(experiment["id"]), run.of("statistics", str(experiment["id"]))
-    measured = len(run.of("scores", id)) + len(run.of("curves", id)) > 0
-    unrun = len(statistics) > 0 and (statistics["verdict"] == NOT_RUN).all()
-    ran = experiment["status"] != NOT_RUN and (measured or not unrun)
+    id, ran = str(experiment["id"]), experiment["status"] != NOT_RUN
     claims = outcomes(run, experiment) if ran else []
+    statistics = run.of("statistics", id)
     said = badge(verdict(experiment, statistics, claims))
     scored = selecting.scalars(run.of("scores", id), run.run["models"])
     title = str(experiment.get("title") or id)

@@ -9,6 +9,7 @@ import pandas as pd
 from vla.report.figures.style import metric_words
 from vla.report.run_folder import RunFolder
 from vla.report.sections import model_places
+from vla.report.verdicts import NOT_RUN
 from vla.report.words import number, table
 
 _COMMANDS = {"run": "The whole run:", "report": "This page, drawn again from the same files:"}
@@ -58,7 +59,7 @@ def page(
 def _glance(run: RunFolder, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     pairs = run.scores[["vision_model", "language_model"]].drop_duplicates()
     items = run.scores["n_items"].max() if len(run.scores) else 0
-    ran = sum(bool(each["ran"]) for each in sections)
+    ran = sum(each["verdict"]["words"] != NOT_RUN for each in sections)
     return {
         "asked": len(sections),
         "numbers": [

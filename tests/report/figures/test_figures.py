@@ -119,6 +119,14 @@ def test_curves_show_the_mean_its_interval_and_the_plateau():
     assert axis.get_xlabel() == "captions averaged" and axis.get_legend() is not None
 
 
+def test_what_is_not_shuffled_is_no_baseline_and_counts_are_whole():
+    table = _curve("captions, not shuffled", ks=(1, 2, 3))
+    (axis,) = curves.draw(table, "captions averaged").axes
+    mean = next(line for line in axis.lines if line.get_label() == "captions, not shuffled")
+    assert mean.get_linestyle() == "-" and mean.get_color() == PALETTE[0]
+    assert all(float(tick).is_integer() for tick in axis.get_xticks())
+
+
 def test_one_pair_has_no_interval():
     mean, low, high = interval(np.array([[0.1, 0.2]]))
     np.testing.assert_allclose(mean, [0.1, 0.2])

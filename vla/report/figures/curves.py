@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from vla.report.figures.pairs import interval, scores_by_pair
 from vla.report.figures.style import (
@@ -31,7 +32,7 @@ def draw(
 
     Args:
       curves: Rows of `series`, `k`, `vision_model`, `language_model`, `direction`, `metric` and `score`, of one metric.
-        Series with "shuffled" in their names are baselines: grey and dashed.
+        Series with "shuffled" in their names, "not shuffled" apart, are baselines: grey and dashed.
       label: Of the horizontal axis: what `k` counts.
       plateaus: By (series, direction), the count where the curve flattens and its interval, marked on the curve; an
         open interval ends at the last count.
@@ -52,6 +53,8 @@ def draw(
             ks = sorted(curves["k"].unique())
             axis.set_xticks(ks, [f"{k:g}" for k in ks])
             axis.minorticks_off()
+        else:
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         quiet_grid(axis)
     low, high = axes[0].get_ylim()
     axes[0].set_ylim(min(low, high - 0.1), high)
@@ -64,7 +67,7 @@ def draw(
 def _curve(axis: Axes, rows: pd.DataFrame, name: str, place: int, plateau: tuple[float, float, float] | None) -> None:
     ks = sorted(rows["k"].unique())
     wide = scores_by_pair(rows, "k", ks).to_numpy(float)
-    baseline = SHUFFLED in name
+    baseline = SHUFFLED in name and f"not {SHUFFLED}" not in name
     colour = GREY if baseline else PALETTE[place % len(PALETTE)]
     line = {"linestyle": (0, (4, 2))} if baseline else {}
     mean, low, high = interval(wide)
