@@ -137,7 +137,7 @@ def in_float64(function: Callable[P, R]) -> Callable[P, R]:
     keeps its 32-bit default. What was decorated where a default device is chosen computes there from any thread: JAX
     keeps types, precision and device thread by thread.
     """
-    chosen = jax.config.jax_default_device
+    chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:

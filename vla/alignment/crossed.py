@@ -118,8 +118,10 @@ def _test(table: Float[np.ndarray, "I J"], confidence: Any) -> Crossed:
     note = (
         "" if min(I, J) > 2 else "one kind of model has two members: one degree of freedom stands behind its variance"
     )
-    return Crossed(mean, mean - reach, mean + reach, t, df, 2 * float(stats.t.sf(abs(t), df)), *shares.tolist(), note)
+    return Crossed(
+        mean, mean - reach, mean + reach, t, df, 2 * float(stats.t.sf(abs(t), df)), *shares.tolist(), note=note
+    )
 
 
 def _nothing(mean: float, note: str) -> Crossed:
-    return Crossed(mean, *[np.nan] * 8, note)
+    return Crossed(mean, *[np.nan] * 8, note=note)

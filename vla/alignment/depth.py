@@ -123,7 +123,7 @@ def peak(
         raise ValueError(f"profiles of shape {profiles.shape} at {len(depths)} depths: expected [pair, depth].")
     defined = np.isfinite(profiles).all(axis=0)
     if not len(profiles) or not defined.any():
-        return Peak(*[np.nan] * 7, "no depth at which every pair has a score")
+        return Peak(*[np.nan] * 7, note="no depth at which every pair has a score")
     mean = np.where(defined, profiles.mean(axis=0), -np.inf)
     top = int(np.argmax(mean))
     rise = float(mean[top] - mean[0]) if defined[0] else np.nan
@@ -135,9 +135,9 @@ def peak(
     else:
         return Peak(float(depths[top]), np.nan, np.nan, float(mean[top]), np.nan, np.nan, rise, "no interval: one pair")
     drawn = _only(drawn, defined)
-    where = np.quantile(depths[np.argmax(drawn, axis=1)], tails)
-    height = np.quantile(drawn.max(axis=1), tails)
-    return Peak(float(depths[top]), *map(float, where), float(mean[top]), *map(float, height), rise)
+    first, last = np.quantile(depths[np.argmax(drawn, axis=1)], tails).tolist()
+    low, high = np.quantile(drawn.max(axis=1), tails).tolist()
+    return Peak(float(depths[top]), first, last, float(mean[top]), low, high, rise)
 
 
 def _only(drawn: Float[np.ndarray, "B G"], defined: Bool[np.ndarray, " G"]) -> Float[np.ndarray, "B G"]:

@@ -74,8 +74,9 @@ def paired_test(higher: Any, lower: Any, confidence: Any = 0.95) -> Paired:
         test = stats.ttest_rel(a, b)
         low, high = test.confidence_interval(confidence)
         t, p, effect = test.statistic, test.pvalue, np.mean(differences) / spread
-    means = [float(np.mean(side)) if n else np.nan for side in (a, b, differences)]
-    return Paired(n, *means, *map(float, (low, high, t)), max(n - 1, 0), float(p), float(effect), "; ".join(notes))
+    of_a, of_b, between = (float(np.mean(side)) if n else np.nan for side in (a, b, differences))
+    df, p, effect = max(n - 1, 0), float(p), float(effect)
+    return Paired(n, of_a, of_b, between, float(low), float(high), float(t), df, p, effect, "; ".join(notes))
 
 
 def check_confidence(confidence: Any) -> None:

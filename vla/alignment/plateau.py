@@ -83,7 +83,7 @@ def plateau(
     notes = [f"{int((~whole).sum())} of {len(whole)} curves left out: they have gaps"] if not whole.all() else []
     curves = curves[whole]
     if not len(curves):
-        return Plateau(*[np.nan] * 10, 0, "; ".join([*notes, "no curve"]))
+        return Plateau(*[np.nan] * 10, n_pairs=0, note="; ".join([*notes, "no curve"]))
     mean = curves.mean(axis=0)
     (where,), (level,), (gain,) = _fit(mean[None], counts, fraction)
     if len(curves) > 1:
@@ -104,10 +104,11 @@ def plateau(
     if where > counts[-1]:
         notes.append(f"not reached within {counts[-1]:g} exemplars")
         where = np.inf
+    (first, last), (lowest, highest), (least, most) = (end.tolist() for end in ends)
     return Plateau(
-        float(where), *map(float, ends[0]), _first_flat(mean, counts, fraction), float(level), *map(float, ends[1]),
-        float(gain), *map(float, ends[2]), len(curves), "; ".join(notes)
-    )  # fmt: skip
+        *(float(where), first, last, _first_flat(mean, counts, fraction)),
+        *(float(level), lowest, highest, float(gain), least, most, len(curves), "; ".join(notes)),
+    )
 
 
 def _fit(

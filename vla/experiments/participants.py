@@ -106,7 +106,9 @@ class Checkpoint:
           ValueError: As `vla.load_model` and `vla.extract`.
         """
         study = self._study
-        loaded = self._load(weights=True) if wanted else None
+        if not wanted:
+            return
+        loaded = self._load(weights=True)
         for view, layers in wanted:
             extract_to_store(
                 loaded,

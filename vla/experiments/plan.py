@@ -143,12 +143,11 @@ def _experiment(
 
 
 def _table(study: Study, bench: Any, table: Table) -> Work:
-    size = {"vision": sizes.size(table.vision, "vision"), "language": sizes.size(table.language, "language")}
-    if size["vision"] is None or size["language"] is None:
+    vision, language = sizes.size(table.vision, "vision"), sizes.size(table.language, "language")
+    if vision is None or language is None:
         return Work()
     sides = {}
-    for modality, stacked in (("vision", table.images), ("language", table.captions)):
-        one = size[modality]
+    for modality, one, stacked in (("vision", vision, table.images), ("language", language, table.captions)):
         sides[modality] = (one.depth + 2 if table.layers == "all" else len(stacked), one.width)
     ordered = ("language", "vision") if table.direction == "language_to_vision" else ("vision", "language")
     items = table.items or (len(bench.items[table.part]) if bench else study.datasets[table.dataset].n_items or 1000)
@@ -171,7 +170,8 @@ def written(found: Plan, machines: Sequence[Hardware] | None = None) -> str:
             _bytes(line.work.memory),
             line.note,
         )
-    console = Console(file=io.StringIO(), width=150)
+    text = io.StringIO()
+    console = Console(file=text, width=150)
     console.print(lines)
     counts = Counter(line.kind for line in found.lines)
     work = found.work
@@ -187,7 +187,7 @@ def written(found: Plan, machines: Sequence[Hardware] | None = None) -> str:
             f"{machine.words}: extraction {spoken(extract)}, scoring {spoken(score)}, together "
             f"{spoken(extract + score)}{_fits(work, machine)}. {machine.basis}; {machine.source}."
         )
-    return console.file.getvalue()
+    return text.getvalue()
 
 
 def _fits(work: Work, machine: Hardware) -> str:

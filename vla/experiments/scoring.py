@@ -20,7 +20,7 @@ from vla.experiments.tables import Table
 from vla.metrics import find
 from vla.metrics.folds import outer_folds
 from vla.models import Model
-from vla.records import View, canonical_hash
+from vla.records import Modality, View, canonical_hash
 from vla.stimuli import derangement, sample
 
 
@@ -30,7 +30,7 @@ class Bench:
     def __init__(
         self,
         study: Study,
-        participants: Mapping[tuple[str, str], Participant],
+        participants: Mapping[tuple[Modality, str], Participant],
         galleries: Mapping[str, Gallery],
         items: Mapping[tuple[str, str], Sequence[str]],
         store: ScoreStore,

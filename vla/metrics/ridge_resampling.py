@@ -143,7 +143,10 @@ def _of_units(predicted: Predicted, target: Targets, weights: Float[Array, "B m"
 def _of_items(predicted: Predicted, target: Targets, weights: Float[Array, "B m"], measure: str) -> Float[Array, " B"]:
     """Weighted shares; a prediction is compared with the targets of all test items, and with no second copy of its
     own."""
-    alike = likeness(Predicted(*(part[None] for part in predicted)), jax.tree.map(lambda part: part[None], target))[0]
+    assert predicted.mean is not None
+    alike = likeness(
+        Predicted(predicted.rows[None], predicted.mean[None]), jax.tree.map(lambda part: part[None], target)
+    )[0]
     own, itself = jnp.diagonal(alike), jnp.eye(len(alike), dtype=bool)
     if measure == "retrieval":
         found = weights @ (own > jnp.where(itself, -jnp.inf, alike).max(axis=1)).astype(weights.dtype)

@@ -10,6 +10,7 @@ each training, validation and test set are sums of a few. Everything is float64.
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import linalg
@@ -32,7 +33,7 @@ class Sums(NamedTuple):
 
     def plus(self, other: "Sums") -> "Sums":
         """Of both sets of items together."""
-        return Sums(*(a + b for a, b in zip(self, other, strict=True)))
+        return jax.tree.map(lambda a, b: a + b, self, other)
 
 
 def streamed_predictivity(x: Any, y: Any, settings: RidgeSettings, rows: int = 4096) -> Table:

@@ -37,7 +37,7 @@ def halves(n_items: int, groups: Any, count: int, seed: int) -> list[tuple[np.nd
             sides = order[: n_items // 2], order[n_items // 2 : 2 * (n_items // 2)]
         else:
             names, of_group, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
-            order, sums, side = rng.permutation(len(names)), [0, 0], np.zeros(len(names), int)
+            order, sums, side = rng.permutation(len(names)), np.zeros(2, int), np.zeros(len(names), int)
             for group in order:
                 side[group] = int(sums[1] < sums[0])
                 sums[side[group]] += sizes[group]

@@ -44,6 +44,6 @@ def labels(scene: Scene) -> dict[str, np.ndarray]:
         "place": scene.place,
     }
     found = {name: np.isin(NAMES[name], there).astype(np.float32) for name, there in present.items()}
-    found |= {name: np.int32(NAMES[name].index(value)) for name, value in one.items()}
+    found |= {name: np.array(NAMES[name].index(value), np.int32) for name, value in one.items()}
     counts = {group.kind: group.count for group in groups}
     return found | {"counts": np.array([counts.get(kind, 0) for kind in KINDS], np.int32)}

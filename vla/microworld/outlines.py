@@ -17,11 +17,12 @@ def segmentation(mask: Bool[np.ndarray, "H W"]) -> list[list[int]] | dict[str, A
     given as uncompressed run lengths, column by column, as COCO gives crowds.
     """
     polygons = _loops(mask)
-    if polygons and _drawn(polygons, mask.shape) is not None and np.array_equal(_drawn(polygons, mask.shape), mask):
+    drawn = _drawn(polygons, mask.shape) if polygons else None
+    if drawn is not None and np.array_equal(drawn, mask):
         return polygons
     flat = mask.ravel(order="F")
     ends = np.flatnonzero(np.diff(flat)) + 1
-    counts = np.diff([0, *ends, flat.size]).tolist()
+    counts = np.diff([0, *ends.tolist(), flat.size]).tolist()
     return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
 
 

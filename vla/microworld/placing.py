@@ -7,7 +7,9 @@ from random import Random
 from vla.microworld.world import airborne
 
 RELATIONS = ("left of", "right of", "behind", "in front of", "above", "below")
-_INVERSE = dict(zip(RELATIONS, ("right of", "left of", "in front of", "behind", "below", "above"), strict=True))
+_INVERSE: dict[str, str] = dict(
+    zip(RELATIONS, ("right of", "left of", "in front of", "behind", "below", "above"), strict=True)
+)
 # Half the extent of a small and of a big thing, by how many things there are; the two never meet.
 RADII = {1: (0.14, 0.24), 2: (0.13, 0.2), 3: (0.12, 0.17)}
 # How far below its centre a thing touches the ground, in radii, where that is not its whole radius.
@@ -139,7 +141,7 @@ def _columns(rng: Random, bodies: Sequence[Body], relation: str | None) -> list[
     if beside:
         pair = ("left", "right") if relation == "left of" else ("right", "left")
         # Of three things, two side by side need the greater part of the width.
-        shift = {(1, 2): -0.07, (2, 1): 0.07}.get(tuple(body.count for body in bodies), 0.0)
+        shift = {(1, 2): -0.07, (2, 1): 0.07}.get((bodies[0].count, bodies[-1].count), 0.0)
         shift = shift if relation == "left of" else -shift
         return [(name, _COLUMNS[name] + shift) for name in pair]
     name = rng.choice(names) if len(bodies) == 2 else rng.choice(("left", "right"))

@@ -73,7 +73,7 @@ def accuracy(nlp: Any, captions: Sequence[Caption]) -> dict[str, Any]:
 def _trained(captions: Sequence[Caption], seed: int) -> Any:
     import spacy
     from spacy.training import Example
-    from spacy.util import fix_random_seed
+    from thinc.api import fix_random_seed
 
     fix_random_seed(seed)
     nlp = spacy.blank("en", meta={"name": "microworld"})

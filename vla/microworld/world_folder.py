@@ -3,10 +3,11 @@
 import csv
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vla.microworld.captions import Caption, describe, paraphrase
 from vla.microworld.coco_layout import write_coco
@@ -94,12 +95,15 @@ def write_world(
         captions = [describe(what) for what in scenes]
         with helper(n * (1 + renderings) + 2 * judgments + flickr8k) as pool:
             later = []
+            whole: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [(write_tagger, (tagger, seed))]
+            if judgments:
+                whole.append((write_pick_a_pic, (draft / "pick_a_pic", judgments, seed)))
             # What comes in one piece is begun by the helper, which joins in the rest when it has done that.
-            for task in (
-                (write_tagger, tagger, seed),
-                *([(write_pick_a_pic, draft / "pick_a_pic", judgments, seed)] if judgments else []),
-            ):
-                later.append(pool.submit(*task)) if pool else task[0](*task[1:])
+            for write, given in whole:
+                if pool:
+                    later.append(pool.submit(write, *given))
+                else:
+                    write(*given)
             write_coco(draft / "coco", scenes, captions)
             _write_paraphrases(draft / "paraphrases.jsonl", scenes, captions, paraphrases)
             if renderings:

@@ -111,7 +111,8 @@ class Attention(nnx.Module):
             part(y).reshape(B, -1, *heads) for part, y in ((self.query, x[:, :kept]), (self.key, x), (self.value, x))
         )
         if turns is not None:
-            query, key = rotate(query, tuple(part[:, :kept] for part in turns)), rotate(key, turns)
+            cos, sin = turns
+            query, key = rotate(query, (cos[:, :kept], sin[:, :kept])), rotate(key, turns)
         return self.out(attend_in_parts(query, key, value))
 
 

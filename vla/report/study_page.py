@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
+import markupsafe
 import pandas as pd
 
 from vla.report.figures.style import metric_words
@@ -28,11 +29,12 @@ def page(
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vla.report"), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    assert environment.loader is not None
     style = environment.loader.get_source(environment, "study.css")[0]
     described = run.run
     return environment.get_template("study.html.j2").render(
         title=described["title"] or "vla: do vision and language models agree?",
-        style=jinja2.utils.markupsafe.Markup(style),
+        style=markupsafe.Markup(style),
         note=described["note"],
         glance=_glance(run, sections),
         missing=run.missing,

@@ -64,7 +64,8 @@ def material(folder: Path, n: int, world_seed: int, show_progress: bool = False)
                 captions.append([caption.text for caption in describe(what)])
                 advance(1)
         pictures.flush()
-        np.savez(draft / "labels.npz", **{name: np.stack([each[name] for each in told]) for name in ATTRIBUTES})
+        arrays = {name: np.stack([each[name] for each in told]) for name in ATTRIBUTES}
+        np.savez(draft / "labels.npz", allow_pickle=False, **arrays)
         (draft / "captions.json").write_text(json.dumps(captions), encoding="utf-8")
 
     recipe = {"what": "training scenes", "n": n, "seed": world_seed, "version": dataset.VERSION}

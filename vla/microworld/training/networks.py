@@ -56,7 +56,7 @@ def _scale(parameter: Any, factor: float) -> None:
 
 def pixels_of(pictures: np.ndarray) -> Float[np.ndarray, "B 3 H W"]:
     """Pictures as the image processors normalise them."""
-    values = (np.asarray(pictures, np.float32) / 255 - np.float32(MEAN)) / np.float32(DEVIATION)
+    values = (np.asarray(pictures, np.float32) / 255 - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
 

@@ -34,6 +34,7 @@ class NextToken:
         self.graph, _ = nnx.split(untrained(scratch, settings.seed))
         end, pad = self.tokenizer.token_to_id(EOS), self.tokenizer.token_to_id(PAD)
         rows = [[*encoded.ids, end] for encoded in self.tokenizer.encode_batch_fast(seen_captions + unseen_captions)]
+        assert pad is not None
         ids, mask = padded(rows, pad)
         n = len(seen_captions)
         self.ids, self.mask = ids[:n], mask[:n]

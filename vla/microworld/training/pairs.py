@@ -42,7 +42,9 @@ class Pairs:
         write_description(scratch, settings.model, self.tokenizer)
         self.graphs = [nnx.split(network)[0] for network in self._towers()]
         rows = [encoded.ids for encoded in self.tokenizer.encode_batch_fast(captions + prefixed)]
-        ids, mask = padded(rows, self.tokenizer.token_to_id(PAD))
+        pad = self.tokenizer.token_to_id(PAD)
+        assert pad is not None
+        ids, mask = padded(rows, pad)
         # [prefix, scene, caption, token]
         ids, mask = (part.reshape(2, -1, C, part.shape[1]) for part in (ids, mask))
         self.ids, self.mask = ids[:, :n], mask[:, :n]

@@ -70,7 +70,8 @@ def train(settings: Settings, workdir: Path, show_progress: bool = False) -> Pat
     draft = scratch / "trained"
     task.write(draft, state.parameters)
     with (draft / "losses.csv").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.DictWriter(file, ("step", "part", "loss", "value"), lineterminator="\n")
+        columns: list[str] = ["step", "part", "loss", "value"]
+        rows = csv.DictWriter(file, columns, lineterminator="\n")
         rows.writeheader()
         rows.writerows({**row, "value": f"{row['value']:.5g}"} for row in state.rows)
     draw_curves(draft / "losses.png", state.rows, task.constant, f"{settings.model}: {MODELS[settings.model]}")

@@ -32,6 +32,7 @@ class Task(Protocol):
 
     def loss(self, parameters: Tree, memory: Tree, batch: Tree) -> tuple[Array, tuple[dict[str, Array], Tree]]:
         """The loss of a batch; its parts by name, and what the next memory is made of."""
+        ...
 
     def remember(self, memory: Tree, parameters: Tree, seen: Tree, progress: Array) -> Tree:
         """The memory after a step, `progress` of the whole (0 to 1)."""
@@ -41,3 +42,4 @@ class Task(Protocol):
 
     def findings(self, before: Tree, after: Tree) -> dict[str, Any]:
         """What the trained parameters are good for, beside the untrained ones and a trivial baseline."""
+        ...

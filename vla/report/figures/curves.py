@@ -1,6 +1,7 @@
 """Curves of score against a count, such as averaged exemplars or items (Figures 5, 7C, 8, 9, 11, 12D)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,19 +70,19 @@ def _curve(axis: Axes, rows: pd.DataFrame, name: str, place: int, plateau: tuple
     wide = scores_by_pair(rows, "k", ks).to_numpy(float)
     baseline = SHUFFLED in name and f"not {SHUFFLED}" not in name
     colour = GREY if baseline else PALETTE[place % len(PALETTE)]
-    line = {"linestyle": (0, (4, 2))} if baseline else {}
+    linestyle: Any = (0, (4, 2)) if baseline else "-"
     mean, low, high = interval(wide)
     for scores in wide:
         axis.plot(ks, scores, color=colour, alpha=0.22, linewidth=0.7)
     if np.isfinite(low).all():
         axis.fill_between(ks, low, high, color=colour, alpha=0.18, linewidth=0)
     marker = MARKERS[place % len(MARKERS)]
-    axis.plot(ks, mean, color=colour, marker=marker, markersize=4, label=spoken(name), zorder=3, **line)
+    axis.plot(ks, mean, color=colour, linestyle=linestyle, marker=marker, markersize=4, label=spoken(name), zorder=3)
     if plateau is not None and np.isfinite(plateau[0]):
         at, *ends = plateau
         first, last = (at if np.isnan(end) else min(end, ks[-1]) for end in ends)
         level = float(np.interp(at, ks, mean))
         axis.plot([first, last], [level, level], color=INK, linewidth=1.1, zorder=4, marker="|", markersize=7)
         axis.plot([at], [level], marker="v", color=INK, markersize=5, zorder=5)
-        place = {"xytext": (0, -7), "textcoords": "offset points", "ha": "center", "va": "top"}
-        axis.annotate(f"flat from {at:.0f}", (at, level), fontsize=7.5, color=INK, **place)
+        below: dict[str, Any] = {"xytext": (0, -7), "textcoords": "offset points", "ha": "center", "va": "top"}
+        axis.annotate(f"flat from {at:.0f}", (at, level), fontsize=7.5, color=INK, **below)

@@ -77,7 +77,7 @@ def _map(axis: Axes, shown: pd.DataFrame, low: float, high: float) -> None:
     for named, ticks in ((list(shown.columns), axis.set_xticks), (list(shown.index), axis.set_yticks)):
         at = _ticks(len(named))
         words = [spoken(str(named[i])).replace("block ", "") for i in at]
-        ticks(at, words, **({"rotation": 90} if ticks == axis.set_xticks else {}), fontsize=7)
+        ticks(at, words, rotation=90 if ticks == axis.set_xticks else 0, fontsize=7)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=2)
 

@@ -1,6 +1,6 @@
 """Loss of a model along its training beside a trivial baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from vla.report.figures.style import GREY, PALETTE, quiet_grid
 
 
-def draw(models: Sequence[dict[str, Any]]) -> Figure:
+def draw(models: Sequence[Mapping[str, Any]]) -> Figure:
     """One panel per model.
 
     Args:

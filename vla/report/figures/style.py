@@ -61,7 +61,7 @@ _RC = {
 @contextmanager
 def styled() -> Iterator[None]:
     """Whatever is drawn or saved inside looks like the report."""
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(_RC):  # pyright: ignore[reportArgumentType]
         yield
 
 
