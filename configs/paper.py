@@ -83,6 +83,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.seed = 42
     config.seeds = ()
     config.null = 5
+    # Draws of items for intervals of penultimate scores, such as 200.
+    config.bootstrap = 0
     config.dtype = "float32"
     config.batch_size = 0
     config.stream = False

@@ -177,6 +177,35 @@ def test_a_sweep_over_items_and_seeds(ran, tmp_path):
     assert len(one) == 2 and one[1] != one[2]
 
 
+def test_intervals_over_items_are_those_of_vla_score(ran, tmp_path):
+    where, study = ran
+    one = dataclasses.replace(
+        study, vision={"core": study.vision["core"][:1]}, language={"core": study.language["core"][:1]}, bootstrap=30
+    )
+    one = dataclasses.replace(one, metrics=("linear_predictivity", "cka"))
+    run(one, tmp_path / "run", show_progress=False)
+    table = pd.read_parquet(tmp_path / "run" / "scores.parquet").query("condition == 'original'")
+    assert sorted(table["direction"]) == ["language_to_vision", "symmetric", "vision_to_language"]
+    for row in table.to_dict("records"):
+        vision, language = (saved(where, row[name])[1] for name in ("vision_model", "language_model"))
+        x, y = (language, vision) if row["direction"] == "language_to_vision" else (vision, language)
+        expected = vla.score(x, y, row["metric"], seed=42, null=2, bootstrap=30)
+        assert row["ci_low"] == pytest.approx(expected.ci_low.item(), abs=1e-6)
+        assert row["ci_high"] == pytest.approx(expected.ci_high.item(), abs=1e-6)
+        assert row["ci_low"] < row["score"] < row["ci_high"]
+    settings = {one["setting"]: one["value"] for one in folders.read_run(tmp_path / "run")["settings"]}
+    assert settings["bootstrap"] == "30"
+    without = pd.read_parquet(where / "run" / "scores.parquet")
+    assert without[["ci_low", "ci_high"]].isna().all(axis=None)
+
+
+def test_intervals_are_refused_where_draws_would_be_of_another_score(ran):
+    _, study = ran
+    zeros = dataclasses.replace(study.choices, constant_targets="zero")
+    with pytest.raises(ValueError, match="bootstrap=30 with constant_targets='zero'.*left_out"):
+        dataclasses.replace(study, choices=zeros, bootstrap=30)
+
+
 def test_mismatched_pairs_score_near_nothing(ran, tmp_path):
     where, study = ran
     conditions = (Condition("matched", part="m"), Condition("mismatched", caption="original + mismatched", part="m"))

@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from vla.alignment.resampled import interval
 from vla.alignment.table import COLUMNS
 from vla.experiments.scoring import Bench
 from vla.experiments.tables import Cell, Table
+from vla.metrics import find
 
 # Beyond the ten columns that every table of scores has.
 MORE = (
@@ -21,11 +23,14 @@ MORE = (
     "p_value",
     "p_max",
     "calibrated",
+    "ci_low",
+    "ci_high",
     "vision_key",
     "language_key",
 )  # fmt: skip
 
 _VALUES = ("score", "null_mean", "p_value", "p_max", "calibrated")
+_ENDS = ("ci_low", "ci_high")
 _MEASURED = "undefined"
 
 
@@ -69,7 +74,7 @@ def _rows(bench: Bench, table: Table, cell: Cell, results: list[xr.Dataset], pro
         for participant, side in ((vision, image), (language, caption))
     ]
     backwards = table.direction == "language_to_vision"
-    rows = {name: _mean(bench, table, name, results) for name in _VALUES}
+    rows = {name: _mean(bench, table, name, results) for name in _VALUES} | _interval(table, results)
     if table.layers == "penultimate":
         place = (cell.caption, cell.image) if backwards else (cell.image, cell.caption)
         rows = {name: values[place[0] : place[0] + 1, place[1] : place[1] + 1] for name, values in rows.items()}
@@ -105,6 +110,17 @@ def _mean(bench: Bench, table: Table, name: str, results: list[xr.Dataset]) -> n
     if name == "score" and _MEASURED in results[0] and bench.study.choices.constant_targets == "zero":
         return np.mean([_with_zeros(bench, table, one) for one in results], axis=0)
     return np.mean([one[name].values for one in results], axis=0)
+
+
+def _interval(table: Table, results: list[xr.Dataset]) -> dict[str, np.ndarray]:
+    """Ends of the interval over items (x_layer, y_layer), of the mean where folds were scored; NaN without draws."""
+    if "resampled_score" not in results[0]:
+        return {name: np.full(results[0]["score"].shape, np.nan) for name in _ENDS}
+    drawn = xr.DataArray(np.mean([one["resampled_score"].values for one in results], axis=0),
+                         dims=results[0]["resampled_score"].dims)  # fmt: skip
+    metric = find(table.metric)
+    found = interval(drawn, results[0].attrs["confidence"], metric.lowest, metric.highest)
+    return {name: found[name].values for name in _ENDS}
 
 
 def _with_zeros(bench: Bench, table: Table, result: xr.Dataset) -> np.ndarray:

@@ -19,6 +19,7 @@ from vla.experiments.participants import named
 from vla.experiments.saved import is_saved
 from vla.experiments.study import Study
 from vla.experiments.tables import Table, needs, tables
+from vla.metrics import find
 from vla.models.source import is_cached
 from vla.records import Modality
 
@@ -151,7 +152,10 @@ def _table(study: Study, bench: Any, table: Table) -> Work:
         sides[modality] = (one.depth + 2 if table.layers == "all" else len(stacked), one.width)
     ordered = ("language", "vision") if table.direction == "language_to_vision" else ("vision", "language")
     items = table.items or (len(bench.items[table.part]) if bench else study.datasets[table.dataset].n_items or 1000)
-    return estimates.scoring(table.metric, [sides[name] for name in ordered], items, 1 + study.null)
+    draws = study.draws(table.layers)
+    # Of directed metrics, held-out predictions are made once more and then drawn from.
+    again = min(draws, 1) if find(table.metric).directed else draws
+    return estimates.scoring(table.metric, [sides[name] for name in ordered], items, 1 + study.null + again)
 
 
 def written(found: Plan, machines: Sequence[Hardware] | None = None) -> str:

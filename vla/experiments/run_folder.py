@@ -60,7 +60,8 @@ def _run(bench: Bench, resolved: Resolved, finished: Sequence[Table], times: dic
         }
         for name, point in POINTS.items()
     ]
-    also = {"seed": study.seed, "fold seeds": study.seeds or (study.seed,), "null": study.null, "dtype": study.dtype}
+    also = {"seed": study.seed, "fold seeds": study.seeds or (study.seed,), "null": study.null,
+            "bootstrap": study.bootstrap, "dtype": study.dtype}  # fmt: skip
     settings += [
         {"point": name, "setting": name, "value": str(given), "alternatives": ""} for name, given in also.items()
     ]

@@ -126,6 +126,7 @@ class Bench:
             study.choices.protocol,
             table.seed,
             study.null,
+            study.draws(table.layers),
             words=words,
             **{name: value for name, value in wanted.items() if name in known},
         )

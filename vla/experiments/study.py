@@ -62,7 +62,7 @@ class Study:
       seed: Of samples, folds, shuffles and whatever else is drawn.
       seeds: Of the folds, where scores of several are wanted; () takes `seed`.
       null: Number of shuffled correspondences beside every score.
-      bootstrap: Number of resamples of items for intervals of penultimate scores.
+      bootstrap: Number of draws of items for the intervals of penultimate scores; 0 for none.
       dtype: "float32" or "bfloat16".
       batch_size: As of `vla.extract`; 0 for what suits the device.
       stream: Whether models' blocks are read from disk one at a time.
@@ -115,6 +115,11 @@ class Study:
         for setting, value, allowed in (("stage", self.stage, STAGES), ("older", self.older, OLDER)):
             if value not in allowed:
                 raise ValueError(f"{setting}={value!r}; expected one of {', '.join(allowed)}")
+        if self.bootstrap and self.choices.constant_targets == "zero":
+            raise ValueError(
+                f"bootstrap={self.bootstrap} with constant_targets='zero': draws leave constant units out; "
+                "set bootstrap=0 or constant_targets='left_out'"
+            )
         i, n = self.shard
         if not 0 <= i < n:
             raise ValueError(f"shard={i}/{n}: expected i/n with i from 0 to n - 1")
@@ -151,6 +156,10 @@ class Study:
             read_side(condition.image, "vision", self.choices),
             read_side(condition.caption, "language", self.choices),
         )
+
+    def draws(self, layers: str) -> int:
+        """Number of draws of items beside a score: every pair of layers of a map would multiply their cost."""
+        return self.bootstrap if layers == "penultimate" else 0
 
     def metrics_of(self, experiment: Experiment) -> tuple[str, ...]:
         """Names of the metrics of an experiment."""

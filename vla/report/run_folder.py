@@ -112,7 +112,8 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
         frame = frame.assign(null_mean=float("nan"))
     if "seed" not in frame or frame["seed"].nunique() < 2:
         return frame
-    measured = [name for name in ("score", "null_mean", "p_value", "p_max", "calibrated") if name in frame]
+    measured = [name for name in ("score", "null_mean", "p_value", "p_max", "calibrated", "ci_low", "ci_high")
+                if name in frame]  # fmt: skip
     same = [name for name in frame if name not in (*measured, "seed")]
     return frame.groupby(same, sort=False, dropna=False, as_index=False)[measured].mean()
 
