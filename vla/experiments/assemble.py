@@ -44,7 +44,7 @@ def scores(bench: Bench, finished: Iterable[Table]) -> pd.DataFrame:
     if not frames:
         return pd.DataFrame(columns=[*COLUMNS, *MORE])
     whole = pd.concat(frames, ignore_index=True)
-    return whole[[*COLUMNS, *MORE]]
+    return whole.reindex(columns=[*COLUMNS, *MORE])
 
 
 def curves(table: pd.DataFrame, series: dict[tuple[str, str], tuple[str, int]]) -> pd.DataFrame:

@@ -47,7 +47,7 @@ def statistics(study: Study, table: pd.DataFrame, absent: Mapping[tuple[str, str
     found = pd.DataFrame(rows).drop(columns=["q", "family"])
     found = with_q_values(found, study.choices.family, by=("experiment", "part", "metric"))
     found["verdict"] = [verdict(row) for row in found.to_dict("records")]
-    return found[list(COLUMNS)]
+    return found.reindex(columns=list(COLUMNS))
 
 
 def verdict(row: Mapping) -> str:

@@ -18,7 +18,7 @@ from vla.experiments.scoring import Bench
 from vla.experiments.sides import LENGTH
 from vla.experiments.study import Study
 from vla.experiments.tables import Table, needs, tables
-from vla.records import View
+from vla.records import Modality, View
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +79,9 @@ def prepare(study: Study, workdir: Path, read_only: bool = False) -> tuple[Bench
     return Bench(study, participants, galleries, resolved.items, scores), resolved
 
 
-def wanted(bench: Bench, resolved: Resolved) -> dict[tuple[str, str], list[tuple[View, str]]]:
+def wanted(bench: Bench, resolved: Resolved) -> dict[tuple[Modality, str], list[tuple[View, str]]]:
     """Views and layers that each model has to see, by modality and model."""
-    found: dict[tuple[str, str], dict[str, tuple[View, str]]] = {}
+    found: dict[tuple[Modality, str], dict[str, tuple[View, str]]] = {}
     for (modality, given, role, member), layers in needs(bench.study, resolved.usable).items():
         view = bench.galleries[role].view(modality, member)
         own = found.setdefault((modality, given), {})

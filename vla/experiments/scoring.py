@@ -117,8 +117,10 @@ class Bench:
             # Prompts that all differ are folds without groups.
             if groups is not None and len(set(groups)) < len(groups):
                 wanted["groups"] = tuple(groups)
-        names = {modality: self.participants[modality, given].name
-                 for modality, given in (("vision", table.vision), ("language", table.language))}  # fmt: skip
+        names = {
+            "vision": self.participants["vision", table.vision].name,
+            "language": self.participants["language", table.language].name,
+        }
         words = {"x": names[ordered[0]], "y": names[ordered[1]], "about": f"{table.dataset} {table.part[1]}".strip()}
         return score_recipe(
             (keys[ordered[0]], keys[ordered[1]]),
