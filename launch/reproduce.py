@@ -56,7 +56,11 @@ def main() -> None:
     if first and outcome.finished:
         from vla.report.write import write_report
 
+        for line in outcome.absent:
+            print(f"not run: {line}", file=sys.stderr)
         print(write_report(workdir))
+        if not outcome.scored:
+            raise ValueError("nothing could be scored, for the reasons above; the report has them too")
     elif first:
         print(f"{outcome.missing} tables of scores are left for other shards. When these are done, run again.")
 

@@ -72,6 +72,15 @@ def test_the_command_runs_ones_own_experiment_and_shards_wait_for_each_other(fla
     assert row["mean_difference"] > 0.1
 
 
+def test_a_run_that_can_score_nothing_fails_and_says_why(flags, tmp_path):
+    given = [flag for flag in flags[1] if "directory" not in flag and "workdir" not in flag]
+    where = [f"--config.datasets.coco.directory={tmp_path / 'nowhere'}", f"--workdir={tmp_path / 'run'}"]
+    done = _run(tmp_path, *given, *where, succeeds=False)
+    assert "not run: grey, original, grey: " in done.stderr and "nowhere" in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: nothing could be scored")
+    assert (tmp_path / "run" / "report" / "index.html").is_file()
+
+
 @pytest.mark.parametrize("script", ["slurm_array.sh", "tpu_pod.sh"])
 def test_scripts_for_clusters_pass_the_flags_on(script, tmp_path):
     path = ROOT / "launch" / "cluster" / script
