@@ -23,11 +23,14 @@ class Pairwise:
       signature: From such a matrix, or the part of a subset, and the settings to the symmetric matrix whose inner
         products are scores.
       subsets_of: Whether that is so under the settings.
+      sums: From the number of items and the settings to the sums of a signature on and beside its diagonal, where
+        these are the same for every layer; None where they have to be taken from the signature.
     """
 
     matrix: Callable
     signature: Callable
     subsets_of: Callable = lambda settings: True
+    sums: Callable | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -105,5 +105,11 @@ MUTUAL_KNN = Metric(
     all_pairs=all_pairs,
     settings=NeighbourSettings,
     # What values are clipped to depends on all items.
-    pairwise=Pairwise(nearness, signature, lambda settings: settings.clip_quantile is None),
+    pairwise=Pairwise(
+        nearness,
+        signature,
+        lambda settings: settings.clip_quantile is None,
+        # Every item has K neighbours, and none is its own.
+        sums=lambda n, settings: (0.0, np.sqrt(n * settings.neighbours)),
+    ),
 )

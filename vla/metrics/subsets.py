@@ -100,6 +100,9 @@ def permutation_mean(
     if metric.pairwise is None:
         return None
     n = x.shape[1]
+    if metric.pairwise.sums is not None:
+        on, beside = metric.pairwise.sums(n, settings)
+        return np.full((len(x), len(y)), on**2 / n + beside**2 / (n * (n - 1)))
     (a, b) = (np.array([_sums(metric.pairwise, layer, settings) for layer in side]) for side in (x, y))
     return np.outer(a[:, 0], b[:, 0]) / n + np.outer(a[:, 1], b[:, 1]) / (n * (n - 1))
 
