@@ -54,5 +54,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.overrides.standardize_targets = placeholder(bool)
     config.overrides.test_statistics = placeholder(str)
     config.null = 5
+    # Draws of items for intervals and splits into halves for reliability, such as 200 and 20.
+    config.bootstrap = 0
+    config.halves = 0
+    config.confidence = 0.95
     config.store = ""
     return config

@@ -66,3 +66,13 @@ def test_undefined_scores_stay_undefined():
 def test_an_unknown_direction_is_refused():
     with pytest.raises(ValueError, match=r"direction='forward'; expected one of \['language_to_vision', 'symmetric'"):
         tidy(result([[1.0]], ["a"], ["p"]), direction="forward", **NAMES)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_what_stands_beside_a_score_gets_columns(direction):
+    made = result([[1, 2]], ["a"], ["p", "q"], [[[0.0, 0.2]]])
+    made = made.assign(ci_low=(("x_layer", "y_layer"), [[0.5, 1.5]]), reliability=0.9)
+    table = tidy(made, direction=direction, **NAMES)
+    assert tuple(table.columns) == (*COLUMNS, "ci_low", "reliability")
+    np.testing.assert_array_equal(table.ci_low, [0.5, 1.5, np.nan, np.nan])
+    np.testing.assert_array_equal(table.reliability, [0.9, 0.9, np.nan, np.nan])

@@ -17,3 +17,13 @@ def test_an_override_that_no_metric_has_is_refused():
 def test_an_override_reaches_the_metrics_that_have_it():
     plan = LayerMap(**MODELS, metrics=("cka", "mutual_knn"), overrides={"neighbours": 3, "alphas": None})
     assert plan.overrides == {"neighbours": 3}
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [({"bootstrap": 1}, "bootstrap=1: an interval needs at least 2 draws"), ({"halves": -1}, "halves=-1"),
+     ({"confidence": 1.0}, "confidence=1.0"), ({"null": -1}, "null=-1")],
+)  # fmt: skip
+def test_what_is_asked_of_scores_is_checked_before_anything_is_extracted(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        LayerMap(**MODELS, **wrong)

@@ -53,3 +53,11 @@ def test_summary_names_the_best_pair_and_leaves_out_what_has_no_score():
     assert first["mean"] == pytest.approx(0.25)
     assert (first["best_vision_layer"], first["best_language_layer"]) == ("block_10", "embed")
     assert second["layer_pairs"] == 0 and np.isnan(second["mean"]) and second["best_vision_layer"] == ""
+
+
+def test_summary_has_what_stands_beside_the_best_pair():
+    table = _table(SCORES).assign(reliability=0.8)
+    table["ci_low"], table["p_max"] = table["score"] - 0.1, 1 - table["score"]
+    (row,) = summarise(table).to_dict("records")
+    assert (row["best_ci_low"], row["best_p_max"], row["reliability"]) == pytest.approx((0.3, 0.6, 0.8))
+    assert "best_ci_high" not in row

@@ -17,6 +17,11 @@ COLUMNS = (
     "score",
 )
 
+# Beyond these columns, what a result may have of every pair of layers, and of the table as a whole.
+OF_PAIRS = ("chance", "null_mean", "p_value", "p_max", "q_value", "calibrated", "ci_low", "ci_high", "standard_error",
+            "edge_share")  # fmt: skip
+OF_TABLE = ("reliability", "ceiling")
+
 DIRECTIONS = ("vision_to_language", "language_to_vision")
 SYMMETRIC = "symmetric"
 SHUFFLED = "shuffled"
@@ -37,7 +42,8 @@ def tidy(
       direction: One of `DIRECTIONS`, or "symmetric".
 
     Returns:
-      A frame with the columns `COLUMNS`.
+      A frame with the columns `COLUMNS`, then those of `OF_PAIRS` and `OF_TABLE` that the result has, which are NaN in
+      rows of the null.
 
     Raises:
       ValueError: An unknown direction.
@@ -45,12 +51,16 @@ def tidy(
     if direction not in (*DIRECTIONS, SYMMETRIC):
         raise ValueError(f"direction={direction!r}; expected one of {sorted((*DIRECTIONS, SYMMETRIC))}.")
     vision, language = ("y_layer", "x_layer") if direction == "language_to_vision" else ("x_layer", "y_layer")
+    more = [name for name in (*OF_PAIRS, *OF_TABLE) if name in result]
     scores = {condition: result["score"]}
     if "null_score" in result:
         scores[SHUFFLED] = result["null_score"].mean("permutation")
     frames = []
     for name, score in scores.items():
         grid = score.transpose(vision, language)
+        known = name == condition
+        beside = {key: (result[key].broadcast_like(score).transpose(vision, language).values.ravel() if known
+                        else np.full(grid.size, np.nan)) for key in more}  # fmt: skip
         vision_layers, language_layers = grid[vision].values.astype(str), grid[language].values.astype(str)
         frames.append(
             pd.DataFrame(
@@ -65,8 +75,9 @@ def tidy(
                     "language_layer": np.tile(language_layers, len(vision_layers)),
                     "n_items": result.attrs["n_items"],
                     "score": grid.values.ravel(),
+                    **beside,
                 },
-                columns=list(COLUMNS),
+                columns=[*COLUMNS, *more],
             )
         )
     return pd.concat(frames, ignore_index=True)

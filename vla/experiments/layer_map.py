@@ -16,7 +16,8 @@ from vla.alignment.score_blocks import score_blocks
 from vla.alignment.score_recipe import score_recipe
 from vla.alignment.score_store import ScoreStore
 from vla.alignment.table import DIRECTIONS, SYMMETRIC, tidy
-from vla.metrics import find, find_protocol
+from vla.alignment.task import make_tasks
+from vla.metrics import find
 from vla.models import Model, load_model
 from vla.records import Modality, View
 from vla.stimuli import caption_view, image_view, read_captioned_folder, sample
@@ -54,6 +55,9 @@ class LayerMap:
       protocol: Protocol of directed metrics.
       overrides: Settings of directed metrics that differ from the protocol; None leaves the protocol's.
       null: Number of shuffled correspondences for the baseline.
+      bootstrap: Number of draws of items for intervals.
+      halves: Number of splits of the items into halves, for the reliability of a table of scores.
+      confidence: Of the intervals.
       store: Root of the activation store, a path or URL; "" puts it under the working directory.
     """
 
@@ -81,6 +85,9 @@ class LayerMap:
     protocol: str = "paper"
     overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
     null: int = 5
+    bootstrap: int = 0
+    halves: int = 0
+    confidence: float = 0.95
     store: str = ""
 
     def __post_init__(self) -> None:
@@ -102,7 +109,8 @@ class LayerMap:
                 f"overrides {', '.join(unknown)}: none of the metrics {', '.join(self.metrics)} has such a setting; "
                 f"they have {', '.join(sorted(known)) or 'none'}."
             )
-        find_protocol(self.protocol)
+        make_tasks(self.metrics, self.protocol, self.seed, self.null, self.overrides, self.bootstrap, self.halves,
+                   self.confidence)  # fmt: skip
 
 
 def views(plan: LayerMap) -> dict[Modality, View]:
@@ -179,8 +187,9 @@ def score_all(
                 overrides = {name: value for name, value in plan.overrides.items() if name in known}
                 words = {"x": of_x.words["model"], "y": of_y.words["model"]}
                 asked = score_recipe(
-                    (of_x.key, of_y.key), metric, plan.protocol, plan.seed, plan.null, words=words, **overrides
-                )
+                    (of_x.key, of_y.key), metric, plan.protocol, plan.seed, plan.null, plan.bootstrap, plan.halves,
+                    plan.confidence, words=words, **overrides,
+                )  # fmt: skip
                 result = score_blocks(x, y, asked, scores, show_progress)
                 names = {"vision_model": vision.words["model"], "language_model": language.words["model"]}
                 results["/".join([*names.values(), metric, direction])] = result.assign_attrs(
