@@ -15,7 +15,9 @@ from vla.experiments import samples
 from vla.experiments.assemble import curves, scores
 from vla.experiments.choices import ALTERNATIVES, POINTS
 from vla.experiments.compare import statistics
+from vla.experiments.depths import depths
 from vla.experiments.experiment import Experiment
+from vla.experiments.plateaus import plateaus
 from vla.experiments.resolve import Resolved
 from vla.experiments.scoring import Bench
 from vla.experiments.tables import Table
@@ -25,7 +27,7 @@ _PACKAGES = ("vla", "jax", "flax", "numpy", "scipy", "scikit-learn", "xarray", "
 
 
 def write(bench: Bench, resolved: Resolved, finished: Sequence[Table], workdir: Path, times: dict[str, float]) -> None:
-    """Write `scores.parquet`, `statistics.csv`, `curves.csv`, `activations.json`, `samples/` and, last, `run.json`."""
+    """Write `scores.parquet`, the tables made of it, `activations.json`, `samples/` and, last, `run.json`."""
     study = bench.study
     table = scores(bench, finished)
     found = statistics(study, table, resolved.absent)
@@ -39,7 +41,10 @@ def write(bench: Bench, resolved: Resolved, finished: Sequence[Table], workdir: 
     table.to_parquet(data, index=False)
     write_whole(workdir / "scores.parquet", data.getvalue())
     _csv(workdir / "statistics.csv", found)
-    _csv(workdir / "curves.csv", curves(table, series))
+    counted = curves(table, series)
+    profiles, peaks = depths(table)
+    for name, frame in (("curves", counted), ("plateaus", plateaus(counted)), ("depth", profiles), ("peaks", peaks)):
+        _csv(workdir / f"{name}.csv", frame)
     _json(workdir / "activations.json", _activations(bench, finished))
     described = _run(bench, resolved, finished, times)
     shown = samples.write(bench, resolved, workdir / "samples")

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from vla.report import selecting
 from vla.report.figures import backbones, conditions, curves, depth, layer_maps, training
 from vla.report.figures.style import DIRECTION_WORDS, metric_words, spoken
-from vla.report.flattening import peaks, plateaus
 from vla.report.run_folder import RunFolder
+from vla.report.shapes import peak_marks, plateau_marks
 
 # From so many vision models on, averaging is shown by model.
 _MANY_BACKBONES = 5
@@ -45,13 +45,13 @@ def illustrations(run: RunFolder, experiment: Mapping[str, Any]) -> Iterator[Ill
     """The figures that the tables of an experiment allow, in the order of the paper's panels."""
     id = str(experiment["id"])
     scores, counted = run.of("scores", id), run.of("curves", id)
-    yield from _maps(id, selecting.layer_maps(scores))
+    yield from _maps(id, selecting.layer_maps(scores), run.of("peaks", id))
     yield from _conditions(run, experiment, selecting.scalars(scores, run.run["models"]))
     for metric, rows in counted.groupby("metric", sort=False):
         yield from _counted(run, experiment, str(metric), rows)
 
 
-def _maps(id: str, scores: pd.DataFrame) -> Iterator[Illustration]:
+def _maps(id: str, scores: pd.DataFrame, peaks: pd.DataFrame) -> Iterator[Illustration]:
     for (metric, condition), rows in scores.groupby(["metric", "condition"], sort=False):
         for model, own in rows.groupby("vision_model", sort=False):
             yield Illustration(
@@ -66,7 +66,7 @@ def _maps(id: str, scores: pd.DataFrame) -> Iterator[Illustration]:
                 "scores.parquet",
             )
         profiles = depth.profiles_of(rows).assign(experiment=id)
-        at = peaks(rows)
+        at = peak_marks(peaks.loc[(peaks["metric"] == metric) & (peaks["condition"] == condition)])
         yield Illustration(
             file_name(id, "depth", condition, metric),
             "Alignment by depth: the best score of each layer over all layers of the other model, averaged over the "
@@ -145,7 +145,8 @@ def _counted(run: RunFolder, experiment: Mapping[str, Any], metric: str, rows: p
     else:
         for word, own in selecting.curve_groups(rows).items():
             shown = _beside_matched(run, own, word)
-            found = plateaus(shown)
+            flat = run.of("plateaus", id)
+            found = plateau_marks(flat.loc[(flat["metric"] == metric) & flat["series"].isin(own["series"])])
             yield Illustration(
                 file_name(id, word, metric),
                 f"Score against the number of {word} whose embeddings are averaged: mean over model pairs with its "

@@ -14,8 +14,8 @@ from vla.report import selecting
 from vla.report.figures.depth import depths_of
 from vla.report.figures.pairs import PAIR, interval, scores_by_pair
 from vla.report.figures.style import DIRECTION_WORDS, spoken
-from vla.report.flattening import plateaus
 from vla.report.run_folder import RunFolder
+from vla.report.shapes import plateau_marks
 
 _LV, _VL = "language_to_vision", "vision_to_language"
 _FLAT, _ROUNDING = 0.05, 0.0005
@@ -130,9 +130,13 @@ def _flattens(word: str, direction: str, near: int, within: int) -> Callable[...
         own = selecting.matched(curves, word)
         own = own.loc[own["direction"] == direction]
         claim = f"{DIRECTION_WORDS[direction]}: flattens near {near} {word}"
-        for at, low, high in plateaus(own).values():
-            if own["k"].max() < near:
-                return [Outcome(claim, f"no plateau within the {own['k'].max():g} {word} there are", None)]
+        if own.empty:
+            return []
+        if own["k"].max() < near:
+            return [Outcome(claim, f"the run averages {own['k'].max():g} {word} at most", None)]
+        rows = run.of("plateaus", str(own["experiment"].iloc[0]))
+        rows = rows.loc[(rows["metric"] == own["metric"].iloc[0]) & (rows["direction"] == direction)]
+        for at, low, high in plateau_marks(rows.loc[rows["series"].isin(own["series"])]).values():
             found = f"95 % of the gain at {at:.1f}"
             if np.isfinite(low):
                 found += f" (95 % interval {low:.1f} to {high:.1f})".replace("inf", "beyond")
@@ -141,7 +145,7 @@ def _flattens(word: str, direction: str, near: int, within: int) -> Callable[...
                     claim, found, bool(np.nanmin([low, at]) <= near + within and np.nanmax([high, at]) >= near - within)
                 )
             ]
-        return [Outcome(claim, "the curve does not flatten within its counts", False)] if len(own) else []
+        return [Outcome(claim, "the curve does not flatten within its counts", False)]
 
     return claims
 

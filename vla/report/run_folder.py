@@ -1,13 +1,18 @@
 """Reads what a run of experiments left on disk."""
 
 import dataclasses
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from vla.alignment.table import COLUMNS
+from vla.experiments.depths import PEAKS, PROFILES, depths
+from vla.experiments.plateaus import COLUMNS as PLATEAUS
+from vla.experiments.plateaus import plateaus
 
 _EMPTY = {
     "scores": (*COLUMNS, "null_mean", "vision_key", "language_key"),
@@ -66,8 +71,32 @@ class RunFolder:
         """The experiments in the order of the run."""
         return self.run["experiments"]
 
+    @functools.cached_property
+    def plateaus(self) -> pd.DataFrame:
+        """`plateaus.csv`, or what it would be."""
+        return self._derived("plateaus.csv", PLATEAUS, lambda: plateaus(self.curves))
+
+    @functools.cached_property
+    def profiles(self) -> pd.DataFrame:
+        """`depth.csv`, or what it would be."""
+        return self._derived("depth.csv", PROFILES, lambda: self._depths[0])
+
+    @functools.cached_property
+    def peaks(self) -> pd.DataFrame:
+        """`peaks.csv`, or what it would be."""
+        return self._derived("peaks.csv", PEAKS, lambda: self._depths[1])
+
+    @functools.cached_property
+    def _depths(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return depths(self.scores)
+
+    def _derived(self, name: str, columns: tuple[str, ...], build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """A table that follows from others: runs of older versions have not written it."""
+        path = self.path / name
+        return _table(path, columns) if path.is_file() else build()
+
     def of(self, table: str, experiment: str) -> pd.DataFrame:
-        """The rows of an experiment in "scores", "statistics" or "curves"."""
+        """The rows of an experiment in "scores", "statistics", "curves", "plateaus", "profiles" or "peaks"."""
         frame = getattr(self, table)
         return frame.loc[frame["experiment"] == experiment]
 

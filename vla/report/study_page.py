@@ -14,7 +14,10 @@ from vla.report.verdicts import NOT_RUN
 from vla.report.words import number, table
 
 _COMMANDS = {"run": "The whole run:", "report": "This page, drawn again from the same files:"}
-_FILES = ("scores.parquet", "statistics.csv", "curves.csv", "run.json", "activations.json")
+_FILES = (
+    "scores.parquet", "statistics.csv", "curves.csv", "plateaus.csv", "depth.csv", "peaks.csv", "run.json",
+    "activations.json",
+)  # fmt: skip
 
 
 def page(

@@ -39,6 +39,7 @@ def write_report(workdir: Path, formats: Sequence[str] = FORMATS, show_progress:
       ValueError: as `vla.report.run_folder.read`.
     """
     run = read(workdir)
+    _complete(run)
     formats = tuple(dict.fromkeys((".svg", *formats)))
     command = run.run["commands"].get("report") or f"python -m launch.report --workdir={workdir}"
     seen, places = views(run)
@@ -68,6 +69,13 @@ def write_report(workdir: Path, formats: Sequence[str] = FORMATS, show_progress:
     text = page(run, sections, extras, seen, overview_drawn, losses_drawn)
     whole(workdir / "report" / "index.html", lambda path: path.write_text(text, encoding="utf-8"))
     return workdir / "report" / "index.html"
+
+
+def _complete(run: RunFolder) -> None:
+    """Write the tables that follow from others where the run has not written them."""
+    for name, frame in (("plateaus.csv", run.plateaus), ("depth.csv", run.profiles), ("peaks.csv", run.peaks)):
+        if not (run.path / name).is_file():
+            whole(run.path / name, lambda path, frame=frame: frame.to_csv(path, index=False))
 
 
 def _keys(run: RunFolder, shown: Illustration) -> list[str]:

@@ -1,0 +1,59 @@
+"""Profiles and peaks of layer maps whose best layer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vla.experiments.depths import DEPTHS, PEAKS, PROFILES, depths
+
+PAIRS = [("v1", "l1"), ("v1", "l2"), ("v2", "l1"), ("v2", "l2")]
+# Four blocks of vision, six of language: the highest score is at block 3 of vision, at block 2 of language.
+VISION = ["embed", *(f"block_{i}" for i in range(1, 5)), "final_norm"]
+LANGUAGE = ["embed", *(f"block_{i}" for i in range(1, 7))]
+
+
+def _maps(**more):
+    rows = [
+        {"experiment": "E1", "condition": "original", "vision_model": v, "language_model": t, "metric": "cka",
+         "direction": "symmetric", "vision_layer": high, "language_layer": low, "n_items": 50, "dataset": "coco",
+         "score": 0.8 - 0.1 * abs(i - 3) - 0.05 * abs(j - 2) + 0.02 * place, **more}
+        for place, (v, t) in enumerate(PAIRS) for i, high in enumerate(VISION) for j, low in enumerate(LANGUAGE)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_peaks_are_where_the_maps_have_them():
+    _, peaks = depths(_maps())
+    assert list(peaks) == list(PEAKS) and list(peaks["side"]) == ["vision", "language"]
+    vision, language = peaks.to_dict("records")
+    assert vision["depth"] == vision["depth_low"] == vision["depth_high"] == 0.75
+    assert language["depth"] == pytest.approx(2 / 6, abs=0.02)
+    # The mean of 0.8, 0.82, 0.84, 0.86; the final norm, which lies beyond depth 1, has no part in it.
+    assert vision["score"] == pytest.approx(0.83) and vision["score_low"] < 0.83 < vision["score_high"]
+    assert vision["rise"] == pytest.approx(0.3) and vision["n_pairs"] == 4 and vision["n_items"] == 50
+
+
+def test_profiles_have_the_t_interval_over_pairs():
+    profiles, _ = depths(_maps())
+    assert list(profiles) == list(PROFILES)
+    own = profiles.query("side == 'vision'")
+    np.testing.assert_allclose(own["depth"], DEPTHS)
+    np.testing.assert_allclose(own["score"], 0.83 - 0.4 * abs(DEPTHS - 0.75))
+    # Four scores 0.02 apart: standard deviation 0.0258, standard error 0.0129, t(3) 3.1824.
+    np.testing.assert_allclose(own["ci_high"] - own["score"], 3.1824 * 0.0258199 / 2, rtol=1e-4)
+
+
+def test_seeds_are_averaged_and_one_pair_has_no_interval():
+    both = pd.concat(
+        [_maps(seed=1).assign(score=_maps()["score"] + 0.1), _maps(seed=2).assign(score=_maps()["score"] - 0.1)]
+    )
+    for found, expected in zip(depths(both), depths(_maps()), strict=True):
+        pd.testing.assert_frame_equal(found, expected)
+    profiles, peaks = depths(_maps().query("vision_model == 'v1' and language_model == 'l1'"))
+    assert (peaks["note"] == "no interval: one pair").all() and peaks["depth_low"].isna().all()
+    assert profiles["ci_low"].isna().all() and profiles["score"].notna().all()
+
+
+def test_scores_of_single_layers_make_no_profile():
+    alone = _maps().query("vision_layer == 'block_3' and language_layer == 'block_2'")
+    assert all(frame.empty for frame in depths(alone)) and all(frame.empty for frame in depths(alone.head(0)))

@@ -1,0 +1,53 @@
+"""Where averaging curves flatten, as a table with intervals over model pairs."""
+
+import dataclasses
+import math
+
+import pandas as pd
+
+from vla.alignment.plateau import Plateau, plateau
+
+COLUMNS = (
+    "experiment", "series", "dataset", "metric", "direction", "n_pairs", "n_items", "most", "k", "k_low", "k_high",
+    "first_flat", "level", "level_low", "level_high", "gain", "gain_low", "gain_high", "note",
+)  # fmt: skip
+FEWEST = 4
+_ONE = ["experiment", "series", "metric", "direction"]
+_PAIR = ["vision_model", "language_model"]
+_RESAMPLES = 1000
+
+
+def plateaus(curves: pd.DataFrame) -> pd.DataFrame:
+    """One row per curve, metric and direction, by `vla.alignment.plateau`.
+
+    Args:
+      curves: As of `vla.experiments.assemble.curves`; scores of several fold seeds are averaged. Curves over numbers of
+        items and over steps of training average nothing and are left out.
+
+    Returns:
+      `COLUMNS`: `most` is the last count measured; `k` where all but 5 % of the fitted gain is had, infinite where that
+      is beyond `most`; `level` the height of the plateau, `gain` what it is above the first count; NaN with the reason
+      in `note` where nothing can be said.
+    """
+    rows = [_row(dict(zip(_ONE, key, strict=True)), own) for key, own in _averaged(curves).groupby(_ONE, sort=False)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _averaged(curves: pd.DataFrame) -> pd.DataFrame:
+    """The rows of curves over exemplars."""
+    if curves.empty:
+        return curves
+    names = curves["series"].astype(str)
+    return curves.loc[(names != "items") & (curves["experiment"].astype(str) != "training")]
+
+
+def _row(of: dict[str, str], rows: pd.DataFrame) -> dict:
+    wide = rows.pivot_table(index=_PAIR, columns="k", values="score", sort=True)
+    counts = [float(k) for k in wide.columns]
+    if len(counts) < FEWEST:
+        why = f"{len(counts)} counts: a curve is fitted to {FEWEST} or more"
+        at = Plateau(*[math.nan] * 10, n_pairs=len(wide), note=why)
+    else:
+        at = plateau(wide.to_numpy(float), counts, resamples=_RESAMPLES)
+    own = {name: rows[name].iloc[0] for name in ("dataset", "n_items") if name in rows}
+    return {**of, **own, "most": counts[-1] if counts else math.nan, **dataclasses.asdict(at)}

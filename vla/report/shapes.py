@@ -1,0 +1,107 @@
+"""Where averaging curves flatten and where layer maps peak: marks for figures, tables for the page."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vla.report.figures.style import DIRECTION_WORDS, metric_words, spoken
+from vla.report.words import number, table
+
+Mark = tuple[float, float, float]
+
+
+def plateau_marks(plateaus: pd.DataFrame) -> dict[tuple[str, str], Mark]:
+    """By (series, direction): where a curve flattens, and the interval of that over pairs.
+
+    Shuffled series, those that fall and those that do not flatten have none. An interval that is open above ends at
+    infinity.
+
+    Args:
+      plateaus: Rows of `plateaus.csv` of one experiment and metric.
+    """
+    return {
+        (str(row["series"]), str(row["direction"])): (row["k"], row["k_low"], row["k_high"])
+        for row in plateaus.to_dict("records")
+        if "shuffled" not in str(row["series"]) and np.isfinite(row["k"]) and row["gain"] > 0
+    }
+
+
+def peak_marks(peaks: pd.DataFrame) -> dict[tuple[str, str], Mark]:
+    """By (direction, side): depth at which the mean profile is highest, and the interval of that over pairs.
+
+    Args:
+      peaks: Rows of `peaks.csv` of one experiment, condition and metric.
+    """
+    return {
+        (str(row["direction"]), str(row["side"])): (row["depth"], row["depth_low"], row["depth_high"])
+        for row in peaks.to_dict("records")
+    }
+
+
+def plateau_table(plateaus: pd.DataFrame) -> dict[str, Any] | None:
+    """The table of an experiment's curves; None where there is none."""
+    if plateaus.empty:
+        return None
+    rows = [_curve(row) for row in plateaus.to_dict("records")]
+    caption = (
+        "Where the mean curve over model pairs flattens, by a fitted saturating exponential; brackets hold 95 % "
+        "intervals over model pairs."
+    )
+    return {"title": "Where averaging flattens", **table(caption, pd.DataFrame(rows))}
+
+
+def _curve(row: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "Curve": f"{spoken(str(row['series']))}, to {row['most']:g}",
+        **_measured(row),
+        "Pairs": f"{row['n_pairs']:g}",
+        "95 % of the gain at": _count(row["k"], row) + _ends(row, "k", lambda end: _count(end, row)),
+        "Height of the plateau": number(row["level"]) + _ends(row, "level", number),
+        "Gain over one": number(row["gain"], sign=True) + _ends(row, "gain", lambda end: number(end, sign=True)),
+        "Note": _note(row),
+    }
+
+
+def peak_table(peaks: pd.DataFrame) -> dict[str, Any] | None:
+    """The table of an experiment's layer maps; None where there is none."""
+    if peaks.empty:
+        return None
+    rows = [
+        {
+            "Condition": str(row["condition"]),
+            **_measured(row),
+            "Depth of": f"the {row['side']} model",
+            "Pairs": f"{row['n_pairs']:g}",
+            "Peak at": number(row["depth"], 2) + _ends(row, "depth", lambda end: number(end, 2)),
+            "Score there": number(row["score"]) + _ends(row, "score", number),
+            "Above depth 0 by": number(row["rise"], sign=True),
+            "Note": _note(row),
+        }
+        for row in peaks.to_dict("records")
+    ]
+    caption = (
+        "Where the mean depth profile over model pairs peaks: 0 is the embedding, 1 the last block; brackets hold 95 % "
+        "intervals over model pairs. All depths are in depth.csv."
+    )
+    return {"title": "Where in depth alignment peaks", **table(caption, pd.DataFrame(rows))}
+
+
+def _measured(row: Mapping[str, Any]) -> dict[str, str]:
+    words = DIRECTION_WORDS.get(row["direction"], str(row["direction"]))
+    return {"Metric": metric_words(str(row["metric"])), "Direction": words}
+
+
+def _count(value: float, row: Mapping[str, Any]) -> str:
+    return f"beyond {row['most']:g}" if math.isinf(value) else number(value, 1)
+
+
+def _ends(row: Mapping[str, Any], name: str, said: Any) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return "" if math.isnan(low) or math.isnan(high) else f" [{said(low)}, {said(high)}]"
+
+
+def _note(row: Mapping[str, Any]) -> str:
+    return row["note"] if isinstance(row["note"], str) else ""
