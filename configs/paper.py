@@ -76,6 +76,7 @@ def get_config(arg: str = "") -> ConfigDict:
     )
 
     config.choices = choices()
+    config.content = content()
     config.metrics = ("linear_predictivity",)
     config.overrides = ConfigDict()
     config.overrides.outer_folds = placeholder(int)
@@ -145,4 +146,23 @@ def choices() -> ConfigDict:
     config.synthetic_set = "synthetic"
     config.family = "pooled"
     config.symmetric_items = "all"
+    return config
+
+
+def content() -> ConfigDict:
+    """What of the alignment is looked into; the words are in `vla.experiments.content_plan`."""
+    config = ConfigDict()
+    # "all" pairs of models, the "first", or "none".
+    config.pairs = "first"
+    config.experiment = ""
+    config.condition = ""
+    # Ratings of words, such as Brysbaert's of concreteness, which you fetch yourself.
+    config.norms = ""
+    config.norms_word = "Word"
+    config.norms_value = "Conc.M"
+    config.norms_view = "original"
+    config.instances = ""
+    config.score = "correlation"
+    config.n_directions = 5
+    config.n_extreme = 5
     return config

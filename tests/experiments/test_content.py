@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from vla.experiments.content import ItemFacts, content, tagged, write_content
+from vla.experiments.content import content, tagged, write_content
+from vla.experiments.item_facts import ItemFacts
 
 
 @pytest.fixture(scope="module")

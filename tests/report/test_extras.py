@@ -53,7 +53,8 @@ def folder(tmp_path):
     ]  # fmt: skip
     pd.DataFrame(items).to_parquet(tmp_path / "items.parquet", index=False)
     ends = [
-        {**of, "rank": rank, "end": end, "place": place, "item": f"0{place}", "caption": f"{end} {place} of {rank}"}
+        {**of, "rank": rank, "end": end, "place": place, "item": f"0{place}", "predicted": 0.5,
+         "caption": f"{end} {place} of {rank}"}
         for of in ONE for rank in (1, 2) for end in ("high", "low") for place in (2, 1)
     ]  # fmt: skip
     pd.DataFrame(ends).to_csv(tmp_path / "directions.csv", index=False)
@@ -114,6 +115,35 @@ def test_the_page_has_a_section_for_each_table(folder):
     assert "supercategory: animal 20 mean correlation 0.400 [0.350, 0.470] +0.200 [+0.100, +0.300]" in said
     assert "concreteness: rank correlation 19 Spearman rho 0.250 [0.110, 0.390] –" in said
     assert "supercategory: food 3 mean correlation 0.200 – too few items" in said
+
+
+def test_best_items_and_the_ends_of_dimensions_are_shown_with_their_images(folder):
+    pixels = "iVBORw0KGgoAAAANSUhEUg=="
+    (folder / "samples").mkdir()
+    kept = [{"id": item, "images": [pixels], "captions": ["a caption"]} for item in SCORES]
+    (folder / "samples" / "content.json").write_text(json.dumps({"name": "content", "items": kept}))
+    described = json.loads((folder / "run.json").read_text())
+    described["content"] = {"experiment": "E1", "condition": "original", "pairs": [["seer", "teller"]],
+                            "status": "run", "why": "", "absent": ["Kinds of things: add --config.x=FILE"]}  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(described))
+    dimensions, items, kinds_of = extra_sections(read(folder))
+    assert items["about"].startswith("Of E1, condition original: seer with teller")
+    assert kinds_of["notes"] == ["Not run. Kinds of things: add --config.x=FILE."]
+    (image,) = items["items"][0]["items"][0]["images"]
+    assert image == {"data": f"data:image/png;base64,{pixels}", "alt": "Item 03: <caption> of 03"}
+    titles = [group["title"] for group in dimensions["items"]]
+    assert titles[0] == "Vision predicts language: the high end of dimension 1 (seer, teller)" and len(titles) == 8
+    assert [item["id"] for item in dimensions["items"][0]["items"]] == ["01", "02"]
+    page = write_report(folder, [".svg"], show_progress=False).read_text(encoding="utf-8")
+    assert page.count(f"base64,{pixels}") == 4 * 2 + 8 * 2
+
+
+def test_a_run_that_could_not_be_looked_into_says_why(folder):
+    described = json.loads((folder / "run.json").read_text())
+    described["content"] = {"status": "not run", "why": "no condition"}
+    (folder / "run.json").write_text(json.dumps(described))
+    (only,) = extra_sections(read(folder))
+    assert only["notes"] == ["Not run: no condition."]
 
 
 def test_only_what_is_there_is_shown(folder):

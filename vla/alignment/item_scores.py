@@ -70,6 +70,24 @@ def best_and_worst(scores: pd.DataFrame, count: int = 10, by: str = "correlation
     return pd.concat(marked, ignore_index=True)
 
 
+def best_and_worst_on_average(items: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The best and worst items of each direction by their mean correlation over model pairs.
+
+    Args:
+      items: Columns `direction`, `item`, `correlation` and `caption`, a row for each model pair.
+      count: How many at each end; with fewer than twice as many items each end has half of them.
+
+    Returns:
+      Columns `direction`, `item`, `correlation`, `caption`, `end` ("best" or "worst") and `place` from 1.
+    """
+    found = []
+    for direction, own in items.groupby("direction", sort=False):
+        mean = own.groupby("item", sort=False).agg(correlation=("correlation", "mean"), caption=("caption", "first"))
+        found.append(best_and_worst(mean.reset_index(), count).assign(direction=direction))
+    columns = ["direction", "item", "correlation", "caption", "end", "place"]
+    return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
+
+
 def _normal(values: Float[np.ndarray, "N e"]) -> Float[np.ndarray, "N e"]:
     """Rows less their mean, of norm 1; NaN where a row is constant."""
     centred = values - values.mean(axis=1, keepdims=True)

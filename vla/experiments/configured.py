@@ -2,16 +2,19 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from vla.experiments.catalogue import catalogue, item_sweep
 from vla.experiments.choices import Choices
+from vla.experiments.content_plan import ContentPlan
 from vla.experiments.experiment import Experiment, as_experiment
 from vla.experiments.study import DatasetPlan, Study
 
+Kind = TypeVar("Kind", Choices, ContentPlan)
+
 # Read here; every other value is a field of `Study`.
-_OWN = ("experiments", "own_experiments", "captions", "images", "sweep", "datasets", "choices", "vision", "language",
-        "shard", "overrides")  # fmt: skip
+_OWN = ("experiments", "own_experiments", "captions", "images", "sweep", "datasets", "choices", "content", "vision",
+        "language", "shard", "overrides")  # fmt: skip
 
 
 def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None) -> Study:
@@ -20,8 +23,8 @@ def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None) 
     Args:
       config: Fields of `Study`, with `experiments` (ids of the catalogue, and of `own_experiments`), `own_experiments`
         (dictionaries of fields of `Experiment`), `captions` and `images` (most exemplars averaged), `sweep` (numbers of
-        items), `datasets` (fields of `DatasetPlan` by role), `choices`, `vision`, `language` (models by group), and
-        `shard` as "i/n".
+        items), `datasets` (fields of `DatasetPlan` by role), `choices`, `content` (fields of `ContentPlan`), `vision`,
+        `language` (models by group), and `shard` as "i/n".
       commands: How the run was started.
 
     Raises:
@@ -35,7 +38,8 @@ def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None) 
         datasets={role: _dataset(role, given) for role, given in (values.get("datasets") or {}).items()},
         vision=_groups(values.get("vision") or {}),
         language=_groups(values.get("language") or {}),
-        choices=_choices(values.get("choices") or {}),
+        choices=_fields("choices", values.get("choices") or {}, Choices),
+        content=_fields("content", values.get("content") or {}, ContentPlan),
         overrides={name: value for name, value in (values.get("overrides") or {}).items() if value is not None},
         shard=_shard(values.get("shard") or "0/1"),
         commands=commands or {},
@@ -67,10 +71,10 @@ def _groups(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(_several(models)) for name, models in given.items()}
 
 
-def _choices(given: Mapping[str, Any]) -> Choices:
+def _fields(what: str, given: Mapping[str, Any], kind: type[Kind]) -> Kind:
     values = dict(given)
-    _refuse("choices", values, {field.name for field in dataclasses.fields(Choices)})
-    return Choices(**values)
+    _refuse(what, values, {field.name for field in dataclasses.fields(kind)})
+    return kind(**values)
 
 
 def _shard(text: Any) -> tuple[int, int]:

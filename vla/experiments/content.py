@@ -1,7 +1,7 @@
 """What carries the alignment of two models: which dimensions, which items, which kinds of content."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +13,11 @@ from vla.alignment.content_groups import by_group, by_level, rank_correlation
 from vla.alignment.held_out import FoldMap, HeldOut, fold_maps, held_out, ridge_settings
 from vla.alignment.item_scores import item_scores
 from vla.alignment.map_spectrum import effective_dimension, extremes, map_spectrum
+from vla.experiments.item_facts import ItemFacts
 from vla.metrics.ridge_settings import RidgeSettings
 
 CONCRETENESS, SUPERCATEGORY = "concreteness", "supercategory"
 LEVELS = ("abstract", "middle", "concrete")
-
-
-@dataclasses.dataclass(frozen=True)
-class ItemFacts:
-    """What is known of the items beside their activations.
-
-    Attributes:
-      captions: By item, as they were shown.
-      concreteness: By item the mean norm of its caption's words, NaN where no word has one; empty without norms.
-      supercategories: By item the groups of things its photograph shows; empty where that is not known.
-    """
-
-    captions: Mapping[str, str]
-    concreteness: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    supercategories: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +45,7 @@ def content(
     y: Any,
     facts: ItemFacts,
     *,
-    protocol: str = "paper",
-    seed: int = 42,
-    overrides: Mapping[str, Any] | None = None,
+    settings: RidgeSettings | None = None,
     n_directions: int = 5,
     n_extreme: int = 5,
     score: str = "correlation",
@@ -72,9 +56,8 @@ def content(
       x: Activations of one layer, the predictor; items named.
       y: Activations of one layer of the same items, the target.
       facts: Of the items.
-      protocol: As of `vla.score`.
-      seed: Of the folds and of the bootstrap.
-      overrides: Of the protocol.
+      settings: Of the ridge map, as of `vla.alignment.held_out.ridge_settings`; its seed is the bootstrap's too;
+        None takes the paper's.
       n_directions: How many leading directions have their extreme items listed.
       n_extreme: How many items at each end.
       score: Which score of an item is compared between kinds of content: "correlation" or "match".
@@ -92,7 +75,7 @@ def content(
     lacking = [name for name in names if name not in facts.captions]
     if lacking:
         raise ValueError(f"item {lacking[0]!r} and {len(lacking) - 1} others have no caption in the facts")
-    settings = ridge_settings(protocol, seed, **(overrides or {}))
+    settings = settings or ridge_settings()
     from_x, to_y = x.values[0], y.values[0]
     maps = list(fold_maps(from_x, to_y, settings))
     out = held_out(maps)
@@ -102,7 +85,7 @@ def content(
         items,
         _spectrum(maps),
         _extreme_items(from_x, to_y, out, settings, items, n_directions, n_extreme),
-        _kinds(scores, facts, score, seed),
+        _kinds(scores, facts, score, settings.seed),
     )
 
 

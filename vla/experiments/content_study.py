@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from vla.activations.extract import recipe
@@ -13,12 +12,11 @@ from vla.activations.extract_to_store import extract_to_store
 from vla.activations.store import Store
 from vla.alignment.held_out import ridge_settings
 from vla.alignment.table import DIRECTIONS
-from vla.experiments.content import Content, ItemFacts, content, tagged, write_content
+from vla.experiments.content import Content, content, tagged, write_content
+from vla.experiments.item_facts import item_facts
 from vla.models import load_model
 from vla.records import Dataset, Modality, View
 from vla.stimuli import common_items, view
-from vla.stimuli.datasets.coco_annotations import coco_categories
-from vla.stimuli.word_norms import caption_norms, read_norms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +95,12 @@ def run(study: ContentStudy, dataset: Dataset, workdir: Path, show_progress: boo
             view(dataset, "language", study.caption_view, seed=study.seed, tagger=study.tagger),
         ]
     )
-    facts = item_facts(study, dataset, seen[1])
+    counted = view(dataset, "language", study.norms_view, seed=study.seed, tagger=study.tagger)
+    facts = item_facts(
+        seen[1], counted, instances=study.instances, norms=study.norms, norms_word=study.norms_word,
+        norms_value=study.norms_value,
+    )  # fmt: skip
+    settings = ridge_settings(study.protocol, study.seed, **(study.overrides or {}))
     store = Store(str(workdir / "activations"))
     of_vision = [_activations(study, source, seen[0], store, show_progress) for source in study.vision_models]
     of_language = [_activations(study, source, seen[1], store, show_progress) for source in study.language_models]
@@ -110,9 +113,7 @@ def run(study: ContentStudy, dataset: Dataset, workdir: Path, show_progress: boo
                     x,
                     y,
                     facts,
-                    protocol=study.protocol,
-                    seed=study.seed,
-                    overrides=study.overrides,
+                    settings=settings,
                     n_directions=study.n_directions,
                     n_extreme=study.n_extreme,
                     score=study.score,
@@ -128,26 +129,6 @@ def run(study: ContentStudy, dataset: Dataset, workdir: Path, show_progress: boo
                 fields = dataclasses.fields(Content)
                 parts.append(Content(**{f.name: tagged(getattr(found, f.name), **words) for f in fields}))
     return write_content(parts, workdir)
-
-
-def item_facts(study: ContentStudy, dataset: Dataset, shown: View) -> ItemFacts:
-    """Captions as shown, and what norms and instances say of the items."""
-    captions = {id: str(caption) for id, caption in zip(shown.ids, shown.stimuli, strict=True)}
-    concreteness: dict[str, float] = {}
-    if study.norms:
-        norms = read_norms(study.norms, study.norms_word, study.norms_value)
-        counted = view(dataset, "language", study.norms_view, seed=study.seed, tagger=study.tagger)
-        means, _ = caption_norms([str(caption) for caption in counted.stimuli], norms)
-        concreteness = dict(zip(counted.ids, means, strict=True))
-        if not np.isfinite(means).any():
-            raise ValueError(f"{study.norms} has no word of the captions, such as {counted.stimuli[0]!r}")
-    kinds: dict[str, tuple[str, ...]] = {}
-    if study.instances:
-        there = coco_categories(study.instances)
-        kinds = {id: tuple(sorted({kind.supercategory for kind in there[id]})) for id in shown.ids if id in there}
-        if not kinds:
-            raise ValueError(f"{study.instances} lists none of the items of {dataset.name}, such as {shown.ids[0]!r}")
-    return ItemFacts(captions, concreteness, kinds)
 
 
 def _activations(

@@ -15,6 +15,7 @@ from vla.experiments import samples
 from vla.experiments.assemble import curves, scores
 from vla.experiments.choices import ALTERNATIVES, POINTS
 from vla.experiments.compare import statistics
+from vla.experiments.content_run import write_run_content
 from vla.experiments.depths import depths
 from vla.experiments.experiment import Experiment
 from vla.experiments.plateaus import plateaus
@@ -47,6 +48,7 @@ def write(bench: Bench, resolved: Resolved, finished: Sequence[Table], workdir: 
         _csv(workdir / f"{name}.csv", frame)
     _json(workdir / "activations.json", _activations(bench, finished))
     described = _run(bench, resolved, finished, times)
+    described["content"] = write_run_content(bench, resolved, workdir)
     shown = samples.write(bench, resolved, workdir / "samples")
     for experiment in described["experiments"]:
         for condition in experiment["conditions"]:

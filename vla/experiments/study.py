@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vla.experiments.choices import Choices
+from vla.experiments.content_plan import ContentPlan
 from vla.experiments.experiment import Condition, Experiment
 from vla.experiments.sides import Side, read_side
 from vla.metrics import find
@@ -77,6 +78,7 @@ class Study:
       stage: "extract" and "score" do that alone; "all" both.
       title: Of the report.
       note: What a reader must know first.
+      content: What of its alignment is looked into.
       commands: How the run was started and the report is rebuilt, by name.
     """
 
@@ -105,6 +107,7 @@ class Study:
     stage: str = "all"
     title: str = ""
     note: str = ""
+    content: ContentPlan = dataclasses.field(default_factory=ContentPlan)
     commands: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -125,6 +128,7 @@ class Study:
             raise ValueError(f"shard={i}/{n}: expected i/n with i from 0 to n - 1")
         for experiment in self.experiments:
             self._check(experiment)
+        self._check_content(ids)
 
     def _check(self, experiment: Experiment) -> None:
         for name in self.metrics_of(experiment):
@@ -149,6 +153,16 @@ class Study:
                 self.sides(condition)
             except ValueError as error:
                 raise ValueError(f"experiment {experiment.id!r}, condition {condition.name!r}: {error}") from error
+
+    def _check_content(self, ids: list[str]) -> None:
+        asked = self.content
+        if asked.pairs == "none":
+            return
+        if asked.experiment and asked.experiment not in ids:
+            raise ValueError(f"content.experiment={asked.experiment!r}; this study has {', '.join(ids)}")
+        names = {c.name for one in self.experiments if asked.experiment in ("", one.id) for c in one.conditions}
+        if asked.condition and asked.condition not in names:
+            raise ValueError(f"content.condition={asked.condition!r}; there are {', '.join(sorted(names))}")
 
     def sides(self, condition: Condition) -> tuple[Side, Side]:
         """What vision models are shown, and language models."""

@@ -1,10 +1,12 @@
 """Sections of analyses beyond the paper that not every run has: dimensions, items and kinds of content."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from vla.alignment.item_scores import ENDS, best_and_worst
+from vla.alignment.item_scores import ENDS, best_and_worst_on_average
+from vla.report.embedding import thumbnail_url
 from vla.report.figures import kinds, spectrum
 from vla.report.figures.pairs import PAIR
 from vla.report.figures.style import DIRECTION_WORDS, ordered_directions
@@ -13,28 +15,61 @@ from vla.report.run_folder import RunFolder
 from vla.report.words import NONE, number, table
 
 _SHOWN = 5
+# Of so many leading dimensions, and of the first model pair, the items at the ends are shown with their images.
+_DIMENSIONS = 2
+_SAMPLES = "content"
 _ONE = [*PAIR, "direction"]
 
 
 def extra_sections(run: RunFolder) -> list[dict[str, Any]]:
     """What the template shows of them, each with the figures that are to be drawn as `planned`."""
+    said = run.run.get("content") or {}
+    if said.get("status") == "not run":
+        return [_section("content", "What carries the alignment", _WHOLE, notes=[f"Not run: {said['why']}."])]
     found = {name: rows for name, rows in run.extras.items() if len(rows)}
-    sections = []
+    images, about, sections = _images(run), _about(said), []
     if "spectrum.csv" in found:
-        sections.append(_dimensions(found["spectrum.csv"], found.get("directions.csv")))
+        sections.append(_dimensions(found["spectrum.csv"], found.get("directions.csv"), images, about))
     if "items.parquet" in found:
-        sections.append(_items(found["items.parquet"]))
+        sections.append(_items(found["items.parquet"], images, about))
     if "content.csv" in found:
-        sections.append(_kinds(found["content.csv"]))
+        sections.append(_kinds(found["content.csv"], said.get("absent", ()), about))
+    elif said.get("absent"):
+        notes = [f"Not run. {each}." for each in said["absent"]]
+        sections.append(_section("content-kinds", *_KINDS, about=about, notes=notes))
     return sections
 
 
+_WHOLE = "Which dimensions, which items and which kinds of content carry the alignment?"
+_KINDS = (
+    "Which kinds of content they agree on",
+    "Are some kinds of things, or concrete captions, predicted better than others?",
+)
+
+
+def _about(said: Mapping[str, Any]) -> str:
+    """Of which condition and models the sections are, in words."""
+    if not said:
+        return ""
+    pairs = " and ".join(" with ".join(pair) for pair in said["pairs"][:3])
+    more = f" and {len(said['pairs']) - 3} further pairs" if len(said["pairs"]) > 3 else ""
+    return f"Of {said['experiment']}, condition {said['condition']}: {pairs}{more}, penultimate blocks."
+
+
+def _images(run: RunFolder) -> dict[str, list[str]]:
+    """Images of items, as a page shows them, by item."""
+    sample = run.samples.get(_SAMPLES, {"items": ()})
+    return {str(item["id"]): [thumbnail_url(image) for image in item["images"]] for item in sample["items"]}
+
+
 def _section(anchor: str, title: str, question: str, **content: Any) -> dict[str, Any]:
-    empty = {"planned": [], "tables": [], "folded": [], "items": []}
+    empty = {"planned": [], "tables": [], "folded": [], "items": [], "notes": [], "about": ""}
     return {"anchor": anchor, "title": title, "question": question, **empty, **content}
 
 
-def _dimensions(rows: pd.DataFrame, ends: pd.DataFrame | None) -> dict[str, Any]:
+def _dimensions(
+    rows: pd.DataFrame, ends: pd.DataFrame | None, images: Mapping[str, list[str]], about: str
+) -> dict[str, Any]:
     measured = pd.DataFrame(
         [
             {
@@ -72,7 +107,9 @@ def _dimensions(rows: pd.DataFrame, ends: pd.DataFrame | None) -> dict[str, Any]
         "Along which dimensions they agree",
         "How many dimensions carry the alignment, and what lies at their ends?",
         planned=[figure],
+        about=about,
         tables=[table(caption, measured)],
+        items=[] if ends is None else _pictured_ends(ends, images),
         folded=[] if ends is None else [_ends(key, own) for key, own in ends.groupby(_ONE, sort=False)],
     )
 
@@ -91,24 +128,47 @@ def _ends(key: tuple[str, str, str], rows: pd.DataFrame) -> dict[str, Any]:
     return table(f"Items at the ends of the leading dimensions: {', '.join(_named(key).values())}.", said)
 
 
-def _items(rows: pd.DataFrame) -> dict[str, Any]:
+def _pictured_ends(rows: pd.DataFrame, images: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    """Items at the ends of the first dimensions of the first model pair, where their images are there."""
+    first = rows.loc[(rows[PAIR] == rows[PAIR].iloc[0]).all(axis=1) & (rows["rank"] <= _DIMENSIONS)]
+    if "item" not in first or not set(first["item"]) <= set(images):
+        return []
+    vision, language = rows[PAIR].iloc[0]
+    return [
+        {
+            "title": f"{_spoken(direction)}: the {end} end of dimension {rank} ({vision}, {language})",
+            "items": [
+                _item(row["item"], row["caption"], number(row["predicted"], 2), images)
+                for row in own.sort_values("place").to_dict("records")
+            ],
+        }
+        for (direction, rank, end), own in first.groupby(["direction", "rank", "end"], sort=False)
+    ]
+
+
+def _item(id: str, caption: str, score: str, images: Mapping[str, list[str]]) -> dict[str, Any]:
+    shown = [{"data": data, "alt": f"Item {id}: {caption}"} for data in images.get(id, ())]
+    return {"id": id, "caption": caption, "score": score, "images": shown}
+
+
+def _spoken(direction: str) -> str:
+    return DIRECTION_WORDS.get(direction, direction).capitalize()
+
+
+def _items(rows: pd.DataFrame, images: Mapping[str, list[str]], about: str) -> dict[str, Any]:
     """Items by the mean of their scores over model pairs."""
-    groups = []
-    for direction in ordered_directions(rows["direction"].unique()):
-        own = rows.loc[rows["direction"] == direction]
-        mean = own.groupby("item", sort=False).agg(correlation=("correlation", "mean"), caption=("caption", "first"))
-        chosen = best_and_worst(mean.reset_index(), _SHOWN) if len(mean) > 1 else mean.assign(end=[])
-        for end in ENDS:
-            shown = chosen.loc[chosen["end"] == end].to_dict("records")
-            groups.append(
-                {
-                    "title": f"{DIRECTION_WORDS.get(direction, direction).capitalize()}: predicted {end}",
-                    "items": [
-                        {"id": row["item"], "caption": row["caption"], "score": number(row["correlation"])}
-                        for row in shown
-                    ],
-                }
-            )
+    chosen = best_and_worst_on_average(rows, _SHOWN)
+    groups = [
+        {
+            "title": f"{_spoken(direction)}: predicted {end}",
+            "items": [
+                _item(row["item"], row["caption"], number(row["correlation"]), images)
+                for row in chosen.loc[(chosen["end"] == end) & (chosen["direction"] == direction)].to_dict("records")
+            ],
+        }
+        for direction in ordered_directions(rows["direction"].unique())
+        for end in ENDS
+    ]
     pairs = len(rows[PAIR].drop_duplicates())
     return _section(
         "content-items",
@@ -116,11 +176,12 @@ def _items(rows: pd.DataFrame) -> dict[str, Any]:
         f"Which of {rows['item'].nunique()} items are predicted best and worst by maps that did not see them? The "
         "number is the correlation of an item’s prediction with its own representation"
         + (f", averaged over {pairs} model pairs." if pairs > 1 else "."),
+        about=about,
         items=[group for group in groups if group["items"]],
     )
 
 
-def _kinds(rows: pd.DataFrame) -> dict[str, Any]:
+def _kinds(rows: pd.DataFrame, absent: Sequence[str], about: str) -> dict[str, Any]:
     means = rows.loc[rows["statistic"] != "Spearman rho"]
     planned = [
         Illustration(
@@ -142,8 +203,9 @@ def _kinds(rows: pd.DataFrame) -> dict[str, Any]:
     ]
     return _section(
         "content-kinds",
-        "Which kinds of content they agree on",
-        "Are some kinds of things, or concrete captions, predicted better than others?",
+        *_KINDS,
+        about=about,
+        notes=[f"Not run. {each}." for each in absent],
         planned=planned,
         tables=[
             table(

@@ -31,7 +31,7 @@ _OF = ("vision_model", "language_model", "direction")
 EXTRAS = {
     "items.parquet": (*_OF, "item", "correlation", "caption"),
     "spectrum.csv": (*_OF, *"rank r effective_dimension target_dimension cumulative_explained".split()),
-    "directions.csv": (*_OF, "rank", "end", "place", "caption"),
+    "directions.csv": (*_OF, "rank", "end", "place", "item", "predicted", "caption"),
     "content.csv": (
         *_OF,
         *"kind group statistic n_items mean ci_low ci_high".split(),

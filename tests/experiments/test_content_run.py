@@ -1,0 +1,134 @@
+"""What a run looks into: tables against `content` itself, from its own stored activations; what is not run and why."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.experiments import folders
+from vla.experiments import content_run
+from vla.experiments.content import content
+from vla.experiments.content_plan import ContentPlan
+from vla.experiments.engine import run
+from vla.experiments.experiment import Condition
+from vla.experiments.item_facts import ItemFacts, instances_beside
+from vla.experiments.study import DatasetPlan
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A study, and for its items norms of words and COCO's kinds of things: even items show a dog, odd ones a cup."""
+    where = tmp_path_factory.mktemp("content")
+    study = dataclasses.replace(folders.study(where), null=0)
+    ids = range(folders.ITEMS)
+    images = [{"id": i, "file_name": f"{i:03d}.png", "height": 4, "width": 4} for i in ids]
+    things = [{"id": i, "image_id": i, "category_id": 18 + 29 * (i % 2), "segmentation": [[0, 0, 1, 1, 0, 1]]}
+              for i in ids]  # fmt: skip
+    kinds = [
+        {"id": 18, "name": "dog", "supercategory": "animal"},
+        {"id": 47, "name": "cup", "supercategory": "kitchen"},
+    ]
+    described = {"images": images, "annotations": things, "categories": kinds}
+    (where / "instances.json").write_text(json.dumps(described))
+    (where / "norms.csv").write_text("Word,Conc.M\nthing,4.5\nnumber,2.5\nlies,3\nhere,2\n")
+    plan = ContentPlan("first", norms=str(where / "norms.csv"), instances=str(where / "instances.json"), n_extreme=3)
+    study = dataclasses.replace(study, content=plan)
+    run(study, where / "run", show_progress=False)
+    return where, study
+
+
+def test_tables_are_those_of_content(world):
+    where, _ = world
+    items = pd.read_parquet(where / "run" / "items.parquet")
+    assert set(items["vision_model"]) == {"vision_a"} and set(items["language_model"]) == {"language_a"}
+    x, y = (
+        np.load(where / "models" / name / "original.npz")["activations"][1:2] for name in ("vision_a", "language_a")
+    )
+    facts = ItemFacts({str(i): "some words" for i in range(folders.ITEMS)})
+    for direction, ends in (("vision_to_language", (x, y)), ("language_to_vision", (y, x))):
+        own = items.loc[items["direction"] == direction]
+        expected = content(*ends, facts).items
+        np.testing.assert_allclose(own["correlation"], expected["correlation"], atol=1e-6)
+    assert items["supercategories"][:2].tolist() == ["animal", "kitchen"]
+    # "thing number i lies here": the mean of 4.5, 2.5, 3 and 2.
+    assert items["concreteness"].tolist() == pytest.approx([3.0] * len(items))
+    kinds = pd.read_csv(where / "run" / "content.csv")
+    assert {"animal", "kitchen"} <= set(kinds["group"])
+
+
+def test_what_is_shown_is_in_the_folder_and_what_was_looked_into_is_said(world):
+    where, _ = world
+    said = folders.read_run(where / "run")["content"]
+    assert said == {"experiment": "mine", "condition": "original", "pairs": [["vision_a", "language_a"]],
+                    "status": "run", "why": "", "absent": []}  # fmt: skip
+    shown = json.loads((where / "run" / "samples" / "content.json").read_text())["items"]
+    items = pd.read_parquet(where / "run" / "items.parquet")
+    best = items.loc[items["direction"] == "vision_to_language"].nlargest(3, "correlation")["item"]
+    assert set(best) <= {one["id"] for one in shown} and all(one["images"] for one in shown)
+    ends = pd.read_csv(where / "run" / "directions.csv", dtype={"item": str}).query("rank == 1")
+    assert set(ends["item"]) <= {one["id"] for one in shown}
+
+
+def test_a_second_run_looks_into_nothing_again_unless_asked_otherwise(world, monkeypatch):
+    where, study = world
+    before = folders.tree(where / "run")
+    calls = []
+    monkeypatch.setattr(content_run, "content", lambda *a, **k: calls.append(k) or content(*a, **k))
+    run(study, where / "run", show_progress=False)
+    after = folders.tree(where / "run")
+    names = ("items.parquet", "spectrum.csv", "directions.csv", "content.csv", "samples/content.json")
+    assert not calls and all(before[name] == after[name] for name in names)
+    other = dataclasses.replace(study, content=dataclasses.replace(study.content, pairs="all", norms="", instances=""))
+    run(other, where / "run", show_progress=False)
+    assert len(calls) == 2 * 4
+    absent = folders.read_run(where / "run")["content"]["absent"]
+    assert [words.split(":")[0] for words in absent] == ["Abstract against concrete captions", "Kinds of things"]
+    assert "--config.content.norms=FILE" in absent[0] and "--config.content.instances=FILE" in absent[1]
+    assert len(pd.read_parquet(where / "run" / "items.parquet")) == 2 * 4 * folders.ITEMS
+
+
+def test_what_cannot_be_looked_into_is_said_and_the_run_goes_on(world, tmp_path):
+    where, study = world
+    curve = folders.experiment(conditions=(Condition("mean of two", caption="average:k=2"),), comparisons=())
+    run(dataclasses.replace(study, experiments=(curve,)), tmp_path / "run", show_progress=False)
+    said = folders.read_run(tmp_path / "run")["content"]
+    assert said["status"] == "not run" and "no condition of this run" in said["why"]
+    (tmp_path / "norms.csv").write_text("Word,Conc.M\nzyzzyva,4\n")
+    strange = dataclasses.replace(study.content, norms=str(tmp_path / "norms.csv"))
+    run(dataclasses.replace(study, content=strange), tmp_path / "other", show_progress=False)
+    said = folders.read_run(tmp_path / "other")["content"]
+    assert said["status"] == "not run" and "has no word of the captions" in said["why"]
+    assert (tmp_path / "other" / "statistics.csv").is_file()
+
+
+def test_cocos_instances_are_found_in_its_directory(tmp_path):
+    (tmp_path / "val2017").mkdir()
+    (tmp_path / "captions_val2017.json").write_text("{}")
+    plan = DatasetPlan("coco", "coco_val2017", str(tmp_path))
+    assert instances_beside(plan) == ""
+    (tmp_path / "instances_val2017.json").write_text("{}")
+    assert instances_beside(plan) == str(tmp_path / "instances_val2017.json")
+    assert instances_beside(dataclasses.replace(plan, name="flickr8k")) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"pairs": "some"}, "content.pairs='some'; expected one of none, first, all"),
+        ({"score": "r"}, "content.score='r'; expected one of correlation, match"),
+        ({"norms": "nowhere.csv"}, "content.norms='nowhere.csv' is no file"),
+    ],
+)
+def test_plans_without_meaning_are_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        ContentPlan(**changes)
+
+
+def test_unknown_experiments_and_conditions_are_refused_before_anything_is_extracted(world):
+    _, study = world
+    with pytest.raises(ValueError, match="content.experiment='E9'; this study has mine"):
+        dataclasses.replace(study, content=ContentPlan("first", experiment="E9"))
+    with pytest.raises(ValueError, match="content.condition='gray'; there are grey, original"):
+        dataclasses.replace(study, content=ContentPlan("first", condition="gray"))
