@@ -37,7 +37,7 @@ def steps(task: Task, x_layers: int, y_layers: int) -> int:
     """How often `measure` will report that a cell is done."""
     # Draws of held-out predictions are made all at once.
     draws = min(task.bootstrap, 1) if isinstance(task.settings, RidgeSettings) else task.bootstrap
-    return x_layers * y_layers * (1 + task.null + draws + 2 * task.halves) * _folds(task)
+    return x_layers * y_layers * (1 + task.null + draws + 2 * task.halves) * task.folds
 
 
 def measure(
@@ -60,16 +60,19 @@ def measure(
       ValueError: What the metric refuses.
     """
     n_items = x.shape[1]
-    found = task.metric.all_pairs(x, y, settings=task.settings, pairings=pairings(task, n_items), advance=advance)
+    also = {} if task.metric.pairwise is None else {"expected": True}
+    found = task.metric.all_pairs(
+        x, y, settings=task.settings, pairings=pairings(task, n_items), advance=advance, **also
+    )
     result, scores = xr.Dataset(), found
     if isinstance(found, Table):
         result, scores = _of_folds(found), subsets.mean_over_folds(found)
     result["score"] = (PAIR, scores[0])
-    chance = _chance(task, x, y)
+    chance = scores[-1] if also else _chance(task, n_items)
     if chance is not None:
         result["chance"] = (PAIR, np.where(np.isfinite(scores[0]), chance, np.nan))
     if task.null:
-        result["null_score"] = (("permutation", *PAIR), scores[1:])
+        result["null_score"] = (("permutation", *PAIR), scores[1 : 1 + task.null])
     if task.bootstrap:
         result["resampled_score"] = (("resample", *PAIR), _resampled(task, x, y, found, scores[0], advance))
     if task.halves:
@@ -109,23 +112,16 @@ def _resampled(
     return score + drawn - drawn.mean(axis=0)
 
 
-def _chance(task: Task, x: np.ndarray, y: np.ndarray) -> np.ndarray | float | None:
-    """The expected score of unrelated items: over all permutations where that is known exactly, else as declared."""
-    exact = subsets.permutation_mean(task.metric, x, y, task.settings)
-    if exact is not None:
-        return exact
+def _chance(task: Task, n_items: int) -> float | None:
+    """The expected score of unrelated items, where it is known without their signatures."""
     if task.metric.name == "retrieval":
-        sizes = [len(test) for _, test in outer_folds(x.shape[1], _folds(task), task.settings.seed, _groups(task))]
+        sizes = [len(test) for _, test in outer_folds(n_items, task.folds, task.settings.seed, _groups(task))]
         return float(np.mean(1 / np.array(sizes)))
     return task.metric.chance
 
 
 def _groups(task: Task) -> Any:
     return getattr(task.settings, "groups", None)
-
-
-def _folds(task: Task) -> int:
-    return getattr(task.settings, "outer_folds", 1)
 
 
 def _of_folds(table: Table) -> xr.Dataset:

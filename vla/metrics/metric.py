@@ -23,14 +23,11 @@ class Pairwise:
       signature: From such a matrix, or the part of a subset, and the settings to the symmetric matrix whose inner
         products are scores.
       subsets_of: Whether that is so under the settings.
-      sums: From the number of items and the settings to the sums of a signature on and beside its diagonal, where
-        these are the same for every layer; None where they have to be taken from the signature.
     """
 
     matrix: Callable
     signature: Callable
     subsets_of: Callable = lambda settings: True
-    sums: Callable | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +49,8 @@ class Metric:
       settings: Dataclass of the choices; its fields are the overrides that `vla.score` accepts.
       perfect: Score of a layer with itself.
       needs: What the metric asks of its data beyond the rest, in words; "" for nothing.
-      pairwise: How it follows from a matrix over pairs of items; None where it does not.
+      pairwise: How it follows from a matrix over pairs of items; None where it does not. Where it does, `all_pairs`
+        takes `expected=True` for one more row, the mean over all pairings that there are.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Mutual nearest neighbours: how many neighbours an item keeps from one layer to the other.
 
-N items, D and E units, K neighbours, X and Y layers, P pairings of items.
+N items, D and E units, K neighbours, X and Y layers, P pairings of items, R rows of the result.
 
 Source: Huh, Cheung, Wang & Isola, The Platonic Representation Hypothesis (2024), equation 11 of appendix A.
 """
@@ -26,7 +26,9 @@ def all_pairs(
     settings: NeighbourSettings,
     pairings: Int[np.ndarray, "P N"] | None = None,
     advance: Callable[[int], None] = lambda cells: None,
-) -> Float[np.ndarray, "P X Y"]:
+    *,
+    expected: bool = False,
+) -> Float[np.ndarray, "R X Y"]:
     """Shared neighbours of every item over K, averaged over items.
 
     Neighbours are sought once per layer. Of the layers of `y` is kept, for every pair of items, in which of them the
@@ -39,6 +41,7 @@ def all_pairs(
       settings: See `NeighbourSettings`.
       pairings: Row p pairs item i of `x` with item `pairings[p, i]` of `y`; None pairs i with i.
       advance: Called with the number of cells just finished.
+      expected: Whether one more row follows: the exact mean over all pairings that there are, K / (N - 1).
 
     Raises:
       ValueError: As many neighbours as items, or more.
@@ -57,7 +60,7 @@ def all_pairs(
         member[(np.arange(N)[:, None] * N + neighbours).ravel(), j] = 1
     undefined = [np.array([np.isnan(layer).any() or _all_alike(layer) for layer in side]) for side in (x, y)]
     held = jnp.asarray(member)
-    table = np.empty((len(pairings), len(x), len(y)))
+    table = np.full((len(pairings) + expected, len(x), len(y)), K / (N - 1))
     for p, order in enumerate(pairings):
         for i, neighbours in enumerate(left):
             places = order[:, None] * N + order[neighbours]
@@ -109,7 +112,5 @@ MUTUAL_KNN = Metric(
         nearness,
         signature,
         lambda settings: settings.clip_quantile is None,
-        # Every item has K neighbours, and none is its own.
-        sums=lambda n, settings: (0.0, np.sqrt(n * settings.neighbours)),
     ),
 )

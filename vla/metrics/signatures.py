@@ -4,11 +4,11 @@ A signature is a symmetric matrix over pairs of items. Permuting the items permu
 nothing anew, it only reads one side in another order. Of the other side the lower triangle is kept, weighted so that
 the inner product with the triangle of a matrix is that of the matrices.
 
-N items, D and E units, X and Y layers, P pairings of items, M pairs of items (N (N + 1) / 2, filled with zeros to
-whole chunks).
+N items, D and E units, X and Y layers, P pairings of items, R rows of the result, M pairs of items (N (N + 1) / 2,
+filled with zeros to whole chunks).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -38,7 +38,8 @@ def all_pairs(
     *,
     prepare: Prepare,
     most_bytes: int = MOST_BYTES,
-) -> Float[np.ndarray, "P X Y"]:
+    expected: bool = False,
+) -> Float[np.ndarray, "R X Y"]:
     """Prepare every layer once, then compare all pairs as one matrix product per pairing.
 
     Args:
@@ -51,23 +52,57 @@ def all_pairs(
       most_bytes: Memory for signatures. Where those of all layers need more, the layers of `x` are taken in
         portions of a third of it and those of `y` in portions of two thirds, and the layers of `y` are prepared
         once for each portion of `x`.
+      expected: Whether one more row follows: the exact mean over all pairings that there are.
     """
     N = x.shape[1]
     pairings = np.arange(N)[None] if pairings is None else pairings
-    table = np.empty((len(pairings), len(x), len(y)))
+    table = np.empty((len(pairings) + expected, len(x), len(y)))
     at_a_time = max(1, most_bytes // (3 * 4 * N * N))
-    for left in _portions(len(x), at_a_time):
-        a = jnp.stack([_triangle(prepare(jnp.asarray(layer), settings)) for layer in x[left]])
-        for right in _portions(len(y), at_a_time):
+    for left in portions(len(x), at_a_time):
+        of_left, kept = [], []
+        for layer in x[left]:
+            signature = prepare(jnp.asarray(layer), settings)
+            of_left.append(_sums(signature))
+            kept.append(_triangle(signature))
+        a = jnp.stack(kept)
+        for right in portions(len(y), at_a_time):
+            whole = [prepare(jnp.asarray(layer), settings) for layer in y[right]]
+            if expected:
+                table[-1, left, right] = expected_products(of_left, [_sums(signature) for signature in whole], N)
             # Pairs first: reading the items in another order then moves whole rows.
-            b = jnp.stack([prepare(jnp.asarray(layer), settings).ravel() for layer in y[right]], axis=1)
+            b = jnp.stack([signature.ravel() for signature in whole], axis=1)
+            del whole
             for p, order in enumerate(pairings):
                 table[p, left, right] = _products(a, b, _pairs(order, a.shape[1]))
                 advance(a.shape[0] * b.shape[1])
     return table
 
 
-def _portions(count: int, at_a_time: int) -> list[slice]:
+def expected_products(
+    a: Sequence[tuple[float, float]], b: Sequence[tuple[float, float]], n: int
+) -> Float[np.ndarray, "X Y"]:
+    """The mean inner product of two signatures over all orders of the items of one.
+
+    Of symmetric matrices A and B over N items, <A, P B P^T> is on average over orders P
+    tr A tr B / N + off(A) off(B) / (N (N - 1)), where off is the sum beside the diagonal.
+
+    Args:
+      a: Trace and off of every signature of one side.
+      b: Of the other side.
+      n: The number of items, at least 2.
+    """
+    (of_a, beside_a), (of_b, beside_b) = np.transpose(a), np.transpose(b)
+    return np.outer(of_a, of_b) / n + np.outer(beside_a, beside_b) / (n * (n - 1))
+
+
+def _sums(signature: Float[Array, "N N"]) -> tuple[float, float]:
+    """The sums on and beside the diagonal."""
+    trace = float(jnp.trace(signature))
+    return trace, float(jnp.sum(signature)) - trace
+
+
+def portions(count: int, at_a_time: int) -> list[slice]:
+    """0..count-1 in slices of so many."""
     return [slice(start, min(start + at_a_time, count)) for start in range(0, count, at_a_time)]
 
 

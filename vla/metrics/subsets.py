@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from vla import devices
 from vla.metrics.linear_predictivity import Table
 from vla.metrics.metric import Metric, Pairwise
+from vla.metrics.signatures import portions
 
 # Matrices over pairs of items held at a time, of both sides together.
 MOST_BYTES = 1 << 31
@@ -89,31 +90,6 @@ def mean_over_folds(table: Table) -> Float[np.ndarray, "P X T"]:
     return np.where(count > 0, mean, np.nan)
 
 
-def permutation_mean(
-    metric: Metric, x: Float[np.ndarray, "X N D"], y: Float[np.ndarray, "Y N E"], settings: Any
-) -> Float[np.ndarray, "X Y"] | None:
-    """The mean score over all orders of the items of one side, exactly; None for metrics of which that is not known.
-
-    Of symmetric matrices A and B over N items, <A, P B P^T> is on average over orders P
-    tr A tr B / N + off(A) off(B) / (N (N - 1)), where off is the sum beside the diagonal.
-    """
-    if metric.pairwise is None:
-        return None
-    n = x.shape[1]
-    if metric.pairwise.sums is not None:
-        on, beside = metric.pairwise.sums(n, settings)
-        return np.full((len(x), len(y)), on**2 / n + beside**2 / (n * (n - 1)))
-    (a, b) = (np.array([_sums(metric.pairwise, layer, settings) for layer in side]) for side in (x, y))
-    return np.outer(a[:, 0], b[:, 0]) / n + np.outer(a[:, 1], b[:, 1]) / (n * (n - 1))
-
-
-@devices.in_float64
-def _sums(pairwise: Pairwise, layer: Float[np.ndarray, "N D"], settings: Any) -> tuple[float, float]:
-    signature = np.asarray(pairwise.signature(pairwise.matrix(jnp.asarray(layer), settings), settings))
-    trace = float(np.trace(signature))
-    return trace, float(signature.sum()) - trace
-
-
 @devices.in_float64
 def _pairwise(
     pairwise: Pairwise,
@@ -127,9 +103,9 @@ def _pairwise(
     table = np.empty((len(subsets), len(x), len(y)))
     at_a_time = max(1, most_bytes // (2 * 8 * x.shape[1] ** 2))
     matrix = functools.partial(pairwise.matrix, settings=settings)
-    for left in _portions(len(x), at_a_time):
+    for left in portions(len(x), at_a_time):
         a = [matrix(jnp.asarray(layer)) for layer in x[left]]
-        for right in _portions(len(y), at_a_time):
+        for right in portions(len(y), at_a_time):
             b = [matrix(jnp.asarray(layer)) for layer in y[right]]
             for s, rows in enumerate(subsets):
                 sides = [jnp.stack([_part(pairwise, whole, rows, settings) for whole in side]) for side in (a, b)]
@@ -140,7 +116,3 @@ def _pairwise(
 
 def _part(pairwise: Pairwise, whole: Float[Array, "N N"], rows: Int[np.ndarray, " m"], settings: Any) -> Array:
     return pairwise.signature(whole[rows[:, None], rows[None]], settings).ravel()
-
-
-def _portions(count: int, at_a_time: int) -> list[slice]:
-    return [slice(start, min(start + at_a_time, count)) for start in range(0, count, at_a_time)]
