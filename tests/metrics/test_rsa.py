@@ -21,10 +21,18 @@ def _rho_a(a, b):
     return 12 * (a @ b) / (m**3 - m) - 3 * (m + 1) / (m - 1)
 
 
+def _tau_a(a, b):
+    """Concordant less discordant pairs over all pairs, from the definition."""
+    signs = [np.sign(side[:, None] - side[None])[np.tril_indices(len(side), -1)] for side in (a, b)]
+    return np.mean(signs[0] * signs[1])
+
+
 COMPARE = {
     "pearson": lambda a, b: stats.pearsonr(a, b).statistic,
     "spearman": lambda a, b: stats.spearmanr(a, b).statistic,
     "rho_a": _rho_a,
+    "tau_a": _tau_a,
+    "tau_b": lambda a, b: stats.kendalltau(a, b).statistic,
     "cosine": lambda a, b: a @ b / np.linalg.norm(a) / np.linalg.norm(b),
 }
 
@@ -41,7 +49,7 @@ def test_equals_scipy_on_the_distances_of_scipy(comparison, dissimilarity, name)
     np.testing.assert_allclose(table, expected, atol=1e-10)
 
 
-@pytest.mark.parametrize("comparison", ["spearman", "rho_a"])
+@pytest.mark.parametrize("comparison", ["spearman", "rho_a", "tau_a", "tau_b"])
 def test_tied_distances(comparison):
     x = np.round(layers()[0])
     x[:, 3] = x[:, 4]
@@ -68,13 +76,14 @@ def test_the_whitened_comparison_is_a_cosine_under_the_covariance_of_distances(d
             assert table[i, j] == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_pairing_reorders_items():
+@pytest.mark.parametrize("comparison", ["spearman", "tau_b"])
+def test_a_pairing_reorders_items(comparison):
     x, y = layers()
     order = np.random.default_rng(1).permutation(25)
-    (table,) = all_pairs(x, y, rsa.RsaSettings(), pairings=order[None])
+    (table,) = all_pairs(x, y, rsa.RsaSettings(comparison=comparison), pairings=order[None])
     a, b = squareform(pdist(x[0], "correlation")), squareform(pdist(y[0], "correlation"))[np.ix_(order, order)]
     below = np.tril_indices(25, -1)
-    assert table[0, 0] == pytest.approx(stats.spearmanr(a[below], b[below]).statistic, abs=1e-10)
+    assert table[0, 0] == pytest.approx(COMPARE[comparison](a[below], b[below]), abs=1e-10)
 
 
 def test_items_without_a_pattern_have_no_correlation_distance():

@@ -1,26 +1,28 @@
 """Representational similarity analysis: how alike the distances between items are in two layers.
 
-N items, D units.
+N items, D and E units, X and Y layers, P pairings of items, R rows of the result.
 
 Sources: Kriegeskorte, Mur & Bandettini (2008); Schütt et al. (2023) for rho-a; Diedrichsen et al. (2021) for the
 whitened comparison.
 """
 
 import dataclasses
-import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from scipy import stats
 
-from vla.metrics import signatures
+from vla import devices
+from vla.metrics import kendall, signatures
 from vla.metrics.distances import correlation, squared_euclidean
 from vla.metrics.metric import Metric, Pairwise
 
 DISSIMILARITIES = ("correlation", "euclidean", "squared_euclidean")
-COMPARISONS = ("cosine", "pearson", "rho_a", "spearman", "whitened")
+COMPARISONS = ("cosine", "pearson", "rho_a", "spearman", *kendall.TAUS, "whitened")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +32,10 @@ class RsaSettings:
     Attributes:
       dissimilarity: Between items: "correlation" (1 - Pearson r over units), "euclidean" or "squared_euclidean".
       comparison: Of the distances of all pairs of items: "pearson"; "spearman" (tied distances share their mean
-        rank); "rho_a" (what Spearman's rho is on average if ties are broken at random); "cosine"; "whitened" (cosine
-        after whitening by the covariance that estimation noise gives distances which share items).
+        rank); "rho_a" (what Spearman's rho is on average if ties are broken at random); "tau_a" and "tau_b" (Kendall's,
+        which counts pairs of distances anew for every pair of layers and takes some hundred times as long as the
+        others); "cosine"; "whitened" (cosine after whitening by the covariance that estimation noise gives distances
+        which share items).
     """
 
     dissimilarity: str = "correlation"
@@ -42,6 +46,35 @@ class RsaSettings:
         for name, known in (("dissimilarity", DISSIMILARITIES), ("comparison", COMPARISONS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {', '.join(known)}.")
+
+
+def all_pairs(
+    x: Float[np.ndarray, "X N D"],
+    y: Float[np.ndarray, "Y N E"],
+    settings: RsaSettings,
+    pairings: Int[np.ndarray, "P N"] | None = None,
+    advance: Callable[[int], None] = lambda cells: None,
+    **more: Any,
+) -> Float[np.ndarray, "R X Y"]:
+    """As `vla.metrics.signatures.all_pairs`, which does the work of every comparison but Kendall's.
+
+    Raises:
+      ValueError: Fewer than 3 items; one unit, over which there is no correlation.
+    """
+    if settings.comparison not in kendall.TAUS:
+        return signatures.all_pairs(x, y, settings, pairings, advance, prepare=prepare, **more)
+
+    @devices.in_float64
+    def ranked(layer: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N N"]:
+        distances = dissimilarities(jnp.asarray(layer), settings)
+        _check(len(distances))
+        below = np.tril_indices(len(distances), -1)
+        ranks = np.zeros(distances.shape)
+        ranks[below] = ranks[below[::-1]] = _ranks(np.asarray(distances)[below])
+        return ranks
+
+    pairings = np.arange(x.shape[1])[None] if pairings is None else pairings
+    return kendall.all_pairs(x, y, pairings, advance, ranked=ranked, tau=settings.comparison, **more)
 
 
 def prepare(x: Float[Array, "N D"], settings: RsaSettings) -> Float[Array, "N N"]:
@@ -79,8 +112,7 @@ def signature(distances: Float[Array, "N N"], settings: RsaSettings) -> Float[Ar
       ValueError: Fewer than 3 items, which have fewer than three distances.
     """
     n = len(distances)
-    if n < 3:
-        raise ValueError(f"rsa needs at least 3 items; {n} given.")
+    _check(n)
     if settings.comparison == "whitened":
         return _whitened(distances)
     below = np.tril_indices(n, -1)
@@ -96,6 +128,11 @@ def signature(distances: Float[Array, "N N"], settings: RsaSettings) -> Float[Ar
     # Each pair of items stands twice in the matrix.
     values = jnp.where(size > 0, values / jnp.where(size > 0, size, 1.0), jnp.nan) / np.sqrt(2)
     return jnp.zeros((n, n)).at[below].set(values).at[below[::-1]].set(values)
+
+
+def _check(n: int) -> None:
+    if n < 3:
+        raise ValueError(f"rsa needs at least 3 items; {n} given.")
 
 
 def _ranks(values: Float[np.ndarray, " M"]) -> Float[Array, " M"]:
@@ -124,7 +161,7 @@ RSA = Metric(
     invariances=frozenset({"item_permutation", "isotropic_scaling", "unit_permutation"}),
     formula="correlation over pairs of items i < j of d(x_i, x_j) and d(y_i, y_j)",
     source="Kriegeskorte, Mur & Bandettini 2008; Schütt et al. 2023; Diedrichsen et al. 2021",
-    all_pairs=functools.partial(signatures.all_pairs, prepare=prepare),
-    pairwise=Pairwise(dissimilarities, signature),
+    all_pairs=all_pairs,
+    pairwise=Pairwise(dissimilarities, signature, lambda settings: settings.comparison not in kendall.TAUS),
     settings=RsaSettings,
 )
