@@ -43,6 +43,7 @@ def test_a_subset_scores_as_it_would_alone(name):
         ("rsa", {"comparison": "whitened", "dissimilarity": "squared_euclidean"}),
         ("rsa", {"comparison": "rho_a"}),
         ("rsa", {"comparison": "cosine"}),
+        ("rsa", {"comparison": "tau_a"}),
         ("mutual_knn", {"neighbours": 3, "nearness": "euclidean"}),
         ("mutual_knn", {"neighbours": 3, "clip_quantile": 0.9}),
         ("cka_rbf", {"bandwidth": 0.5}),
@@ -92,11 +93,16 @@ def test_halves_of_groups_are_of_whole_groups():
         assert not set(groups[first]) & set(groups[second]) and 4 <= len(first) <= 8
 
 
-@pytest.mark.parametrize("name", PAIRWISE)
-def test_the_mean_over_all_orders_is_exact(name):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*((name, {"neighbours": 2} if name == "mutual_knn" else {}) for name in PAIRWISE),
+     *(("rsa", {"comparison": tau}) for tau in ("tau_a", "tau_b"))],
+)  # fmt: skip
+def test_the_mean_over_all_orders_is_exact(name, options):
     """All 120 orders of five items."""
     metric, (x, y) = METRICS[name], layers(5)
-    settings = metric.settings(**({"neighbours": 2} if name == "mutual_knn" else {}))
+    x[0, 1] = x[0, 2]  # tied distances
+    settings = metric.settings(**options)
     orders = np.array(list(itertools.permutations(range(5))))
     table = metric.all_pairs(x, y, settings=settings, pairings=orders)
     chance = metric.all_pairs(x, y, settings=settings, expected=True)[-1]
