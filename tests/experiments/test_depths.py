@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vla.experiments.depths import DEPTHS, PEAKS, PROFILES, depths
+from vla.experiments.depths import PEAKS, PROFILES, depths
 
 PAIRS = [("v1", "l1"), ("v1", "l2"), ("v2", "l1"), ("v2", "l2")]
 # Four blocks of vision, six of language: the highest score is at block 3 of vision, at block 2 of language.
@@ -27,7 +27,7 @@ def test_peaks_are_where_the_maps_have_them():
     assert list(peaks) == list(PEAKS) and list(peaks["side"]) == ["vision", "language"]
     vision, language = peaks.to_dict("records")
     assert vision["depth"] == vision["depth_low"] == vision["depth_high"] == 0.75
-    assert language["depth"] == pytest.approx(2 / 6, abs=0.02)
+    assert language["depth"] == pytest.approx(2 / 6)
     # The mean of 0.8, 0.82, 0.84, 0.86; the final norm, which lies beyond depth 1, has no part in it.
     assert vision["score"] == pytest.approx(0.83) and vision["score_low"] < 0.83 < vision["score_high"]
     assert vision["rise"] == pytest.approx(0.3) and vision["n_pairs"] == 4 and vision["n_items"] == 50
@@ -37,8 +37,8 @@ def test_profiles_have_the_t_interval_over_pairs():
     profiles, _ = depths(_maps())
     assert list(profiles) == list(PROFILES)
     own = profiles.query("side == 'vision'")
-    np.testing.assert_allclose(own["depth"], DEPTHS)
-    np.testing.assert_allclose(own["score"], 0.83 - 0.4 * abs(DEPTHS - 0.75))
+    np.testing.assert_allclose(own["depth"], [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(own["score"], [0.53, 0.63, 0.73, 0.83, 0.73])
     # Four scores 0.02 apart: standard deviation 0.0258, standard error 0.0129, t(3) 3.1824.
     np.testing.assert_allclose(own["ci_high"] - own["score"], 3.1824 * 0.0258199 / 2, rtol=1e-4)
 
@@ -52,6 +52,19 @@ def test_seeds_are_averaged_and_one_pair_has_no_interval():
     profiles, peaks = depths(_maps().query("vision_model == 'v1' and language_model == 'l1'"))
     assert (peaks["note"] == "no interval: one pair").all() and peaks["depth_low"].isna().all()
     assert profiles["ci_low"].isna().all() and profiles["score"].notna().all()
+
+
+def test_models_of_other_depths_meet_at_the_depths_of_both():
+    deeper = (
+        _maps()
+        .query("vision_model == 'v1'")
+        .replace({"vision_model": {"v1": "v3"}, "vision_layer": {"block_4": "block_5"}})
+    )
+    profiles, _ = depths(pd.concat([_maps(), deeper]))
+    own = profiles.query("side == 'vision'").set_index("depth")["score"]
+    np.testing.assert_allclose(own.index, [0, 0.2, 0.25, 0.4, 0.5, 0.6, 0.75, 1])
+    # At 0.75 four pairs have their peak, 0.83 on average; two, 0.81 at the peak at 0.6, are on the line down to 0.71.
+    assert own[0.75] == pytest.approx((4 * 0.83 + 2 * (0.81 - 0.1 * 0.15 / 0.4)) / 6)
 
 
 def test_scores_of_single_layers_make_no_profile():

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.model_selection import KFold
 
 import vla
 from tests.experiments import folders
@@ -204,6 +205,41 @@ def test_intervals_are_refused_where_draws_would_be_of_another_score(ran):
     zeros = dataclasses.replace(study.choices, constant_targets="zero")
     with pytest.raises(ValueError, match="bootstrap=30 with constant_targets='zero'.*left_out"):
         dataclasses.replace(study, choices=zeros, bootstrap=30)
+
+
+def test_symmetric_metrics_over_test_folds_are_the_mean_over_them(ran, tmp_path):
+    where, study = ran
+    folds = dataclasses.replace(
+        study, metrics=("cka_debiased",), null=0, choices=dataclasses.replace(study.choices, symmetric_items="test_folds"),
+        vision={"core": study.vision["core"][:1]}, language={"core": study.language["core"][:1]},
+    )  # fmt: skip
+    run(folds, tmp_path / "run", show_progress=False)
+    table = pd.read_parquet(tmp_path / "run" / "scores.parquet").set_index("condition")["score"]
+    tests = [test for _, test in KFold(5, shuffle=True, random_state=42).split(np.zeros(folders.ITEMS))]
+    for condition, view in (("original", "original"), ("grey", "grayscale")):
+        x, y = saved(where, "vision_a", view)[1], saved(where, "language_a")[1]
+        expected = [vla.score(x[test], y[test], "cka_debiased").score.item() for test in tests]
+        assert table[condition] == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+def test_constant_targets_count_as_zero_where_asked(ran, tmp_path):
+    where, study = ran
+    values = saved(where, "vision_a")[1:2].copy()
+    values[:, :, :3] = 1.5
+    ids = [f"{i:03d}" for i in range(folders.ITEMS)]
+    np.savez(tmp_path / "still.npz", activations=values, items=ids)
+    one = folders.experiment(conditions=(Condition("original"),), comparisons=())
+    zeros = dataclasses.replace(
+        study, experiments=(one,), null=0, choices=dataclasses.replace(study.choices, constant_targets="zero"),
+        vision={"core": (str(tmp_path / "still.npz"),)}, language={"core": study.language["core"][:1]},
+    )  # fmt: skip
+    run(zeros, tmp_path / "run", show_progress=False)
+    table = pd.read_parquet(tmp_path / "run" / "scores.parquet").set_index("direction")["score"]
+    varying, language = values[0, :, 3:], saved(where, "language_a")[1]
+    # Three of twelve target units are constant; as predictors they say nothing.
+    share = 9 / folders.WIDTH
+    assert table["language_to_vision"] == pytest.approx(share * vla.score(language, varying).score.item(), abs=1e-6)
+    assert table["vision_to_language"] == pytest.approx(vla.score(varying, language).score.item(), abs=1e-6)
 
 
 def test_mismatched_pairs_score_near_nothing(ran, tmp_path):

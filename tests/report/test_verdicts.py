@@ -37,4 +37,5 @@ def test_the_tally_says_what_a_verdict_rests_on():
         "1 of 2 tests with the paper's sign and significance, 1 with its sign alone, 1 of 2 further claims hold, "
         "1 with too few model pairs, 1 not run"
     )
+    assert verdict({"status": "run"}, pd.DataFrame({"verdict": [""]}), [HOLDS]).tally == "1 of 1 claims hold"
     assert verdict({"status": "not run", "why": "no weights"}, pd.DataFrame({"verdict": []}), []).tally == "no weights"

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from vla.activations.clip_score import clip_score
+from vla.experiments import advice
 from vla.experiments.sides import BEST, LENGTH, WORST
 from vla.experiments.study import DatasetPlan, Study
 from vla.models import load_clip
@@ -65,7 +66,8 @@ class Gallery:
                 **options,
             )
         except (ValueError, OSError) as error:
-            raise Absent(f"the dataset {plan.role} cannot be read: {error}") from error
+            why = f"the dataset {plan.role} cannot be read: {error}"
+            raise Absent(why, advice.flags(str(error), plan)) from error
 
     def view(self, modality: Modality, member: str) -> View:
         """A single view, as `vla.experiments.sides.Side.members` names it.
@@ -79,7 +81,7 @@ class Gallery:
             except Absent as error:
                 self._views[modality, member] = error
             except ValueError as error:
-                self._views[modality, member] = Absent(str(error))
+                self._views[modality, member] = Absent(str(error), advice.flags(str(error), self.plan))
         found = self._views[modality, member]
         if isinstance(found, Absent):
             raise found
@@ -104,17 +106,17 @@ class Gallery:
 
     @functools.cached_property
     def _with_paraphrases(self) -> Dataset:
-        made = self._generate("paraphrases")
+        made = advice.making("paraphrases", self.plan, self._study.seed)
         if not self.plan.paraphrases:
             raise Absent(f"no paraphrases of {self.plan.role} are given (datasets.{self.plan.role}.paraphrases)", made)
         try:
             return with_paraphrases(self.dataset, self.plan.paraphrases, missing=self.plan.missing)
         except ValueError as error:
-            raise Absent(str(error), made) from error
+            raise Absent(str(error), advice.flags(str(error), self.plan) or made) from error
 
     @functools.cached_property
     def _with_synthetic(self) -> Dataset:
-        made = self._generate("synthetic_images")
+        made = advice.making("synthetic_images", self.plan, self._study.seed)
         if not self.plan.synthetic:
             raise Absent(
                 f"no synthetic images of {self.plan.role} are given (datasets.{self.plan.role}.synthetic)", made
@@ -122,7 +124,7 @@ class Gallery:
         try:
             return with_synthetic(self.dataset, self.plan.synthetic, missing=self.plan.missing)
         except ValueError as error:
-            raise Absent(str(error), made) from error
+            raise Absent(str(error), advice.flags(str(error), self.plan) or made) from error
 
     @functools.cached_property
     def _by_clip(self) -> dict[str, View]:
@@ -144,15 +146,6 @@ class Gallery:
             return {f"{name}:place={i}": one for name, views in groups.items() for i, one in enumerate(views)}
         best, worst = best_and_worst(self.dataset, scores, n_captions=count)
         return {BEST: best, WORST: worst}
-
-    def _generate(self, what: str) -> str:
-        plan = self.plan
-        flags = {"dataset": plan.name, "directory": plan.directory, "n_items": plan.n_items, "seed": self._study.seed}
-        given = " ".join(f"--config.{name}={value}" for name, value in flags.items() if value is not None)
-        return (
-            f"python -m launch.generate --config=configs/{what}.py {given}, then "
-            f"--config.datasets.{plan.role}.{'synthetic' if what == 'synthetic_images' else what}=FOLDER"
-        )
 
 
 def groups_of(dataset: Dataset, ids: Sequence[str]) -> list[str] | None:

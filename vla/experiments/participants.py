@@ -1,7 +1,6 @@
 """The models of a study, each with what it has seen: checkpoints whose activations are extracted, or saved ones."""
 
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,6 +10,7 @@ from vla.activations.extract import recipe, resolve_layers
 from vla.activations.extract_to_store import extract_to_store
 from vla.activations.recipe import Recipe
 from vla.activations.store import Store
+from vla.experiments.naming import named
 from vla.experiments.saved import SavedModel, is_saved
 from vla.experiments.study import Study
 from vla.models import Model, load_model
@@ -194,11 +194,3 @@ def gather(study: Study, store: Store) -> dict[tuple[Modality, str], Participant
                 names[modality, one.name] = given
                 found[modality, given] = one
     return found
-
-
-def named(given: str) -> tuple[str, str]:
-    """Name and source of "name=source", or of a source alone."""
-    name, sign, source = given.partition("=")
-    if sign and name and "/" not in name:
-        return name, source
-    return os.path.basename(os.path.abspath(given)), given

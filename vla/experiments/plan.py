@@ -15,7 +15,7 @@ from vla.experiments import engine, estimates, sizes
 from vla.experiments.estimates import Work
 from vla.experiments.experiment import Experiment
 from vla.experiments.hardware import Hardware, accelerators, this_machine
-from vla.experiments.participants import named
+from vla.experiments.naming import named
 from vla.experiments.saved import is_saved
 from vla.experiments.study import Study
 from vla.experiments.tables import Table, needs, tables

@@ -133,7 +133,7 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
         "dataset": experiment.dataset,
         "status": "run" if scored else "not run",
         "why": "; ".join(why for why, _ in reasons),
-        "command": "; ".join(dict.fromkeys(command for _, command in reasons if command)),
+        "command": "\n".join(dict.fromkeys(command for _, command in reasons if command)),
         "conditions": conditions,
         "comparisons": [{"name": c.name, "higher": c.higher, "lower": c.lower} for c in experiment.comparisons],
         "metrics": list(bench.study.metrics_of(experiment)),

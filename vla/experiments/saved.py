@@ -1,6 +1,7 @@
 """Activations that other software saved, as a model: one file for each view."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from vla.activations.labels import as_activations
+from vla.experiments.naming import named
 from vla.records import Modality, View, canonical_hash, file_hash, listed
 
 ENDINGS = (".npy", ".npz", ".zarr")
@@ -31,8 +33,7 @@ class SavedModel:
 
     def __init__(self, given: str, modality: Modality) -> None:
         """Nothing is read yet."""
-        name, sign, source = given.partition("=")
-        self.source = source if sign and "/" not in name else given
+        name, self.source = named(given)
         stem = Path(self.source)
         own = stem.parent.name if "{view}" in stem.name else stem.name.rsplit(".", 1)[0]
         self.name = name if self.source != given else own
@@ -75,16 +76,11 @@ class SavedModel:
                 "them as well, or leave them out of the dataset"
             )
         array = array.isel(item=[rows[id] for id in view.ids]).assign_coords(item=list(view.ids))
-        if layers == "penultimate":
-            blocks = [str(name) for name in array["layer"].values if str(name).startswith("block_")]
-            # One layer alone is the one that is meant.
-            chosen = blocks[-2] if len(blocks) > 1 else str(array["layer"].values[max(0, array.sizes["layer"] - 2)])
-            array = array.sel(layer=[chosen])
-        return array.rename(self.name)
+        return array.sel(layer=list(_chosen(array["layer"].values.tolist(), layers))).rename(self.name)
 
     def layers(self, view: View, layers: str) -> tuple[str, ...]:
         """Names of all layers, or of the penultimate block."""
-        return tuple(map(str, self.read(view, layers)["layer"].values))
+        return _chosen(_layer_names(self._path(view)), layers)
 
     def facts(self) -> dict[str, Any]:
         """Name, modality and source."""
@@ -109,6 +105,21 @@ class SavedModel:
                 )
             return Path(self.source).expanduser()
         return Path(self.source.format(view="original" if plain else name)).expanduser()
+
+
+def _chosen(names: Sequence[Any], layers: str) -> tuple[str, ...]:
+    """All layers, or the block before the last; where layers have other names the one before the last; one is meant."""
+    found = tuple(map(str, names))
+    if layers != "penultimate":
+        return found
+    blocks = [name for name in found if name.startswith("block_")]
+    return (blocks[-2] if len(blocks) > 1 else found[max(0, len(found) - 2)],)
+
+
+@functools.lru_cache(maxsize=256)
+def _layer_names(path: Path) -> tuple[str, ...]:
+    """Names of the layers in a file, of which the activations are read once."""
+    return tuple(map(str, as_activations(_read(path), str(path))["layer"].values))
 
 
 @functools.lru_cache(maxsize=256)

@@ -70,11 +70,7 @@ class Bench:
     def side_key(self, table: Table, side: Side) -> str:
         """What determines the activations of a side, the choice of items included."""
         model = table.vision if side.modality == "vision" else table.language
-        return self._key(table, model, side, self._part(table))
-
-    def ids(self, table: Table) -> list[str]:
-        """The items that the table is about."""
-        return self._part(table)
+        return self._key(table, model, side, self.ids(table))
 
     @staticmethod
     def has_layers(side: Side) -> bool:
@@ -85,8 +81,8 @@ class Bench:
         """Let go of activations held for the last table."""
         self._held.clear()
 
-    def _part(self, table: Table) -> list[str]:
-        """The items of the part; fewer where the table asks for fewer."""
+    def ids(self, table: Table) -> list[str]:
+        """The items that the table is about: those of its part; fewer where the table asks for fewer."""
         ids = self.items[table.part]
         if not table.items:
             return list(ids)
@@ -97,7 +93,7 @@ class Bench:
 
     def _ids(self, table: Table) -> list[list[str]]:
         """Items of every call: all at once, or fold by fold."""
-        ids = self._part(table)
+        ids = self.ids(table)
         if find(table.metric).directed or self.study.choices.symmetric_items == "all":
             return [ids]
         folds = self.study.overrides.get("outer_folds", 5)

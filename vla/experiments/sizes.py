@@ -5,7 +5,7 @@ import functools
 import json
 from pathlib import Path
 
-from vla.experiments.participants import named
+from vla.experiments.naming import named
 from vla.experiments.saved import is_saved
 from vla.models.catalogue import checkpoints
 from vla.records import Modality

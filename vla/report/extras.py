@@ -63,7 +63,7 @@ def _images(run: RunFolder) -> dict[str, list[str]]:
 
 
 def _section(anchor: str, title: str, question: str, **content: Any) -> dict[str, Any]:
-    empty = {"planned": [], "tables": [], "folded": [], "items": [], "notes": [], "about": ""}
+    empty = {"planned": [], "tables": [], "folded": [], "items": [], "notes": [], "about": "", "items_note": ""}
     return {"anchor": anchor, "title": title, "question": question, **empty, **content}
 
 
@@ -102,6 +102,7 @@ def _dimensions(
         "Shared variance is spread over so many dimensions in effect, the held-out target’s own over so many. "
         "The variance explained on held-out items is a share of the target’s; below 0 the map does worse than the mean."
     )
+    pictured = [] if ends is None else _pictured_ends(ends, images)
     return _section(
         "content-dimensions",
         "Along which dimensions they agree",
@@ -109,7 +110,9 @@ def _dimensions(
         planned=[figure],
         about=about,
         tables=[table(caption, measured)],
-        items=[] if ends is None else _pictured_ends(ends, images),
+        items=pictured,
+        items_note="Below are the items at both ends of the leading dimensions; the number is where an item is "
+        "predicted to lie along it." * bool(pictured),
         folded=[] if ends is None else [_ends(key, own) for key, own in ends.groupby(_ONE, sort=False)],
     )
 

@@ -24,8 +24,8 @@ _NUMBERS = tuple(
     "n_pairs mean_higher mean_lower mean_difference ci_low ci_high t df p q effect_size crossed_t crossed_df crossed_p "
     "crossed_ci_low crossed_ci_high paper_t".split()
 )
-# Columns of text as it is: an item may be called 007, a caption None.
-_TEXTS = {"item": str, "caption": str}
+# Columns of text as it is: an item may be called 007, a caption None, and the paper prints .0220.
+_TEXTS = {"item": str, "caption": str, "paper_p": str, "paper_q": str}
 # Tables of analyses that not every run has, by file name, with the columns that are shown of them.
 _OF = ("vision_model", "language_model", "direction")
 EXTRAS = {

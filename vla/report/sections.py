@@ -34,9 +34,8 @@ def section(run: RunFolder, experiment: Mapping[str, Any], views: Mapping[tuple[
     scored = selecting.scalars(run.of("scores", id), run.run["models"])
     title = str(experiment.get("title") or id)
     return {
-        **{
-            name: experiment.get(name) or "" for name in ("figure", "question", "expected", "dataset", "why", "command")
-        },
+        **{name: experiment.get(name) or "" for name in ("figure", "question", "expected", "why", "command")},
+        "dataset": _dataset(run, str(experiment.get("dataset") or "")),
         "id": id,
         "title": title[0].upper() + title[1:],
         "anchor": place(id),
@@ -56,6 +55,12 @@ def section(run: RunFolder, experiment: Mapping[str, Any], views: Mapping[tuple[
         "metrics": ", ".join(metric_words(name) for name in experiment.get("metrics", ())) or NONE,
         "layers": experiment.get("layers") or "penultimate",
     }
+
+
+def _dataset(run: RunFolder, role: str) -> str:
+    """The name of the dataset that plays a role, if it is another."""
+    names = {str(each.get("role")): str(each["name"]) for each in run.run["datasets"]}
+    return names.get(role, role)
 
 
 def place(id: str) -> str:

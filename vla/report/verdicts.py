@@ -36,14 +36,14 @@ def verdict(experiment: Mapping[str, Any], statistics: pd.DataFrame, outcomes: S
         return Verdict(NOT_RUN, str(experiment.get("why", "")))
     found = Counter(statistics["verdict"])
     held, failed = (sum(each.holds is truth for each in outcomes) for truth in (True, False))
-    agree = found[SAME] + held
+    agree, tested = found[SAME] + held, found[SAME] + found[SIGN] + found[DIFFERS] > 0
     total = agree + found[SIGN] + found[DIFFERS] + failed
     parts = [
         f"{found[SAME]} of {found[SAME] + found[SIGN] + found[DIFFERS]} tests with the paper's sign and significance"
         if found[SAME] + found[SIGN] + found[DIFFERS]
         else "",
         f"{found[SIGN]} with its sign alone" if found[SIGN] else "",
-        f"{held} of {held + failed} further claims hold" if held + failed else "",
+        f"{held} of {held + failed} {'further ' * tested}claims hold" if held + failed else "",
         f"{found[FEW]} with too few model pairs" if found[FEW] else "",
         f"{found[NOT_RUN]} not run" if found[NOT_RUN] else "",
     ]

@@ -42,7 +42,7 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame, length: pd.DataFrame | N
         _panel(axis, rows, conditions, DIRECTION_COLOURS.get(direction, INK))
         if length is not None and (length["direction"] == direction).any():
             mean = float(length.loc[length["direction"] == direction, "score"].mean())
-            _line(axis, mean, "length only", (0, (1, 2)))
+            _line(axis, mean, "length only", (0, (1, 2)), left=True)
         axis.set_title(DIRECTION_WORDS.get(direction, direction), fontsize=9)
     low, high = axes[0].get_ylim()
     axes[0].set_ylim(low, high + 0.1 * (high - low))
@@ -84,8 +84,9 @@ def _marks(axis: Axes, statistics: pd.DataFrame, conditions: list[str], height: 
             axis.annotate(stars(value), (conditions.index(place), height), ha="center", fontsize=8)
 
 
-def _line(axis: Axes, level: float, words: str, dashes: tuple) -> None:
-    """A baseline with its name."""
+def _line(axis: Axes, level: float, words: str, dashes: tuple, left: bool = False) -> None:
+    """A baseline with its name, at its right end or its left one."""
     axis.axhline(level, color=GREY, linestyle=dashes, linewidth=1)
-    axis.annotate(words, (1, level), xycoords=("axes fraction", "data"), xytext=(-1, 2), textcoords="offset points",
-                  ha="right", va="bottom", fontsize=7, color=GREY)  # fmt: skip
+    axis.annotate(words, (0 if left else 1, level), xycoords=("axes fraction", "data"),
+                  xytext=(3 if left else -1, 2), textcoords="offset points", ha="left" if left else "right",
+                  va="bottom", fontsize=7, color=GREY)  # fmt: skip

@@ -57,12 +57,19 @@ def draw(
         else:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         quiet_grid(axis)
-    low, high = axes[0].get_ylim()
-    axes[0].set_ylim(min(low, high - 0.1), high)
+    axes[0].set_ylim(*_limits(curves["score"].to_numpy(float), *axes[0].get_ylim()))
     axes[0].set_ylabel(metric_words(str(curves["metric"].iloc[0])))
     if len(series) > 1 or SHUFFLED in series[0]:
         axes[0].legend(loc="best")
     return figure
+
+
+def _limits(scores: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Ends of the vertical axis: intervals that are wide because there are few pairs must not flatten the curves."""
+    least, most = np.nanmin(scores), np.nanmax(scores)
+    room = 0.6 * max(most - least, 0.1)
+    low, high = max(low, least - room), min(high, most + room)
+    return min(low, high - 0.1), high
 
 
 def _curve(axis: Axes, rows: pd.DataFrame, name: str, place: int, plateau: tuple[float, float, float] | None) -> None:

@@ -1,0 +1,62 @@
+"""What a study advises are flags that a shell and the config take as they are typed."""
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.config_values import config_values
+from vla.experiments import advice, configured
+from vla.experiments.study import DatasetPlan
+from vla.stimuli.datasets.absences import refuse_absent
+
+ROOT = Path(__file__).parents[2]
+PLAN = DatasetPlan("coco", "coco_val2017", "my coco", options={"masks": "auto"})
+
+
+def parsed(line):
+    """The values that these flags give `configs/paper.py`, by the shell's rules and those of `--config`."""
+    return config_values(f"{ROOT / 'configs/paper.py'}:E2", shlex.split(line))
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("missing_masks", "--config.datasets.coco.options=\"{'masks':'auto','missing_masks':'drop'}\""),
+        ("missing_images", "--config.datasets.coco.missing_images=drop"),
+        ("missing_captions", "--config.datasets.coco.options=\"{'masks':'auto','missing_captions':'drop'}\""),
+        ("missing", "--config.datasets.coco.missing=drop"),
+        ("unmasked", "--config.choices.unmasked=drop"),
+        ("ties", "--config.choices.ties=drop"),
+    ],
+)
+def test_a_refusal_becomes_a_flag_that_the_study_takes(setting, line):
+    with pytest.raises(ValueError) as refused:
+        refuse_absent(setting, "refuse", ["007"], "items lack something", f'Pass {setting}="keep"')
+    assert advice.flags(str(refused.value), PLAN) == line
+    study = configured.study(parsed(line))
+    where = study.choices if setting in ("unmasked", "ties") else study.datasets["coco"]
+    options = study.datasets["coco"].options
+    assert getattr(where, setting, None) == "drop" or options == {"masks": "auto", setting: "drop"}
+
+
+def test_what_names_no_argument_gives_no_flag():
+    assert advice.flags("coco is not a folder", PLAN) == ""
+
+
+def test_the_command_that_makes_paraphrases_reads_the_same_items():
+    told = advice.making("paraphrases", PLAN, 7)
+    command, flag = told.split(", then add ")
+    words = shlex.split(command)
+    assert words[:4] == ["python", "-m", "launch.generate", "--config=configs/paraphrases.py"]
+    assert words[4:] == ["--config.dataset=coco_val2017", "--config.directory=my coco", "--config.n_items=1000",
+                         "--config.seed=7", "--config.options={'masks':'auto'}"]  # fmt: skip
+    assert flag.startswith("--config.datasets.coco.paraphrases=FOLDER")
+    assert "--config.datasets.coco.synthetic=FOLDER" in advice.making("synthetic_images", PLAN, 7)
+
+
+def test_quotes_and_dollars_survive_a_shell():
+    line = "printf %s " + advice.quoted({"text": 'a "b" $HOME `c`'})
+    said = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout
+    assert said == "{'text':'a \"b\" $HOME `c`'}"

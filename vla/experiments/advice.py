@@ -1,0 +1,56 @@
+"""From what a part of the library refuses to the flags that a study takes for it."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from vla.experiments.study import DatasetPlan
+
+# What `vla.stimuli` calls its arguments, as in `pass missing_images="drop"`.
+_ARGUMENT = re.compile(r"\b(missing_images|missing_masks|missing_captions|missing|unmasked|ties)=[\"'](drop|keep)[\"']")
+_OF_CHOICES = ("unmasked", "ties")
+_OF_PLAN = ("missing_images", "missing")
+
+
+def flags(message: str, plan: DatasetPlan) -> str:
+    """The flags that do what a message of `vla.stimuli` advises, as they are typed in a shell; "" where it names none.
+
+    Of alternatives the one that leaves items out is taken.
+    """
+    asked: dict[str, str] = {}
+    for name, value in _ARGUMENT.findall(message):
+        asked[name] = "drop" if "drop" in (value, asked.get(name)) else value
+    given = [f"--config.choices.{name}={asked[name]}" for name in _OF_CHOICES if name in asked]
+    given += [f"--config.datasets.{plan.role}.{name}={asked[name]}" for name in _OF_PLAN if name in asked]
+    options = {name: value for name, value in asked.items() if name not in (*_OF_CHOICES, *_OF_PLAN)}
+    if options:
+        given.append(f"--config.datasets.{plan.role}.options={quoted({**plan.options, **options})}")
+    return " ".join(given)
+
+
+def making(what: str, plan: DatasetPlan, seed: int) -> str:
+    """The command that makes paraphrases or synthetic images of a dataset, and the flag that then names them.
+
+    Args:
+      what: "paraphrases" or "synthetic_images", as the file in `configs` is called.
+      plan: The dataset.
+      seed: Of its sample.
+    """
+    usual = {"directory": None, "missing_images": "refuse", "data_dir": None}
+    given = {"dataset": plan.name, "directory": plan.directory, "n_items": plan.n_items, "seed": seed}
+    given |= {"missing_images": plan.missing_images, "data_dir": plan.data_dir}
+    words = [f"--config.{name}={shlex.quote(str(value))}" for name, value in given.items()
+             if name not in usual or value != usual[name]]  # fmt: skip
+    words += [f"--config.options={quoted(plan.options)}"] if plan.options else []
+    setting = "synthetic" if what == "synthetic_images" else what
+    return (
+        f"python -m launch.generate --config=configs/{what}.py {' '.join(words)}, then add "
+        f"--config.datasets.{plan.role}.{setting}=FOLDER, which it names at its end"
+    )
+
+
+def quoted(options: Mapping[str, Any]) -> str:
+    """Options of a reader as the value of a flag in a shell."""
+    text = "{" + ",".join(f"{name!r}:{value!r}" for name, value in options.items()) + "}"
+    return '"' + re.sub(r'([\\"$`])', r"\\\1", text) + '"'

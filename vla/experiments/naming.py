@@ -1,0 +1,11 @@
+"""What models are called: by their source, or as a study says."""
+
+import os
+
+
+def named(given: str) -> tuple[str, str]:
+    """Name and source of "name=source", or of a source alone."""
+    name, sign, source = given.partition("=")
+    if sign and name and "/" not in name:
+        return name, source
+    return os.path.basename(os.path.abspath(given)), given
