@@ -209,8 +209,9 @@ def test_intervals_are_refused_where_draws_would_be_of_another_score(ran):
 
 def test_symmetric_metrics_over_test_folds_are_the_mean_over_them(ran, tmp_path):
     where, study = ran
+    choices = dataclasses.replace(study.choices, symmetric_items="test_folds")
     folds = dataclasses.replace(
-        study, metrics=("cka_debiased",), null=0, choices=dataclasses.replace(study.choices, symmetric_items="test_folds"),
+        study, metrics=("cka_debiased",), null=0, choices=choices,
         vision={"core": study.vision["core"][:1]}, language={"core": study.language["core"][:1]},
     )  # fmt: skip
     run(folds, tmp_path / "run", show_progress=False)

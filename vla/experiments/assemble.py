@@ -125,9 +125,6 @@ def _interval(table: Table, results: list[xr.Dataset]) -> dict[str, np.ndarray]:
 
 def _with_zeros(bench: Bench, table: Table, result: xr.Dataset) -> np.ndarray:
     """The score with units that are constant, or predicted as constant, counted as zero."""
-    target = ("vision", table.vision) if table.direction == "language_to_vision" else ("language", table.language)
-    width = bench.participants[target].facts()["width"]
-    if not width:
-        raise ValueError(f"constant_targets='zero' needs the width of {target[1]}, which saved activations do not say")
+    width = bench.width(table, (table.images if table.direction == "language_to_vision" else table.captions)[0])
     share = 1 - result[_MEASURED] / width
     return (result["fold_score"].fillna(0) * share).mean("fold").values

@@ -41,6 +41,10 @@ class Participant(Protocol):
         """Names of all layers, or of the penultimate block."""
         ...
 
+    def width(self, view: View) -> int:
+        """Units of a layer."""
+        ...
+
     def group(self, view: View, layers: str) -> str:
         """Name of what holds its activations on a view."""
         ...
@@ -128,6 +132,10 @@ class Checkpoint:
     def layers(self, view: View, layers: str) -> tuple[str, ...]:
         """Names of all layers, or of the penultimate block."""
         return resolve_layers(self.model, layers)
+
+    def width(self, view: View) -> int:
+        """Units of a layer."""
+        return self.model.width
 
     def facts(self) -> dict[str, Any]:
         """Name, modality, source, fingerprint, layers, width and pool."""

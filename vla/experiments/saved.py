@@ -80,7 +80,11 @@ class SavedModel:
 
     def layers(self, view: View, layers: str) -> tuple[str, ...]:
         """Names of all layers, or of the penultimate block."""
-        return _chosen(_layer_names(self._path(view)), layers)
+        return _chosen(_shape(self._path(view))[0], layers)
+
+    def width(self, view: View) -> int:
+        """Units of a layer."""
+        return _shape(self._path(view))[1]
 
     def facts(self) -> dict[str, Any]:
         """Name, modality and source."""
@@ -117,9 +121,10 @@ def _chosen(names: Sequence[Any], layers: str) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=256)
-def _layer_names(path: Path) -> tuple[str, ...]:
-    """Names of the layers in a file, of which the activations are read once."""
-    return tuple(map(str, as_activations(_read(path), str(path))["layer"].values))
+def _shape(path: Path) -> tuple[tuple[str, ...], int]:
+    """Names of the layers in a file, and units of a layer; its activations are read once."""
+    array = as_activations(_read(path), str(path))
+    return tuple(map(str, array["layer"].values.tolist())), array.sizes["unit"]
 
 
 @functools.lru_cache(maxsize=256)

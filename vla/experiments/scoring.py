@@ -72,6 +72,14 @@ class Bench:
         model = table.vision if side.modality == "vision" else table.language
         return self._key(table, model, side, self.ids(table))
 
+    def width(self, table: Table, side: Side) -> int:
+        """Number of units of a side."""
+        given = table.vision if side.modality == "vision" else table.language
+        if not self.has_layers(side):
+            return self._member(table, given, side, LENGTH).sizes["unit"]
+        view = self.galleries[table.dataset].view(side.modality, side.members[0])
+        return self.participants[side.modality, given].width(view)
+
     @staticmethod
     def has_layers(side: Side) -> bool:
         """Whether a side is read from a model's layers."""
