@@ -149,6 +149,9 @@ def test_what_is_missing_is_reported_and_how_to_make_it(ran, tmp_path):
     assert "launch.generate --config=configs/paraphrases.py" in told["E6"]["command"]
     # Captions beyond the first are views that the saved models do not have.
     assert [one["status"] for one in told["E6"]["conditions"]] == ["run", "not run", "not run"]
+    second = told["E6"]["conditions"][1]["why"]
+    assert second.startswith("activations of its views are not saved: ") and "language_a/caption_1.npz" in second
+    assert second in told["E6"]["why"]
     (row,) = (
         pd.read_csv(tmp_path / "run" / "statistics.csv").query("direction == 'vision_to_language'").to_dict("records")
     )

@@ -17,11 +17,14 @@ from vla.experiments.choices import ALTERNATIVES, POINTS
 from vla.experiments.compare import statistics
 from vla.experiments.content_run import write_run_content
 from vla.experiments.depths import depths
-from vla.experiments.experiment import Experiment
+from vla.experiments.experiment import Condition, Experiment
+from vla.experiments.participants import Participant
 from vla.experiments.plateaus import plateaus
 from vla.experiments.resolve import Resolved
 from vla.experiments.scoring import Bench
+from vla.experiments.sides import LENGTH
 from vla.experiments.tables import Table
+from vla.records import View, listed
 from vla.stimuli.generators.files import write_whole
 
 _PACKAGES = ("vla", "jax", "flax", "numpy", "scipy", "scikit-learn", "xarray", "zarr", "transformers", "spacy")
@@ -101,9 +104,10 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
     absent = {one.name: resolved.absent[experiment.id, one.name] for one in experiment.conditions
               if (experiment.id, one.name) in resolved.absent}  # fmt: skip
     scored = {cell.condition for table in finished for cell in table.cells if cell.experiment == experiment.id}
+    lacking = {one.name: (_lacking(bench, experiment, one), "") for one in experiment.conditions
+               if one.name not in absent and one.name not in scored}  # fmt: skip
+    absent |= lacking
     reasons = list(dict.fromkeys(absent.values()))
-    if not absent and not scored:
-        reasons = [("no model has the views that it needs", "")]
     conditions = []
     for one in experiment.conditions:
         name = (experiment.id, one.name)
@@ -119,7 +123,7 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
                 "series": one.series,
                 "k": one.k,
                 "status": "run" if run else "not run",
-                "why": "" if run else absent.get(one.name, ("no model has the view", ""))[0],
+                "why": "" if run else absent[one.name][0],
                 "n_items": one.items or len(resolved.items.get((experiment.id, one.part), ())) if run else 0,
                 "left_out": resolved.left_out.get(name, 0),
             }
@@ -141,6 +145,25 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
         "vision": [bench.participants["vision", given].name for given in bench.study.vision[experiment.vision]],
         "language": [bench.participants["language", given].name for given in bench.study.language[experiment.language]],
     }
+
+
+def _lacking(bench: Bench, experiment: Experiment, condition: Condition) -> str:
+    """Which saved activations no pair of models has of a condition."""
+    study, gallery, files = bench.study, bench.galleries[condition.dataset], []
+    models = (study.vision[experiment.vision], study.language[experiment.language])
+    for side, given in zip(study.sides(condition), models, strict=True):
+        for participant in (bench.participants[side.modality, one] for one in given):
+            for view in (gallery.view(side.modality, member) for member in side.members if member != LENGTH):
+                if not participant.has(view, condition.layers):
+                    files.append(_expected(participant, view, condition.layers))
+    return f"activations of its views are not saved: {listed(list(dict.fromkeys(files)))}"
+
+
+def _expected(participant: Participant, view: View, layers: str) -> str:
+    try:
+        return participant.group(view, layers)
+    except ValueError as error:
+        return str(error)
 
 
 def _activations(bench: Bench, finished: Sequence[Table]) -> dict[str, Any]:

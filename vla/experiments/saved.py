@@ -23,8 +23,9 @@ def is_saved(given: str) -> bool:
 class SavedModel:
     """A model known by its activations alone.
 
-    The source is a file, or a pattern with `{view}`, such as "mine/{view}.npz", for which the name of the view is put,
-    "original" or "rotation" or "original-index=1". A file without `{view}` shows the original view alone.
+    The source is a file, or a pattern with `{view}`, such as "mine/{view}.npz", for which the name of the view is put:
+    "original", "grayscale", "rotation-15", "caption_1" for the second caption, "caption_0-nouns". A file
+    without `{view}` shows the original view alone.
 
     `.npz`: `activations` [layer, item, unit] or [item, unit], `items` (the ids) and, if wanted, `layers` (names).
     `.npy`: the array; the ids one a line in a text file beside it, `name.ids.txt`.
