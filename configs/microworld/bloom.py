@@ -16,9 +16,9 @@ def get_config() -> ConfigDict:
     config.model = "micro-bloom"
     config.seed = 0
     config.world_seed = 7
-    config.n_scenes = 12000
+    config.n_scenes = 20000
     config.n_held_out = 640
-    config.steps = 1200
+    config.steps = 1300
     config.batch = 32
     config.learning_rate = 0.003
     config.warmup = 50

@@ -16,11 +16,11 @@ def get_config() -> ConfigDict:
     config.model = "micro-clip"
     config.seed = 0
     config.world_seed = 7
-    config.n_scenes = 12000
+    config.n_scenes = 20000
     config.n_held_out = 640
-    config.steps = 360
+    config.steps = 800
     config.batch = 64
-    config.learning_rate = 0.002
+    config.learning_rate = 0.003
     config.warmup = 50
     config.weight_decay = 0.05
     config.checkpoints = ()

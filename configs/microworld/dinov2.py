@@ -16,12 +16,12 @@ def get_config() -> ConfigDict:
     config.model = "micro-dinov2"
     config.seed = 0
     config.world_seed = 7
-    config.n_scenes = 12000
+    config.n_scenes = 20000
     config.n_held_out = 640
-    config.steps = 420
-    config.batch = 64
-    config.learning_rate = 0.002
+    config.steps = 500
+    config.batch = 96
+    config.learning_rate = 0.003
     config.warmup = 50
     config.weight_decay = 0.05
-    config.checkpoints = (10, 30, 80, 200)
+    config.checkpoints = (25, 75, 200)
     return config

@@ -16,12 +16,12 @@ def get_config() -> ConfigDict:
     config.model = "micro-llama"
     config.seed = 0
     config.world_seed = 7
-    config.n_scenes = 12000
+    config.n_scenes = 20000
     config.n_held_out = 640
     config.steps = 1500
     config.batch = 32
     config.learning_rate = 0.004
     config.warmup = 50
     config.weight_decay = 0.05
-    config.checkpoints = (10, 40, 150, 500)
+    config.checkpoints = (40, 150, 500)
     return config

@@ -16,11 +16,11 @@ def get_config() -> ConfigDict:
     config.model = "micro-vit"
     config.seed = 0
     config.world_seed = 7
-    config.n_scenes = 12000
+    config.n_scenes = 20000
     config.n_held_out = 640
-    config.steps = 800
+    config.steps = 1400
     config.batch = 32
-    config.learning_rate = 0.0015
+    config.learning_rate = 0.003
     config.warmup = 50
     config.weight_decay = 0.05
     config.checkpoints = ()

@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import (
-    AutoImageProcessor,
-    AutoTokenizer,
-    BloomForCausalLM,
-    CLIPModel,
-    Dinov2Model,
-    LlamaForCausalLM,
-    ViTForImageClassification,
-)
+from transformers import AutoImageProcessor, AutoTokenizer, LlamaForCausalLM, ViTForImageClassification
 
 import vla
+from tests.microworld.hugging_face import CLASSES
 from vla.activations.clip_score import clip_score
 from vla.microworld import describe, draw, scene
 from vla.microworld.shipped import WEIGHTS, shipped, shipped_models, shipped_steps, training_report
@@ -25,13 +18,6 @@ from vla.microworld.training import MODELS
 from vla.models import load_clip, load_model
 from vla.records import Dataset, Item
 
-CLASSES = {
-    "micro-bloom": BloomForCausalLM,
-    "micro-clip": CLIPModel,
-    "micro-dinov2": Dinov2Model,
-    "micro-llama": LlamaForCausalLM,
-    "micro-vit": ViTForImageClassification,
-}
 SCENES = [scene(42, index) for index in range(12)]
 PICTURES = [Image.fromarray(np.asarray(draw(each))) for each in SCENES]
 CAPTIONS = [describe(each)[0].text for each in SCENES]

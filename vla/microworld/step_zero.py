@@ -41,7 +41,7 @@ def write_step_zero(model: str, folder: str | os.PathLike[str], weights: Path = 
         tensors = tensors_of(untrained(draft, seed), model.removeprefix("micro-"))
         with safe_open(str(source / "model.safetensors"), framework="numpy") as trained:
             for name in trained.keys():
-                # Of heads, which begin at zero, and of DINOv2's mask token.
+                # Of heads, which tell nothing before training, and of DINOv2's mask token.
                 if name not in tensors:
                     tensors[name] = np.zeros(trained.get_slice(name).get_shape(), np.float32)
         save_tensors(draft, tensors)

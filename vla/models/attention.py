@@ -3,6 +3,7 @@
 Axes: B batch, T queries, S keys, H query heads, K key-value heads, G query heads per key-value head, C width of a head.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -58,7 +59,7 @@ def attend(
         scores = scores - slopes * distances[:, None, None]
     if allowed is not None:
         scores = scores + jnp.where(allowed, 0.0, _HIDDEN)[:, None, None]
-    weights = jnp.exp(scores - scores.max(-1, keepdims=True))
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
     # Divided after the product: C numbers per query and not S.
     sums = weights.sum(-1).reshape(B, K, G * T, 1)
     weights = weights.astype(value.dtype).reshape(B, K, G * T, S)

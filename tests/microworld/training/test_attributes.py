@@ -8,7 +8,7 @@ from scipy.stats import entropy
 from transformers import ViTForImageClassification
 
 from tests.microworld.training.tiny import SEEN, loss_of, scenes, task
-from vla.microworld.training.attributes import EXCLUSIVE, LABELS, _logits, _parts
+from vla.microworld.training.attributes import EXCLUSIVE, LABELS, attribute_parts, frequency_logits
 from vla.microworld.training.material import ATTRIBUTES
 from vla.microworld.training.networks import pixels_of
 
@@ -46,7 +46,7 @@ def _binary(logits, wanted):
 def test_a_constant_guess_cannot_beat_the_entropy_of_what_it_was_made_from():
     made, _ = task("micro-vit")
     seen = scenes().part(slice(0, SEEN))
-    parts = _parts(_logits(made.targets.mean(0)), jnp.asarray(made.targets))
+    parts = attribute_parts(frequency_logits(made.targets.mean(0)), jnp.asarray(made.targets))
     assert float(parts["stuff"]) == pytest.approx(entropy(seen.labels["stuff"].sum(0)), rel=1e-3)
     each = [entropy([share, 1 - share]) for share in seen.labels["things"].mean(0) if 0 < share < 1]
     assert float(parts["things"]) == pytest.approx(sum(each), abs=0.02)

@@ -6,26 +6,12 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
-from transformers import (
-    AutoTokenizer,
-    BloomForCausalLM,
-    CLIPModel,
-    Dinov2Model,
-    LlamaForCausalLM,
-    ViTForImageClassification,
-)
+from transformers import AutoTokenizer
 
+from tests.microworld.hugging_face import CLASSES
 from tests.microworld.training.tiny import loss_of, scenes, task
-from vla.microworld.training.networks import pixels_of, through_blocks
+from vla.microworld.training.networks import class_token, pixels_of, through_blocks
 from vla.models import load_clip, load_model
-
-CLASSES = {
-    "micro-bloom": BloomForCausalLM,
-    "micro-clip": CLIPModel,
-    "micro-dinov2": Dinov2Model,
-    "micro-llama": LlamaForCausalLM,
-    "micro-vit": ViTForImageClassification,
-}
 
 
 @pytest.fixture(scope="module", params=sorted(CLASSES))
@@ -73,6 +59,8 @@ def test_the_passes_of_training_are_hugging_faces(saved):
             base = torch_model if model == "micro-dinov2" else torch_model.vit
             theirs = base(torch.from_numpy(pixels)).last_hidden_state
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+        alone = class_token(network, network.embedding(jnp.asarray(pixels)))
+        np.testing.assert_allclose(alone, ours[:, 0], rtol=1e-4, atol=1e-4)
     elif model != "micro-clip":
         ids, mask = made.ids[:3], made.mask[:3]
         with torch.no_grad():
@@ -82,7 +70,7 @@ def test_the_passes_of_training_are_hugging_faces(saved):
         theirs = torch.nn.functional.cross_entropy(out.logits[:, :-1].flatten(0, 1), labels.flatten())
         assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
     else:
-        pictures, ids, mask = made.held_out[0]
+        pictures, ids, mask, _ = made.held_out[0]
         with torch.no_grad():
             theirs = torch_model(
                 torch.from_numpy(ids).long(),
@@ -90,8 +78,8 @@ def test_the_passes_of_training_are_hugging_faces(saved):
                 torch.from_numpy(mask).long(),
                 return_loss=True,
             ).loss
-        ours, _ = loss_of(made, parameters, {}, made.held_out[0])
-        assert float(ours) == pytest.approx(float(theirs), rel=1e-4)
+        _, (parts, _) = loss_of(made, parameters, {}, made.held_out[0])
+        assert float(parts["pairs"]) == pytest.approx(float(theirs), rel=1e-4)
         assert load_clip(folder).width == 64
 
 

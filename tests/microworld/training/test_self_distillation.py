@@ -2,10 +2,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
+from scipy.special import log_softmax
 
 from tests.microworld.training.tiny import loss_of, scenes, task
 from vla.microworld.training.networks import pixels_of
-from vla.microworld.training.self_distillation import PROTOTYPES, SLOWNESS, _normal_patches, _prototypes
+from vla.microworld.training.self_distillation import (
+    APART,
+    PROTOTYPES,
+    SLOWNESS,
+    VISIBLE,
+    _normal_patches,
+    _prototypes,
+    apart,
+    sinkhorn,
+)
 
 
 def test_agreement_is_with_the_other_view():
@@ -13,13 +24,29 @@ def test_agreement_is_with_the_other_view():
     memory = made.fresh_memory(parameters)
     pixels, order = made.held_out[0]
     base, (parts, _) = loss_of(made, parameters, memory, (pixels, order))
-    assert float(base) == pytest.approx(float(parts["distillation"] + parts["patches"]), rel=1e-5)
-    swapped, _ = loss_of(made, parameters, memory, (pixels[::-1].copy(), order[::-1].copy()))
-    assert float(swapped) == pytest.approx(float(base), rel=1e-4)
+    sum_of_parts = parts["distillation"] + parts["patches"] + APART * parts["apart"]
+    assert float(base) == pytest.approx(float(sum_of_parts), rel=1e-5)
     # Against views of other scenes the same network agrees less.
-    mixed = np.stack([pixels[0], np.roll(pixels[1], 1, axis=0)])
+    mixed = np.stack([np.roll(pixels[0], 1, axis=0), pixels[1]])
     other = loss_of(made, parameters, memory, (mixed, order))[1][0]["distillation"]
     assert float(other) > float(parts["distillation"])
+
+
+def test_the_student_sees_only_some_patches():
+    made, parameters = task("micro-dinov2")
+    memory = made.fresh_memory(parameters)
+    pixels, order = made.held_out[0]
+    _, (before, _) = loss_of(made, parameters, memory, (pixels, order))
+
+    def painted(patch):
+        changed = pixels.copy()
+        for i, number in enumerate(order[:, patch]):
+            row, column = divmod(int(number), 8)
+            changed[1, i, :, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8] += 1
+        return loss_of(made, parameters, memory, (changed, order))[1][0]["distillation"]
+
+    assert float(painted(VISIBLE)) == float(before["distillation"])
+    assert float(painted(VISIBLE - 1)) != float(before["distillation"])
 
 
 def test_no_gradient_reaches_the_teacher():
@@ -43,12 +70,29 @@ def test_a_head_that_says_the_same_of_everything_is_as_bad_as_the_trivial_guess(
 def test_the_teacher_follows():
     made, parameters = task("micro-dinov2")
     memory = made.fresh_memory(made.fresh())
-    after = made.remember(memory, parameters, {"mean": jnp.ones(PROTOTYPES)}, jnp.float32(0))
+    after = made.remember(memory, parameters, {}, jnp.float32(0))
     old, new = memory["teacher"]["head"]["inner"], parameters["head"]["inner"]
     np.testing.assert_allclose(after["teacher"]["head"]["inner"], SLOWNESS * old + (1 - SLOWNESS) * new, atol=1e-6)
-    last = made.remember(memory, parameters, {"mean": jnp.ones(PROTOTYPES)}, jnp.float32(1))
+    last = made.remember(memory, parameters, {}, jnp.float32(1))
     np.testing.assert_allclose(last["teacher"]["head"]["inner"], old, atol=1e-6)
-    assert float(after["centre"][0]) == pytest.approx(0.1)
+
+
+def test_a_prototype_that_all_would_choose_gains_nothing():
+    draws = np.random.default_rng(3)
+    logits = draws.standard_normal((12, 5)).astype(np.float32)
+    shares = np.asarray(sinkhorn(jnp.asarray(logits)))
+    np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-5)
+    uneven, evened = (np.ptp(each.sum(0)) for each in (np.exp(log_softmax(logits, 1)), shares))
+    assert evened < uneven / 5
+    favoured = logits + np.array([9, 0, 0, 0, 0], np.float32)
+    np.testing.assert_allclose(sinkhorn(jnp.asarray(favoured)), shares, rtol=1e-4)
+
+
+def test_apart_is_the_distance_to_the_nearest():
+    tokens = np.random.default_rng(4).standard_normal((9, 6))
+    distances = cdist(*[tokens / np.linalg.norm(tokens, axis=1, keepdims=True)] * 2) + 9 * np.eye(9)
+    expected = -np.log(distances.min(1)).mean()
+    assert float(apart(jnp.asarray(tokens, jnp.float32))) == pytest.approx(expected, rel=1e-4)
 
 
 def test_patches_are_in_the_networks_order():

@@ -16,7 +16,7 @@ from jax import Array
 from vla.microworld.training.architectures import D, write_description
 from vla.microworld.training.augmentation import jittered
 from vla.microworld.training.material import ATTRIBUTES, Material
-from vla.microworld.training.networks import pixels_of, through_blocks, untrained
+from vla.microworld.training.networks import class_token, pixels_of, untrained
 from vla.microworld.training.probes import vision_findings
 from vla.microworld.training.saving import save_tensors, tensors_of
 from vla.microworld.training.settings import Settings
@@ -36,21 +36,20 @@ class Attributes:
         self.scratch = scratch
         write_description(scratch, settings.model, labels=LABELS)
         self.graph, _ = nnx.split(untrained(scratch, settings.seed))
-        self.targets = _targets(seen)
-        frequencies = self.targets.mean(0)
-        self.constant = {
-            name: float(value) for name, value in _parts(_logits(frequencies), jnp.asarray(_targets(unseen))).items()
-        }
+        self.targets = attribute_targets(seen)
+        self.frequent = frequency_logits(self.targets.mean(0))
+        pictures, targets = pixels_of(unseen.pictures), attribute_targets(unseen)
+        guess = attribute_parts(self.frequent, jnp.asarray(targets))
+        self.constant = {name: float(value) for name, value in guess.items()}
         self.constant["loss"] = sum(self.constant.values())
-        pictures, targets = pixels_of(unseen.pictures), _targets(unseen)
         self.held_out = [
             (pictures[i : i + settings.batch], targets[i : i + settings.batch])
             for i in range(0, len(pictures), settings.batch)
         ]
 
     def fresh(self) -> Tree:
-        """The network, and a classifier of zeros: every attribute as likely as not."""
-        head = {"weight": jnp.zeros((len(LABELS), D)), "bias": jnp.zeros(len(LABELS))}
+        """The network, and a classifier that holds every attribute as likely as it is frequent."""
+        head = {"weight": jnp.zeros((len(LABELS), D)), "bias": jnp.copy(self.frequent[0])}
         return {"network": nnx.split(untrained(self.scratch, self.settings.seed))[1], "head": head}
 
     def fresh_memory(self, parameters: Tree) -> Tree:
@@ -66,8 +65,8 @@ class Attributes:
         """Cross-entropies in nats: of each group of attributes, summed over its attributes, and of all."""
         network: Any = nnx.merge(self.graph, parameters["network"])
         pixels, targets = batch
-        cls = through_blocks(network, network.embedding(pixels))[:, 0]
-        parts = _parts(cls @ parameters["head"]["weight"].T + parameters["head"]["bias"], targets)
+        cls = class_token(network, network.embedding(pixels))
+        parts = attribute_parts(cls @ parameters["head"]["weight"].T + parameters["head"]["bias"], targets)
         loss = sum(parts.values(), jnp.zeros(()))
         return loss, (parts, {})
 
@@ -87,12 +86,12 @@ class Attributes:
         return vision_findings(self.graph, before["network"], after["network"], self.seen, self.unseen)
 
 
-def _targets(material: Material) -> np.ndarray:
+def attribute_targets(material: Material) -> np.ndarray:
     """Attributes of each scene as zeros and ones [N, O], in the order of LABELS."""
     return np.concatenate([material.labels[name] for name in ATTRIBUTES], axis=1).astype(np.float32)
 
 
-def _logits(frequencies: np.ndarray) -> Array:
+def frequency_logits(frequencies: np.ndarray) -> Array:
     """What a classifier says that knows only how frequent each attribute is."""
     clipped = np.clip(frequencies, 1e-4, 1 - 1e-4)
     parts, start = [], 0
@@ -103,7 +102,7 @@ def _logits(frequencies: np.ndarray) -> Array:
     return jnp.asarray(np.concatenate(parts))[None]
 
 
-def _parts(logits: Array, targets: Array) -> dict[str, Array]:
+def attribute_parts(logits: Array, targets: Array) -> dict[str, Array]:
     """Mean cross-entropy of each group of attributes in nats."""
     parts, start = {}, 0
     logits = jnp.broadcast_to(logits, targets.shape)

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 from vla import devices, progress
+from vla.microworld.training.optimizer import make_optimizer
 from vla.microworld.training.settings import Settings
 from vla.microworld.training.task import Task, Tree
 
@@ -51,8 +52,7 @@ def run_loop(
 ) -> State:
     """Train from the beginning, or from where `folder` says that a killed run was.
 
-    Adam with decoupled weight decay of matrices, gradients of norm 1 at most. Batch k is drawn from the seed and k
-    alone, so a training that was interrupted ends with the same weights.
+    Batch k is drawn from the seed and k alone, so a training that was interrupted ends with the same weights.
 
     Args:
       task: What is trained.
@@ -61,7 +61,7 @@ def run_loop(
       keep: Called with the number of steps and the parameters at 0 and at every checkpoint, the end included.
       show_progress: Whether to show a bar.
     """
-    optimizer = _optimizer(settings)
+    optimizer = make_optimizer(settings)
     parameters = task.fresh()
     state = State(0, parameters, optimizer.init(parameters), task.fresh_memory(parameters), [])
     _resume(state, folder / "state.npz")
@@ -103,19 +103,6 @@ def run_loop(
                 since[name].append(value)
             state.step += 1
             advance(1)
-
-
-def _optimizer(settings: Settings) -> Any:
-    warmup = min(settings.warmup, settings.steps // 2)
-    rate = optax.warmup_cosine_decay_schedule(0.0, settings.learning_rate, warmup, settings.steps)
-
-    def matrices(tree: Tree) -> Tree:
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, tree)
-
-    return optax.chain(
-        optax.clip_by_global_norm(1.0),
-        optax.adamw(rate, b2=0.98, weight_decay=settings.weight_decay, mask=matrices),
-    )
 
 
 def _note(state: State, part: str, losses: dict[str, list[Any]]) -> None:

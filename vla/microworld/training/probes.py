@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from vla.microworld.training.material import Material
-from vla.microworld.training.networks import Tree, pixels_of, through_blocks
+from vla.microworld.training.networks import Tree, class_token, pixels_of
 
 # Scenes that a probe is fitted to.
 FITTED = 2000
@@ -50,7 +50,7 @@ def _frequency(labels: np.ndarray) -> float:
 
 def _features(network: Any, pictures: np.ndarray) -> Float[np.ndarray, "N D"]:
     """The class token after the final norm."""
-    cls = jax.jit(lambda pixels: through_blocks(network, network.embedding(pixels))[:, 0])
+    cls = jax.jit(lambda pixels: class_token(network, network.embedding(pixels)))
     return np.concatenate([np.asarray(cls(pixels_of(pictures[i : i + 50]))) for i in range(0, len(pictures), 50)])
 
 

@@ -1,10 +1,12 @@
 """Training without labels: self-distillation between views of a scene, and prediction of masked patches.
 
-A student sees two views of which most patches are left out; a teacher, whose weights follow the student's, sees the
-other view whole. The student's class token is to say what the teacher's says, a distribution over prototypes, centred
-and sharpened against collapse (DINO, Caron et al. 2021, arXiv:2104.14294; with masked students as in MSN, Assran et
-al. 2022, arXiv:2204.07141). From the patches left, a predictor of one block draws patches that were left out (MAE, He
-et al. 2022, arXiv:2111.06377).
+A student sees a view of which most patches are left out; a teacher, whose weights follow the student's, sees another
+view whole. The student's class token is to say what the teacher's says, a distribution over prototypes (DINO, Caron et
+al. 2021, arXiv:2104.14294; with masked students as in MSN, Assran et al. 2022, arXiv:2204.07141). Over a batch the
+teacher is made to use all prototypes alike, by Sinkhorn's iteration as in SwAV (Caron et al. 2020, arXiv:2006.09882)
+and DINOv2 (Oquab et al. 2023, arXiv:2304.07193): with a running centre alone it is content to tell the few kinds of
+stuff apart. As in DINOv2 the student's class tokens are kept apart (KoLeo). From the class token alone a predictor of
+one block draws patches that were left out (as MAE, He et al. 2022, arXiv:2111.06377, does from the other patches).
 
 Axes: B scenes, T tokens, D width, N patches, P prototypes.
 """
@@ -21,7 +23,7 @@ from jax import Array
 from vla.microworld.training.architectures import IMAGE, PATCH, D, write_description
 from vla.microworld.training.augmentation import jittered
 from vla.microworld.training.material import Material
-from vla.microworld.training.networks import pixels_of, through_blocks, untrained
+from vla.microworld.training.networks import class_token, pixels_of, untrained
 from vla.microworld.training.probes import vision_findings
 from vla.microworld.training.saving import save_tensors, tensors_of
 from vla.microworld.training.settings import Settings
@@ -29,12 +31,14 @@ from vla.microworld.training.task import Tree
 from vla.models.vision_encoder import Block
 
 PATCHES = (IMAGE // PATCH) ** 2
-VISIBLE, PREDICTED = 26, 16
+VISIBLE, PREDICTED = 28, 24
 PROTOTYPES, HIDDEN, BOTTLENECK = 256, 128, 32
 STUDENT_HEAT, TEACHER_HEAT = 0.1, 0.05
+SINKHORN_ROUNDS = 3
+# Of the term that keeps class tokens apart.
+APART = 0.1
 # How slowly the teacher follows: from the first at the beginning to 1 at the end.
 SLOWNESS = 0.98
-CENTRE_SLOWNESS = 0.9
 
 
 class SelfDistillation:
@@ -77,10 +81,10 @@ class SelfDistillation:
         return {"network": nnx.split(untrained(self.scratch, self.settings.seed))[1], "head": head}
 
     def fresh_memory(self, parameters: Tree) -> Tree:
-        """The teacher begins as the student, its centre at zero."""
+        """The teacher begins as the student."""
         names = ("inner", "outer", "prototypes")
         teacher = {"network": parameters["network"], "head": {name: parameters["head"][name] for name in names}}
-        return {"teacher": jax.tree.map(jnp.copy, teacher), "centre": jnp.zeros(PROTOTYPES)}
+        return {"teacher": jax.tree.map(jnp.copy, teacher)}
 
     def batch(self, rng: np.random.Generator) -> Tree:
         """Two views of some scenes."""
@@ -89,53 +93,46 @@ class SelfDistillation:
         return self._views(self.seen.pictures[rows], rng)
 
     def _views(self, pictures: np.ndarray, rng: np.random.Generator) -> Tree:
-        """Pixels of two views [2, B, 3, H, W], and the patches of each in random order [2, B, N]."""
+        """Pixels of two views [2, B, 3, H, W], and the patches of the second in random order [B, N]."""
         pixels = np.stack([pixels_of(jittered(pictures, rng)) for _ in range(2)])
-        order = np.argsort(rng.random((2, len(pictures), PATCHES)), axis=-1).astype(np.int32)
+        order = np.argsort(rng.random((len(pictures), PATCHES)), axis=-1).astype(np.int32)
         return pixels, order
 
     def loss(self, parameters: Tree, memory: Tree, batch: Tree) -> tuple[Array, tuple[dict[str, Array], Tree]]:
         """Cross-entropy with the teacher of the other view, in nats, and squared error of normalised patches."""
         pixels, order = batch
         network: Any = nnx.merge(self.graph, parameters["network"])
-        teacher: Any = nnx.merge(self.graph, jax.lax.stop_gradient(memory["teacher"]["network"]))
-        both = pixels.reshape(-1, *pixels.shape[2:])
-        order = order.reshape(len(both), -1)
-        taught = through_blocks(teacher, teacher.embedding(both))[:, 0]
-        taught = _prototypes(jax.lax.stop_gradient(memory["teacher"]["head"]), taught)
-        target = jax.lax.stop_gradient(jax.nn.softmax((taught - memory["centre"]) / TEACHER_HEAT))
+        teacher: Any = nnx.merge(self.graph, memory["teacher"]["network"])
+        taught = class_token(teacher, teacher.embedding(pixels[0]))
+        target = jax.lax.stop_gradient(sinkhorn(_prototypes(memory["teacher"]["head"], taught) / TEACHER_HEAT))
 
-        tokens = network.embedding(both)
+        tokens = network.embedding(pixels[1])
         visible, masked = order[:, :VISIBLE], order[:, VISIBLE : VISIBLE + PREDICTED]
         kept = jnp.take_along_axis(tokens[:, 1:], visible[..., None], axis=1)
-        hidden = through_blocks(network, jnp.concatenate([tokens[:, :1], kept], axis=1))
-        said = jax.nn.log_softmax(_prototypes(parameters["head"], hidden[:, 0]) / STUDENT_HEAT)
-        other = jnp.roll(target, len(target) // 2, axis=0)
-        distillation = -(other * said).sum(-1).mean()
+        cls = class_token(network, jnp.concatenate([tokens[:, :1], kept], axis=1))
+        said = jax.nn.log_softmax(_prototypes(parameters["head"], cls) / STUDENT_HEAT)
+        distillation = -(target * said).sum(-1).mean()
+        patches = self._patches(network, parameters["head"], cls, pixels[1], masked)
+        parts = {"distillation": distillation, "patches": patches, "apart": apart(cls)}
+        # How many prototypes the student tells, by the entropy of its mean answer: 1 is collapse.
+        mean = jnp.exp(said).mean(0)
+        parts["prototypes_used"] = jnp.exp(-(mean * jnp.log(mean + 1e-9)).sum())
+        return distillation + patches + APART * parts["apart"], (parts, {})
 
-        patches = self._patches(network, parameters["head"], hidden, both, masked)
-        parts = {"distillation": distillation, "patches": patches}
-        # How many prototypes the teacher uses, by the entropy of its mean answer: 1 is collapse.
-        parts["prototypes_used"] = jnp.exp(-(target.mean(0) * jnp.log(target.mean(0) + 1e-9)).sum())
-        return distillation + patches, (parts, {"mean": taught.mean(0)})
-
-    def _patches(self, network: Any, head: Tree, hidden: Array, pixels: Array, masked: Array) -> Array:
+    def _patches(self, network: Any, head: Tree, cls: Array, pixels: Array, masked: Array) -> Array:
         """Mean squared error of masked patches, each of mean 0 and deviation 1."""
         predictor: Any = nnx.merge(self.predictor_graph, head["predictor"])
         places = network.embedding.positions[1:][masked]
-        T = hidden.shape[1]
-        drawn = predictor(jnp.concatenate([hidden, head["mask"] + places], axis=1))[:, T:] @ head["pixels"].T
+        drawn = predictor(jnp.concatenate([cls[:, None], head["mask"] + places], axis=1))[:, 1:] @ head["pixels"].T
         true = jnp.take_along_axis(_normal_patches(pixels), masked[..., None], axis=1)
         return jnp.square(drawn - true).mean()
 
     def remember(self, memory: Tree, parameters: Tree, seen: Tree, progress: Array) -> Tree:
-        """The teacher follows the student, the centre the teacher's mean answer."""
+        """The teacher follows the student."""
         slow = 1 - (1 - SLOWNESS) * (jnp.cos(jnp.pi * progress) + 1) / 2
         names = ("inner", "outer", "prototypes")
         student = {"network": parameters["network"], "head": {name: parameters["head"][name] for name in names}}
-        teacher = jax.tree.map(lambda old, new: slow * old + (1 - slow) * new, memory["teacher"], student)
-        centre = CENTRE_SLOWNESS * memory["centre"] + (1 - CENTRE_SLOWNESS) * seen["mean"]
-        return {"teacher": teacher, "centre": centre}
+        return {"teacher": jax.tree.map(lambda old, new: slow * old + (1 - slow) * new, memory["teacher"], student)}
 
     def write(self, folder: Path, parameters: Tree) -> None:
         """Dinov2Model, of the student."""
@@ -154,6 +151,23 @@ def _normal_patches(pixels: Array) -> Array:
     B, side = len(pixels), IMAGE // PATCH
     cut = pixels.reshape(B, 3, side, PATCH, side, PATCH).transpose(0, 2, 4, 1, 3, 5).reshape(B, PATCHES, -1)
     return (cut - cut.mean(-1, keepdims=True)) / (cut.std(-1, keepdims=True) + 0.1)
+
+
+def sinkhorn(logits: Array) -> Array:
+    """Shares of prototypes [B, P], each row of sum 1, that use all prototypes about alike."""
+    shares = jnp.exp(logits - logits.max())
+    for _ in range(SINKHORN_ROUNDS):
+        shares = shares / shares.sum(0, keepdims=True)
+        shares = shares / shares.sum(1, keepdims=True)
+    return shares
+
+
+def apart(tokens: Array) -> Array:
+    """KoLeo: minus the mean logarithm of each direction's distance to the nearest other (arXiv:1806.03198)."""
+    directions = tokens / (jnp.linalg.norm(tokens, axis=-1, keepdims=True) + 1e-6)
+    cosines = directions @ directions.T - 2 * jnp.eye(len(directions))
+    nearest = jax.lax.stop_gradient(cosines.argmax(1))
+    return -jnp.log(jnp.linalg.norm(directions - directions[nearest] + 1e-6, axis=-1)).mean()
 
 
 def _prototypes(head: Tree, cls: Array) -> Array:

@@ -27,7 +27,7 @@ class Settings:
       batch: Scenes in a batch.
       learning_rate: The highest; it rises linearly and falls with a cosine.
       warmup: Steps of the rise.
-      weight_decay: Of matrices.
+      weight_decay: Of the matrices of blocks.
       checkpoints: After how many steps the model is kept besides.
     """
 
