@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -153,6 +153,12 @@ def workers() -> int:
     return max(1, cores() // jax.local_device_count()) if on_cpu() else 1
 
 
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """The libraries of linear algebra, looked for once: that reads the maps of the whole process."""
+    return ThreadpoolController().select(user_api="blas")
+
+
 def spread_layers(function: Callable[..., T]) -> Callable[..., T]:
     """Split the layers of the first argument over all devices of all processes.
 
@@ -168,7 +174,7 @@ def spread_layers(function: Callable[..., T]) -> Callable[..., T]:
     def spread(x: Any, *args: Any, **kwargs: Any) -> T:
         here, (number, processes) = jax.local_devices(), this_process()
         # LAPACK gains little from more threads for one matrix, and one matrix per thread needs none.
-        with threadpool_limits(1, user_api="blas"):
+        with _blas().limit(limits=1):
             if processes * min(len(here), len(x)) == 1:
                 return function(x, *args, **kwargs)
             own = -(-len(x) // processes)

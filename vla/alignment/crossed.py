@@ -70,11 +70,15 @@ def crossed_test(differences: Any, vision: Any, language: Any, confidence: Any =
     if not len(d) == len(vision) == len(language):
         raise ValueError(f"{len(d)} differences, {len(vision)} vision and {len(language)} language models: expected "
                          "one of each per model pair.")  # fmt: skip
-    pairs = pd.DataFrame({"vision": list(vision), "language": list(language), "d": d})
-    if pairs.duplicated(["vision", "language"]).any():
-        twice = pairs[pairs.duplicated(["vision", "language"])].iloc[0]
-        raise ValueError(f"The pair {twice.vision} and {twice.language} is given twice: give each pair once.")
-    table = pairs.pivot(index="vision", columns="language", values="d").to_numpy()
+    (row, visions), (column, languages) = (
+        pd.factorize(np.array(list(side), object), use_na_sentinel=False) for side in (vision, language)
+    )
+    table, given = np.full((len(visions), len(languages)), np.nan), np.zeros((len(visions), len(languages)), int)
+    table[row, column] = d
+    np.add.at(given, (row, column), 1)
+    if (given > 1).any():
+        i, j = np.argwhere(given > 1)[0]
+        raise ValueError(f"The pair {visions[i]} and {languages[j]} is given twice: give each pair once.")
     mean = float(np.nanmean(d)) if np.isfinite(d).any() else np.nan
     if min(table.shape) < 2:
         return _nothing(mean, f"no crossed reading: {table.shape[0]} vision and {table.shape[1]} language models, at "

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -76,11 +77,13 @@ def distances(x: Float[Array, "N D"], settings: KernelSettings) -> Float[Array, 
     return squared_euclidean(x)
 
 
+@jax.jit(static_argnames="settings")
 def biased_signature(squared: Float[Array, "N N"], settings: KernelSettings) -> Float[Array, "N N"]:
     """What `prepare_biased` gives, from the squared distances; the median is that of the items given."""
     return normalised(centred(kernel(squared, settings.bandwidth)))
 
 
+@jax.jit(static_argnames="settings")
 def debiased_signature(squared: Float[Array, "N N"], settings: KernelSettings) -> Float[Array, "N N"]:
     """What `prepare_debiased` gives, from the squared distances."""
     if len(squared) < 4:

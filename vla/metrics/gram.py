@@ -3,6 +3,7 @@
 N items, D units.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -10,6 +11,7 @@ from vla.metrics.standardise import centre, moments
 from vla.metrics.symmetric import symmetric_product
 
 
+@jax.jit
 def linear_gram(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
     """K = X X^T of column-centred rows, in float64.
 
@@ -24,12 +26,14 @@ def linear_gram(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
     return symmetric_product(x, x)
 
 
+@jax.jit
 def centred(k: Float[Array, "N N"]) -> Float[Array, "N N"]:
     """HKH: rows and columns of mean zero."""
     k = k - jnp.mean(k, axis=0)
     return k - jnp.mean(k, axis=1, keepdims=True)
 
 
+@jax.jit
 def u_centred(k: Float[Array, "N N"]) -> Float[Array, "N N"]:
     """U-centring: the diagonal is set to zero, then rows and columns are centred without bias.
 

@@ -116,18 +116,19 @@ def signature(distances: Float[Array, "N N"], settings: RsaSettings) -> Float[Ar
     if settings.comparison == "whitened":
         return _whitened(distances)
     below = np.tril_indices(n, -1)
-    values = distances[below]
+    values = np.asarray(distances)[below]
     if settings.comparison in ("rho_a", "spearman"):
-        values = _ranks(np.asarray(values))
+        values = _ranks(values)
     if settings.comparison != "cosine":
-        values = values - jnp.mean(values)
-    size = jnp.linalg.norm(values)
-    if settings.comparison == "rho_a":
+        values = values - np.mean(values)
+    size = np.linalg.norm(values)
+    if size > 0 and settings.comparison == "rho_a":
         m = len(values)
-        size = jnp.where(size > 0, np.sqrt((m**3 - m) / 12), 0.0)  # the norm of centred ranks 1..m without ties
+        size = np.sqrt((m**3 - m) / 12)  # the norm of centred ranks 1..m without ties
+    whole = np.zeros((n, n))
     # Each pair of items stands twice in the matrix.
-    values = jnp.where(size > 0, values / jnp.where(size > 0, size, 1.0), jnp.nan) / np.sqrt(2)
-    return jnp.zeros((n, n)).at[below].set(values).at[below[::-1]].set(values)
+    whole[below] = whole[below[::-1]] = values / size / np.sqrt(2) if size > 0 else np.nan
+    return jnp.asarray(whole)
 
 
 def _check(n: int) -> None:
@@ -135,11 +136,11 @@ def _check(n: int) -> None:
         raise ValueError(f"rsa needs at least 3 items; {n} given.")
 
 
-def _ranks(values: Float[np.ndarray, " M"]) -> Float[Array, " M"]:
+def _ranks(values: Float[np.ndarray, " M"]) -> Float[np.ndarray, " M"]:
     """Ranks, ties sharing their mean; distances within rounding of each other are tied."""
     if not np.isfinite(values).all():
-        return jnp.full(len(values), jnp.nan)
-    return jnp.asarray(stats.rankdata(np.round(values / (values.max() or 1.0), 12)))
+        return np.full(len(values), np.nan)
+    return stats.rankdata(np.round(values / (values.max() or 1.0), 12))
 
 
 @jax.jit

@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -108,11 +109,18 @@ def _pairwise(
         for right in portions(len(y), at_a_time):
             b = [matrix(jnp.asarray(layer)) for layer in y[right]]
             for s, rows in enumerate(subsets):
-                sides = [jnp.stack([_part(pairwise, whole, rows, settings) for whole in side]) for side in (a, b)]
-                table[s, left, right] = np.asarray(sides[0] @ sides[1].T)
+                sides = [[pairwise.signature(part, settings) for part in _parts(side, rows)] for side in (a, b)]
+                table[s, left, right] = _products(*sides)
                 advance(len(a) * len(b))
     return table
 
 
-def _part(pairwise: Pairwise, whole: Float[Array, "N N"], rows: Int[np.ndarray, " m"], settings: Any) -> Array:
-    return pairwise.signature(whole[rows[:, None], rows[None]], settings).ravel()
+@jax.jit
+def _parts(whole: list[Float[Array, "N N"]], rows: Int[Array, " m"]) -> list[Float[Array, "m m"]]:
+    return [matrix[rows[:, None], rows[None]] for matrix in whole]
+
+
+@jax.jit
+def _products(a: list[Float[Array, "m m"]], b: list[Float[Array, "m m"]]) -> Float[Array, "X Y"]:
+    left, right = (jnp.stack([signature.ravel() for signature in side]) for side in (a, b))
+    return left @ right.T
