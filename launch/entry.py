@@ -19,6 +19,28 @@ def define(default_config: str, default_workdir: str) -> tuple[flags.FlagHolder[
     return config, workdir
 
 
+def define_processes() -> Callable[[], None]:
+    """Define the flags by which several processes share the work; returns what makes this one of them.
+
+    Call it before anything else touches a device; it does nothing where no flag was given.
+    """
+    coordinator = flags.DEFINE_string("coordinator", "", "host:port of the first of several processes, or auto.")
+    processes = flags.DEFINE_integer("processes", None, "How many processes share the work.", lower_bound=1)
+    process = flags.DEFINE_integer("process", None, "The number of this process, from 0.", lower_bound=0)
+
+    def join() -> None:
+        from vla import devices
+
+        if coordinator.value == "auto":
+            devices.join()
+        elif coordinator.value:
+            devices.join(coordinator.value, processes.value, process.value)
+        elif processes.value is not None or process.value is not None:
+            raise ValueError("--processes and --process need --coordinator=host:port, the same for every process.")
+
+    return join
+
+
 def run(main: Callable[[], None]) -> None:
     """Parse flags and run `main`; a ValueError ends the program with its message and status 1, unless --traceback."""
 

@@ -8,14 +8,10 @@ same working directory share the items: on each of them the same command with --
 TPU, elsewhere with --coordinator=host:port --processes=2 --process=0 (on the second --process=1).
 """
 
-from absl import flags
-
 from launch import entry
 
 CONFIG, WORKDIR = entry.define("configs/captioned_folder.py", "workdir")
-COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of the first of several processes, or auto.")
-PROCESSES = flags.DEFINE_integer("processes", None, "How many processes share the work.", lower_bound=1)
-PROCESS = flags.DEFINE_integer("process", None, "The number of this process, from 0.", lower_bound=0)
+join = entry.define_processes()
 
 
 def main() -> None:
@@ -23,12 +19,7 @@ def main() -> None:
     from vla import devices
     from vla.experiments.layer_map import LayerMap, extract_all, open_store
 
-    if COORDINATOR.value == "auto":
-        devices.join()
-    elif COORDINATOR.value:
-        devices.join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-    elif PROCESSES.value is not None or PROCESS.value is not None:
-        raise ValueError("--processes and --process need --coordinator=host:port, the same for every process.")
+    join()
     plan = LayerMap(**CONFIG.value.to_dict())
     first = devices.this_process()[0] == 0
     for place in extract_all(plan, open_store(plan, entry.directory(WORKDIR.value)), show_progress=first):

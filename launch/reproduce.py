@@ -1,7 +1,7 @@
-"""Run a study and write its report: by default the quick start, offline; with configs/paper.py the paper's.
+"""Run a study and write its report: by default on a drawn world, offline; with configs/paper.py the paper's.
 
     python -m launch.reproduce
-    python -m launch.reproduce --config=configs/microworld_study.py --workdir=microworld
+    python -m launch.reproduce --config=configs/microworld.py:quick --workdir=quick
     python -m launch.reproduce --config=configs/paper.py --workdir=paper --dry_run
     python -m launch.reproduce --config=configs/paper.py:E2 --workdir=paper --config.datasets.coco.directory=coco
 
@@ -17,29 +17,19 @@ from absl import flags
 from launch import entry
 
 CONFIG, WORKDIR = entry.define("configs/microworld.py", "workdir")
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only say what is to be done and what it takes; nothing is written.")
-COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of the first of several processes, or auto.")
-PROCESSES = flags.DEFINE_integer("processes", None, "How many processes share the work.", lower_bound=1)
-PROCESS = flags.DEFINE_integer("process", None, "The number of this process, from 0.", lower_bound=0)
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Only say what is to be done and what it takes; nothing is written but a drawn world."
+)
+join = entry.define_processes()
 
 
 def main() -> None:
     """Flags to study to report."""
-    from launch.quick_start import run_quick_start
     from vla import devices
     from vla.experiments import configured, engine, plan
 
-    if COORDINATOR.value == "auto":
-        devices.join()
-    elif COORDINATOR.value:
-        devices.join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-    elif PROCESSES.value is not None or PROCESS.value is not None:
-        raise ValueError("--processes and --process need --coordinator=host:port, the same for every process.")
-    workdir, config = entry.directory(WORKDIR.value), CONFIG.value
-    if "experiments" not in config:
-        run_quick_start(config, workdir)
-        return
-    values = config.to_dict()
+    join()
+    workdir, values = entry.directory(WORKDIR.value), CONFIG.value.to_dict()
     if "microworld" in values:
         from vla.microworld.layout import laid_out
 

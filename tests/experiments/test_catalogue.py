@@ -12,7 +12,7 @@ from vla.experiments.compare import printed, verdict
 from vla.experiments.configured import study
 from vla.experiments.experiment import as_experiment
 from vla.experiments.sides import read_side
-from vla.experiments.tables import directions
+from vla.experiments.tables import directions, needs, tables
 
 
 def test_every_printed_number_belongs_to_a_comparison_of_the_catalogue():
@@ -68,7 +68,7 @@ def test_unknown_views_are_refused_with_what_there_is(modality, spec, words):
 def test_the_paper_in_parts():
     whole = study(paper.get_config().to_dict())
     assert [one.id for one in whole.experiments] == [f"E{i}" for i in range(1, 14)] + ["N sweep"]
-    assert len(whole.pairs(whole.experiments[1])) == 8
+    assert len(whole.pairs(whole.experiments[1].conditions[0])) == 8
     assert {one.id for one in study(paper.get_config("core").to_dict()).experiments} >= {"E1", "E9", "E11"}
     (e3, _) = study(paper.get_config("E3").to_dict()).experiments
     assert (e3.id, e3.layers) == ("E3", "penultimate")
@@ -132,3 +132,22 @@ def test_verdicts(difference, p, sign, significant, expected):
     row = {"verdict": "", "paper_sign": sign, "paper_significant": significant, "paper_q": "", "q": p, "p": p,
            "mean_difference": difference}  # fmt: skip
     assert verdict(row) == expected
+
+
+def test_conditions_may_name_models_of_their_own():
+    given = {
+        "id": "mine", "title": "Mine", "question": "?", "vision": "nobody",
+        "conditions": ({"name": "now", "vision": "late"}, {"name": "then", "vision": "early", "language": "early"}),
+    }  # fmt: skip
+    config = paper.get_config("E1").to_dict() | {"experiments": (), "own_experiments": (given,), "sweep": ()}
+    config |= {"vision": {"late": ("v",), "early": ("v@1", "w@1")}, "language": {"core": ("t", "u"), "early": ("t@1",)}}
+    found = study(config)
+    (mine,) = found.experiments
+    now, then = (found.pairs(one) for one in mine.conditions)
+    assert now == [("v", "t"), ("v", "u")] and then == [("v@1", "t@1"), ("w@1", "t@1")]
+    scored = [(one.vision, one.language) for one in tables(found)]
+    assert scored == [pair for pair in (*now, *then) for _ in range(2)], "no pair across groups"
+    assert {key[1] for key in needs(found)} == {"v", "v@1", "w@1", "t", "u", "t@1"}
+    assert found.models(mine, "vision") == ["v", "v@1", "w@1"]
+    with pytest.raises(ValueError, match="'mine' asks for the language models 'core', of which there are none"):
+        study(config | {"language": {"early": ("t@1",)}})

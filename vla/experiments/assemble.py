@@ -1,6 +1,6 @@
 """From finished tables of scores to tidy rows, one per condition, model pair, metric, direction and pair of layers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,8 @@ import xarray as xr
 
 from vla.alignment.resampled import interval
 from vla.alignment.table import COLUMNS
+from vla.experiments.experiment import Experiment
+from vla.experiments.naming import trunk
 from vla.experiments.scoring import Bench
 from vla.experiments.tables import Cell, Table
 from vla.metrics import find
@@ -47,19 +49,42 @@ def scores(bench: Bench, finished: Iterable[Table]) -> pd.DataFrame:
     return whole.reindex(columns=[*COLUMNS, *MORE])
 
 
-def curves(table: pd.DataFrame, series: dict[tuple[str, str], tuple[str, int]]) -> pd.DataFrame:
+def curves(table: pd.DataFrame, experiments: Sequence[Experiment]) -> pd.DataFrame:
     """The rows of conditions that are points of curves.
+
+    Of a layer map every layer of the predicted model is a curve, through its best score over the predicting layers;
+    checkpoints of one model bear its name alone.
 
     Args:
       table: As of `scores`.
-      series: Name of the curve and place on it, by (experiment, condition).
+      experiments: What was scored.
     """
+    points = {(one.id, each.name): each for one in experiments for each in one.conditions if each.series}
     keys = list(zip(table["experiment"], table["condition"], strict=True))
-    on = table.loc[np.array([key in series for key in keys], bool)].copy()
-    found = [series[key] for key in keys if key in series]
-    on["series"], on["k"] = [name for name, _ in found], [k for _, k in found]
+    on = table.loc[np.array([key in points for key in keys], bool)].copy()
+    found = [points[key] for key in keys if key in points]
+    on["series"], on["k"] = [one.series for one in found], [one.k for one in found]
+    on = _by_layer(on, np.array([one.layers == "all" for one in found], bool))
     kept = ["experiment", "series", "k", "vision_model", "language_model", "metric", "direction", "n_items", "score"]
     return on[[*kept, "seed", "null_mean", "dataset"]].reset_index(drop=True)
+
+
+def _by_layer(points: pd.DataFrame, maps: np.ndarray) -> pd.DataFrame:
+    """Layer maps among the rows as curves of the predicted layers, at the places where they began."""
+    if not maps.any():
+        return points
+    rows = points.reset_index(drop=True)
+    backwards = rows["direction"] == "language_to_vision"
+    rows["predicted"] = np.where(maps, rows["vision_layer"].where(backwards, rows["language_layer"]), "")
+    rows["place"] = rows.index
+    alike = ["experiment", "condition", "vision_model", "language_model", "metric", "direction", "seed", "predicted"]
+    best = rows.assign(score=rows["score"].fillna(-np.inf)).groupby(alike, sort=False)["score"].idxmax()
+    first = rows.groupby(alike, sort=False)["place"].min()
+    found = rows.loc[best.to_numpy()].assign(place=first.to_numpy()).sort_values("place", kind="stable")
+    named = found["predicted"] != ""
+    for side in ("vision_model", "language_model"):
+        found[side] = found[side].where(~named, found[side].map(trunk))
+    return found.assign(series=found["predicted"].where(named, found["series"]))
 
 
 def _rows(bench: Bench, table: Table, cell: Cell, results: list[xr.Dataset], protocol: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from vla.alignment.crossed import crossed_test
 from vla.alignment.false_discovery import with_q_values
 from vla.alignment.paired import paired_test
 from vla.experiments.experiment import Comparison, Experiment
+from vla.experiments.naming import trunk
 from vla.experiments.study import Study
 from vla.experiments.tables import directions
 
@@ -108,6 +109,9 @@ def _row(
         (table["experiment"] == experiment.id) & (table["metric"] == metric) & (table["direction"] == direction)
     ]
     models = ["vision_model", "language_model"]
+    if not _same_models(experiment, comparison):
+        # Each checkpoint is compared with that of the same model.
+        rows = rows.assign(**{name: rows[name].map(trunk) for name in models})
     means = {
         name: rows.loc[rows["condition"] == name].groupby(models, sort=False)["score"].mean()
         for name in (comparison.higher, comparison.lower)
@@ -128,6 +132,11 @@ def _row(
     for name in ("t", "df", "p", "ci_low", "ci_high", "note"):
         row[f"crossed_{name}"] = getattr(crossed, name)
     return row
+
+
+def _same_models(experiment: Experiment, comparison: Comparison) -> bool:
+    one, other = (experiment.condition(name) for name in (comparison.higher, comparison.lower))
+    return (one.vision, one.language) == (other.vision, other.language)
 
 
 def _paper(experiment: Experiment, comparison: Comparison, metric: str, direction: str) -> dict[str, str]:

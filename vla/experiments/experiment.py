@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from vla.records import Modality
+
 LAYERS = ("all", "penultimate")
 
 
@@ -19,9 +21,11 @@ class Condition:
       part: Conditions of one part show the same items; comparisons of one part are one family of tests.
       dataset: Role of the dataset; "" for the experiment's.
       layers: "all" or "penultimate"; "" for the experiment's.
-      series: The curve that the condition is a point of; "" for none.
-      k: Where on it: the number of exemplars, or of items.
+      series: The curve that the condition is a point of; "" for none. Of layer maps each layer has a curve of its own.
+      k: Where on it: the number of exemplars, of items, or of steps of training.
       items: How many of the sampled items, drawn anew for every seed; 0 for all.
+      vision: Group of vision models; "" for the experiment's.
+      language: Group of language models, likewise.
     """
 
     name: str
@@ -33,6 +37,8 @@ class Condition:
     series: str = ""
     k: int = 0
     items: int = 0
+    vision: str = ""
+    language: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +90,9 @@ class Experiment:
 
     def __post_init__(self) -> None:
         """Fill conditions in; refuse what could not be told apart or does not exist."""
+        shared = ("dataset", "layers", "vision", "language")
         filled = tuple(
-            dataclasses.replace(one, dataset=one.dataset or self.dataset, layers=one.layers or self.layers)
+            dataclasses.replace(one, **{name: getattr(one, name) or getattr(self, name) for name in shared})
             for one in self.conditions
         )
         object.__setattr__(self, "conditions", filled)
@@ -114,6 +121,10 @@ class Experiment:
     def condition(self, name: str) -> Condition:
         """The condition of that name."""
         return next(one for one in self.conditions if one.name == name)
+
+    def groups(self, modality: Modality) -> tuple[str, ...]:
+        """Groups of models that its conditions ask for, each once."""
+        return tuple(dict.fromkeys(getattr(one, modality) for one in self.conditions))
 
 
 def as_experiment(given: Any) -> Experiment:

@@ -9,3 +9,8 @@ def named(given: str) -> tuple[str, str]:
     if sign and name and "/" not in name:
         return name, source
     return os.path.basename(os.path.abspath(given)), given
+
+
+def trunk(name: str) -> str:
+    """The model of which another one, named "model@step", is a checkpoint after so many steps; else the name itself."""
+    return name.partition("@")[0]

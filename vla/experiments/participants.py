@@ -1,7 +1,7 @@
 """The models of a study, each with what it has seen: checkpoints whose activations are extracted, or saved ones."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import xarray as xr
@@ -12,7 +12,7 @@ from vla.activations.recipe import Recipe
 from vla.activations.store import Store
 from vla.experiments.naming import named
 from vla.experiments.saved import SavedModel, is_saved
-from vla.experiments.study import Study
+from vla.experiments.study import MODALITIES, Study
 from vla.models import Model, load_model
 from vla.records import Modality, View, canonical_hash
 
@@ -185,12 +185,8 @@ def gather(study: Study, store: Store) -> dict[tuple[Modality, str], Participant
     found: dict[tuple[Modality, str], Participant] = {}
     names: dict[tuple[Modality, str], str] = {}
     for experiment in study.experiments:
-        groups: list[tuple[Modality, Mapping[str, tuple[str, ...]], str]] = [
-            ("vision", study.vision, experiment.vision),
-            ("language", study.language, experiment.language),
-        ]
-        for modality, models, group in groups:
-            for given in models[group]:
+        for modality in MODALITIES:
+            for given in study.models(experiment, modality):
                 if (modality, given) in found:
                     continue
                 one = SavedModel(given, modality) if is_saved(given) else Checkpoint(given, modality, study, store)

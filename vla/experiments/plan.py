@@ -17,7 +17,7 @@ from vla.experiments.experiment import Experiment
 from vla.experiments.hardware import Hardware, accelerators, this_machine
 from vla.experiments.naming import named
 from vla.experiments.saved import is_saved
-from vla.experiments.study import Study
+from vla.experiments.study import MODALITIES, Study
 from vla.experiments.tables import Table, needs, tables
 from vla.metrics import find
 from vla.models.source import is_cached
@@ -98,7 +98,9 @@ def _not_here(study: Study) -> str:
     """Which datasets or models would have to be fetched first."""
     roles = {condition.dataset for experiment in study.experiments for condition in experiment.conditions}
     remote = [role for role in sorted(roles) if study.datasets[role].directory is None]
-    models = dict.fromkeys(given for one in study.experiments for pair in study.pairs(one) for given in pair)
+    models = dict.fromkeys(
+        given for one in study.experiments for kind in MODALITIES for given in study.models(one, kind)
+    )
     away = [given for given in models if not (is_saved(given) or _is_here(named(given)[1]))]
     if not remote and not away:
         return ""

@@ -23,6 +23,7 @@ from vla.experiments.plateaus import plateaus
 from vla.experiments.resolve import Resolved
 from vla.experiments.scoring import Bench
 from vla.experiments.sides import LENGTH
+from vla.experiments.study import MODALITIES
 from vla.experiments.tables import Table
 from vla.records import View, listed
 from vla.stimuli.generators.files import write_whole
@@ -35,17 +36,11 @@ def write(bench: Bench, resolved: Resolved, finished: Sequence[Table], workdir: 
     study = bench.study
     table = scores(bench, finished)
     found = statistics(study, table, resolved.absent)
-    series = {
-        (experiment.id, one.name): (one.series, one.k)
-        for experiment in study.experiments
-        for one in experiment.conditions
-        if one.series
-    }
     data = io.BytesIO()
     table.to_parquet(data, index=False)
     write_whole(workdir / "scores.parquet", data.getvalue())
     _csv(workdir / "statistics.csv", found)
-    counted = curves(table, series)
+    counted = curves(table, study.experiments)
     profiles, peaks = depths(table)
     for name, frame in (("curves", counted), ("plateaus", plateaus(counted)), ("depth", profiles), ("peaks", peaks)):
         _csv(workdir / f"{name}.csv", frame)
@@ -142,8 +137,10 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
         "comparisons": [{"name": c.name, "higher": c.higher, "lower": c.lower} for c in experiment.comparisons],
         "metrics": list(bench.study.metrics_of(experiment)),
         "layers": experiment.layers,
-        "vision": [bench.participants["vision", given].name for given in bench.study.vision[experiment.vision]],
-        "language": [bench.participants["language", given].name for given in bench.study.language[experiment.language]],
+        **{
+            modality: [bench.participants[modality, given].name for given in bench.study.models(experiment, modality)]
+            for modality in MODALITIES
+        },
     }
 
 

@@ -9,7 +9,9 @@ from vla.experiments.content_plan import ContentPlan
 from vla.experiments.experiment import Condition, Experiment
 from vla.experiments.sides import Side, read_side
 from vla.metrics import find
+from vla.records import Modality
 
+MODALITIES: tuple[Modality, ...] = ("vision", "language")
 STAGES = ("all", "extract", "score")
 OLDER = ("refuse", "recompute")
 
@@ -55,7 +57,7 @@ class Study:
       experiments: What is asked.
       datasets: By role.
       vision: Vision models by group: Hub ids, directories, or files of saved activations; "name=source" gives a model
-        a name of its own.
+        a name of its own; one called "model@30" is the checkpoint of `model` after 30 steps.
       language: Language models by group.
       choices: What the paper leaves open.
       metrics: Of experiments that name none.
@@ -133,16 +135,15 @@ class Study:
     def _check(self, experiment: Experiment) -> None:
         for name in self.metrics_of(experiment):
             find(name)
-        for groups, group, what in (
-            (self.vision, experiment.vision, "vision"),
-            (self.language, experiment.language, "language"),
-        ):
-            if not groups.get(group):
-                there = ", ".join(sorted(name for name, models in groups.items() if models)) or "none"
-                raise ValueError(
-                    f"experiment {experiment.id!r} asks for the {what} models {group!r}, of which there are none; "
-                    f"groups with models: {there}"
-                )
+        for modality in MODALITIES:
+            groups = self.groups(modality)
+            for group in experiment.groups(modality):
+                if not groups.get(group):
+                    there = ", ".join(sorted(name for name, models in groups.items() if models)) or "none"
+                    raise ValueError(
+                        f"experiment {experiment.id!r} asks for the {modality} models {group!r}, of which there are "
+                        f"none; groups with models: {there}"
+                    )
         for condition in experiment.conditions:
             if condition.dataset not in self.datasets:
                 raise ValueError(
@@ -179,6 +180,15 @@ class Study:
         """Names of the metrics of an experiment."""
         return experiment.metrics or self.metrics
 
-    def pairs(self, experiment: Experiment) -> list[tuple[str, str]]:
-        """Sources of vision and language model of every pair."""
-        return [(v, t) for v in self.vision[experiment.vision] for t in self.language[experiment.language]]
+    def groups(self, modality: Modality) -> Mapping[str, tuple[str, ...]]:
+        """The models of a modality by group."""
+        return self.vision if modality == "vision" else self.language
+
+    def models(self, experiment: Experiment, modality: Modality) -> list[str]:
+        """Sources of all models of a modality that an experiment looks at, each once."""
+        groups = self.groups(modality)
+        return list(dict.fromkeys(given for group in experiment.groups(modality) for given in groups[group]))
+
+    def pairs(self, condition: Condition) -> list[tuple[str, str]]:
+        """Sources of vision and language model of every pair that a condition, filled in by its experiment, shows."""
+        return [(v, t) for v in self.vision[condition.vision] for t in self.language[condition.language]]

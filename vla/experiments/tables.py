@@ -86,7 +86,7 @@ def tables(
         conditions = [one for one in experiment.conditions if usable(experiment, one)]
         for some in _alike(conditions):
             first = some[0]
-            for vision, language in study.pairs(experiment):
+            for vision, language in study.pairs(first):
                 own = [one for one in some if readable(one, vision, language)]
                 for images, captions, cells in _stars(study, experiment, own):
                     for metric in study.metrics_of(experiment):
@@ -117,7 +117,7 @@ def needs(study: Study, usable: Callable[[Experiment, Condition], bool] = lambda
                 continue
             for side, models in zip(
                 study.sides(condition),
-                (study.vision[experiment.vision], study.language[experiment.language]),
+                (study.vision[condition.vision], study.language[condition.language]),
                 strict=True,
             ):
                 for model in models:
@@ -129,10 +129,11 @@ def needs(study: Study, usable: Callable[[Experiment, Condition], bool] = lambda
 
 
 def _alike(conditions: Sequence[Condition]) -> list[list[Condition]]:
-    """Conditions on the same items of one dataset at the same layers."""
+    """Conditions on the same items of one dataset, shown to the same models, at the same layers."""
     groups: dict[Any, list[Condition]] = {}
     for one in conditions:
-        groups.setdefault((one.dataset, one.part, one.layers, one.items), []).append(one)
+        alike = (one.dataset, one.part, one.layers, one.items, one.vision, one.language)
+        groups.setdefault(alike, []).append(one)
     return list(groups.values())
 
 

@@ -1,8 +1,6 @@
 """A drawn world of scenes and captions, so that the whole pipeline can be tried offline."""
 
 from vla.microworld.captions import Caption, describe, paraphrase
-from vla.microworld.checkpoints import write_untrained_checkpoints
-from vla.microworld.dataset import write_microworld
 from vla.microworld.drawing import draw, draw_with_map
 from vla.microworld.labels import labels
 from vla.microworld.scenes import Scene, scene

@@ -1,15 +1,18 @@
 """Lays a world out in a folder, with models to look at it, as the datasets and models of a study."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vla.microworld.checkpoints import write_untrained_checkpoints
+from vla.microworld.along_training import along_training, untrained
 from vla.microworld.shipped import shipped
+from vla.microworld.step_zero import write_step_zero
 from vla.microworld.world_folder import write_world
-from vla.stimuli import read_dataset
 
 MODELS = ("trained", "untrained")
+STUDIED = {"vision": ("micro-dinov2", "micro-vit"), "language": ("micro-llama", "micro-bloom")}
+JUDGE = "micro-clip"
 
 
 def laid_out(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -18,7 +21,8 @@ def laid_out(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     Args:
       config: Values of a study; `microworld` says how many scenes (`n`), which (`seed`), how many `renderings` of each,
         how many `paraphrases`, and which `models` look where none are named: the four "trained" ones that come with
-        the package, with their judge of captions, or two "untrained" ones of each kind.
+        the package, or the same "untrained". With `training` the trained ones are also compared with what they were
+        before and on the way. The judge of captions, where none is named, is the one that comes with the package.
       folder: Where the world shall be; what is there already is used again.
 
     Raises:
@@ -40,19 +44,21 @@ def laid_out(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     datasets["coco"]["paraphrases"] = str(world.paraphrases)
     datasets["coco"]["synthetic"] = "" if world.synthetic is None else str(world.synthetic)
     values["datasets"] = datasets
-    if not values["vision"]["core"] or not values["language"]["core"]:
-        if asked["models"] == "trained":
-            values["vision"] = {"core": tuple(str(shipped(name)) for name in ("micro-dinov2", "micro-vit"))}
-            values["language"] = {"core": tuple(str(shipped(name)) for name in ("micro-llama", "micro-bloom"))}
-            datasets["coco"]["clip"] = datasets["coco"]["clip"] or str(shipped("micro-clip"))
-        else:
-            values["vision"], values["language"] = _untrained(world.coco, folder / f"models-{n}-{seed}")
+    datasets["coco"]["clip"] = datasets["coco"]["clip"] or str(shipped(JUDGE))
+    _look(values, asked, folder / "models")
     return values
 
 
-def _untrained(coco: Path, folder: Path) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-    captions = [caption for item in read_dataset("coco_val2017", coco).items for caption in item.captions]
-    made = [write_untrained_checkpoints(folder / str(seed), captions, seed) for seed in (1, 2)]
-    vision = tuple(f"untrained-dinov2-{i}={one.vision}" for i, one in enumerate(made, 1))
-    language = tuple(f"untrained-llama-{i}={one.language}" for i, one in enumerate(made, 1))
-    return {"core": vision}, {"core": language}
+def _look(values: dict[str, Any], asked: Mapping[str, Any], folder: Path) -> None:
+    """Fill in models where none are named, and if none are at all the experiments on their training."""
+    trained = asked["models"] == "trained"
+    place = shipped if trained else functools.partial(write_step_zero, folder=folder)
+    own = {modality: tuple(str(place(name)) for name in names) for modality, names in STUDIED.items()
+           if not values[modality]["core"]}  # fmt: skip
+    groups = {modality: {**values[modality], "core": models} for modality, models in own.items()}
+    if asked["training"] and trained and set(own) == set(STUDIED):
+        more, compared = untrained(STUDIED, folder)
+        along, followed = along_training(folder)
+        groups = {modality: {**given, **more[modality], **along[modality]} for modality, given in groups.items()}
+        values["own_experiments"] = (*values["own_experiments"], compared, *followed)
+    values.update(groups)

@@ -11,12 +11,14 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vla import progress
-from vla.microworld import dataset
 from vla.microworld.captions import describe
 from vla.microworld.drawing import SIDE, draw
 from vla.microworld.labels import NAMES, labels
 from vla.microworld.once import make_once
 from vla.microworld.scenes import scene
+
+# Raised whenever the same seed would give other pictures, labels or captions.
+VERSION = 2
 
 # Arrays of labels that are kept, as `vla.microworld.labels` has them; of "counts" the sum.
 KEPT = ("stuff", "weather", "things", "colours", "coloured_things")
@@ -68,7 +70,7 @@ def material(folder: Path, n: int, world_seed: int, show_progress: bool = False)
         np.savez(draft / "labels.npz", allow_pickle=False, **arrays)
         (draft / "captions.json").write_text(json.dumps(captions), encoding="utf-8")
 
-    recipe = {"what": "training scenes", "n": n, "seed": world_seed, "version": dataset.VERSION}
+    recipe = {"what": "training scenes", "n": n, "seed": world_seed, "version": VERSION}
     place = make_once(folder, recipe, fill)
     with np.load(place / "labels.npz") as kept:
         attributes = {name: kept[name] for name in ATTRIBUTES}
