@@ -86,7 +86,7 @@ def _asked(bench: Bench, resolved: Resolved) -> _Asked | None:
         views = [gallery.view(side.modality, side.members[0]) for side in sides]
         pairs = tuple(
             pair
-            for pair in study.pairs(experiment)
+            for pair in study.pairs(condition)
             if all(
                 bench.participants[side.modality, given].has(view, "penultimate")
                 for side, view, given in zip(sides, views, pair, strict=True)
