@@ -20,8 +20,8 @@ from vla.models import Model
 from vla.models.batch import Images
 from vla.stimuli import decode_image
 
-# Images per forward pass on each device.
-_PASS_IMAGES = {"cpu": 4, "accelerator": 64}
+# Images per forward pass on each device: on a CPU few, whose hidden states stay in its caches.
+_PASS_IMAGES = {"cpu": 2, "accelerator": 64}
 
 # Images of shapes that come rarely wait for company; what waits is held in memory.
 _WAITING_BATCHES = 8

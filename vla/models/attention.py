@@ -53,12 +53,14 @@ def attend(
     scores = scores if scaled is not query else scores * factor
     if cap is not None:
         scores = jnp.tanh(scores / cap) * cap
-    scores = scores.reshape(B, K, G, T, S)
+    # Per query head only where several share a key and something depends on the query: a reshape may cost a copy.
+    apart = G > 1 and not (distances is None and allowed is None)
+    scores = scores.reshape(B, K, G, T, S) if apart else scores
     if distances is not None:
-        slopes = jnp.asarray(alibi_slopes(H)).reshape(K, G, 1, 1)
-        scores = scores - slopes * distances[:, None, None]
+        slopes = jnp.asarray(alibi_slopes(H)).reshape((K, G, 1, 1) if apart else (K, 1, 1))
+        scores = scores - slopes * jnp.expand_dims(distances, (1, 2) if apart else 1)
     if allowed is not None:
-        scores = scores + jnp.where(allowed, 0.0, _HIDDEN)[:, None, None]
+        scores = scores + jnp.expand_dims(jnp.where(allowed, 0.0, _HIDDEN), (1, 2) if apart else 1)
     weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
     # Divided after the product: C numbers per query and not S.
     sums = weights.sum(-1).reshape(B, K, G * T, 1)

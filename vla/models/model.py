@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from vla import devices
 from vla.models.batch import Batch, Images, one_per_row
+from vla.models.block_calls import Chain, chain_of
 from vla.models.decoder import Decoder
 from vla.models.decoder_config import DecoderConfig
 from vla.models.layers import layer_names
@@ -187,8 +188,16 @@ class Model:
 
     def _all_layers(self, batch: Batch, pools: tuple[str, ...], layers: tuple[str, ...]) -> Float[Array, "R B S D"]:
         """What is wanted of one batch."""
+        batch, pools = self._spread(batch), compiled_for(batch, pools)
         with devices.full_precision():
-            return _forward(self.network, self._spread(batch), pools=compiled_for(batch, pools), layers=layers)
+            if self._chain is not None:
+                return self._chain(batch, pools, layers)
+            return _forward(self.network, batch, pools=pools, layers=layers)
+
+    @functools.cached_property
+    def _chain(self) -> Chain | None:
+        """The network as a chain of calls where that is faster."""
+        return chain_of(self.network)
 
     def _spread(self, batch: Any) -> Any:
         """A batch, or hidden states, on the devices: split over them where the number of rows permits."""

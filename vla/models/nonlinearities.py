@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 
 import jax
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -13,11 +14,19 @@ def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return x * jax.nn.sigmoid(1.702 * x)
 
 
-# jax.nn.gelu is the tanh form unless told otherwise; Hugging Face's "gelu" is the exact one.
+def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """x * Phi(x), Phi the normal distribution, as torch computes it (Hendrycks and Gimpel, arXiv:1606.08415).
+
+    jax.nn.gelu keeps the relative precision of Phi(x) far below 0, where the result is nothing beside its other values,
+    and takes more than twice as long for it on a CPU.
+    """
+    return 0.5 * x * (1 + jax.lax.erf(x * np.float32(np.sqrt(0.5))))
+
+
 _tanh_gelu = functools.partial(jax.nn.gelu, approximate=True)
 
 NONLINEARITIES: dict[str, Callable[[Array], Array]] = {
-    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu": gelu,
     "gelu_fast": _tanh_gelu,
     "gelu_new": _tanh_gelu,
     "gelu_pytorch_tanh": _tanh_gelu,

@@ -1,6 +1,6 @@
 """A network taken apart: what enters its blocks, one block, and what is kept of hidden states.
 
-Axes: B rows of a batch, T tokens, S vectors wanted of one row, D width.
+Axes: B rows of a batch, T tokens, K tokens kept, S vectors wanted of one row, D width.
 """
 
 from typing import Any
@@ -46,12 +46,14 @@ def enter(network: Network, batch: Batch) -> Float[Array, "B T D"]:
     return network.embedding(batch.pixels)
 
 
-def pass_block(block: Any, number: Array, hidden: Float[Array, "B T D"], batch: Batch) -> Float[Array, "B T D"]:
-    """The raw output of one block, whose number counts from 0."""
+def pass_block(
+    block: Any, number: Array, hidden: Float[Array, "B T D"], batch: Batch, kept: int | None = None
+) -> Float[Array, "B K D"]:
+    """The raw output of one block, whose number counts from 0; of images for the first K = `kept` tokens, or all."""
     if isinstance(batch, Captions):
         context = context_of(block.config, batch.positions, within(batch.ends))
         return block(hidden, context, number)
-    return block(hidden, turns_of(block.config, *batch.pixels.shape[2:]))
+    return block(hidden, turns_of(block.config, *batch.pixels.shape[2:]), kept)
 
 
 def compiled_for(batch: Batch, pools: tuple[str, ...]) -> tuple[str, ...]:

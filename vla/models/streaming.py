@@ -3,7 +3,6 @@
 Axes: B rows of a batch, T tokens, S vectors wanted of one row, D width, V vocabulary.
 """
 
-import functools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,10 +16,11 @@ from jaxtyping import Float
 
 from vla import devices
 from vla.models.batch import Batch, Captions, without_pixels
+from vla.models.block_calls import call_block, call_enter, call_leave
 from vla.models.decoder_config import DecoderConfig
 from vla.models.model import Model, Reading
 from vla.models.shelf import Shelf
-from vla.models.stages import compiled_for, enter, pass_block, pool_of
+from vla.models.stages import compiled_for
 from vla.models.weights import Weights
 
 # Hidden states of all items that are kept in memory; the rest is put aside in a temporary file.
@@ -28,25 +28,6 @@ HELD_BYTES = 1 << 30
 
 # Tables of token embeddings have a multiple of this many rows: few shapes to compile.
 _TABLE_ROWS = 1024
-
-
-@functools.partial(jax.jit, static_argnames=("pools",))
-def _enter(ends: Any, batch: Batch, *, pools: tuple[str, ...]) -> tuple[Array, Array]:
-    hidden = enter(ends, batch)
-    return hidden, pool_of(ends, batch, pools)(hidden)
-
-
-@functools.partial(jax.jit, static_argnames=("pools",))
-def _pass(
-    ends: Any, block: Any, number: Array, hidden: Array, batch: Batch, *, pools: tuple[str, ...]
-) -> tuple[Array, Array]:
-    hidden = pass_block(block, number, hidden, batch)
-    return hidden, pool_of(ends, batch, pools)(hidden)
-
-
-@functools.partial(jax.jit, static_argnames=("pools",))
-def _leave(ends: Any, hidden: Array, batch: Batch, *, pools: tuple[str, ...]) -> Array:
-    return pool_of(ends, batch, pools)(ends.final_norm(hidden))
 
 
 class StreamedModel(Model):
@@ -88,7 +69,7 @@ class StreamedModel(Model):
                     ends = self._ends(None)
                 for number, batch in enumerate(batches):
                     pools = compiled_for(batch, pools)
-                    hidden, read = _enter(ends, self._spread(batch), pools=pools)
+                    hidden, read = call_enter(ends, self._spread(batch), pools=pools)
                     shelf.put(number, devices.to_host(hidden))
                     kept.append(without_pixels(batch))
                     yield reading(0, number, read)
@@ -102,7 +83,7 @@ class StreamedModel(Model):
                 if needed + 1 in wanted:
                     for number, batch in enumerate(kept):
                         hidden, batch = self._spread(shelf.get(number)), self._spread(batch)
-                        read = _leave(ends, hidden, batch, pools=pools)
+                        read = call_leave(ends, hidden, batch, pools=pools)
                         yield reading(needed + 1, number, read)
         finally:
             shelf.close()
@@ -124,7 +105,7 @@ class StreamedModel(Model):
         before: tuple[int, Array, Array] | None = None
         for number, batch in enumerate(kept):
             hidden = self._spread(shelf.get(number))
-            out = _pass(ends, block, jnp.int32(i), hidden, self._spread(batch), pools=pools)
+            out = call_block(ends, block, jnp.int32(i), hidden, self._spread(batch), pools=pools)
             # Fetched when the next is under way, so that the devices need not wait for the host.
             if before is not None:
                 yield put_aside(*before)
