@@ -1,8 +1,5 @@
 """Extraction gives what Hugging Face's torch models give for each stimulus alone, in the order of the stimuli."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +7,7 @@ from safetensors.numpy import load_file, save_file
 
 from tests.activations import tiny
 from tests.checkpoints import WORDS, write_image_processor, write_language, write_vision
+from tests.children import run
 from vla.activations.extract import extract, resolve_layers
 from vla.models import load_model
 
@@ -254,8 +252,7 @@ np.savez(out, language=extract(load_model(language), data["captions"].tolist(), 
 @pytest.mark.parametrize("count", [2, 8])
 def test_several_devices_equal_one(count, language, vision, listened, looked, tmp_path):
     np.savez(tmp_path / "in.npz", captions=tiny.captions(20), pictures=tiny.pictures(9))
-    arguments = [language[0].source, vision[0].source, str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
-    subprocess.run([sys.executable, "-c", DEVICES, str(count), *arguments], check=True)
+    run(DEVICES, count, language[0].source, vision[0].source, tmp_path / "in.npz", tmp_path / "out.npz")
     out = np.load(tmp_path / "out.npz")
     assert tiny.apart(out["language"], listened.values) < SAME
     assert tiny.apart(out["vision"], looked.values) < SAME

@@ -1,14 +1,13 @@
 """Extraction into the store: nothing twice, nothing lost, nothing that looks finished and is not."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from tests.activations import tiny
 from tests.activations.groups import tree
+from tests.children import Child
 from vla.activations import extract_to_store as to_store
 from vla.activations import writer
 from vla.activations.extract import extract, recipe
@@ -138,12 +137,10 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(model, tm
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     extract_to_store(model, view(), Store(whole))
     for how, steps in (("held", 1), ("streamed", 23)):
-        command = [sys.executable, "-c", PROGRAM, model.source, str(killed), how]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
+        with Child(PROGRAM, model.source, killed, how) as child:
             for _ in range(steps):
-                assert process.stdout.readline() == "put\n"
-            process.kill()
+                assert child.stdout.readline() == "put\n", child.errors()
+            child.kill()
         assert Store(killed).names() == [] and not list(killed.glob("*.zarr"))
     assert tree(killed)
     extract_to_store(load_model(model.source, stream=True), view(), Store(killed))

@@ -1,13 +1,13 @@
 """Two processes that share an extraction: each writes its own items, and the numbers are those of one."""
 
+import contextlib
 import socket
-import subprocess
-import sys
 
 import numpy as np
 
 from tests.activations import tiny
 from tests.activations.test_extract_to_store import view
+from tests.children import Child
 from vla.activations.extract import recipe
 from vla.activations.extract_to_store import extract_to_store
 from vla.activations.store import Store
@@ -45,21 +45,11 @@ def free_address() -> str:
 def test_two_processes_write_their_own_items_and_equal_one(tmp_path):
     model, _ = tiny.language(tmp_path / "tiny-llama")
     address, shared = free_address(), tmp_path / "shared"
-    command = [sys.executable, "-c", PROGRAM, address]
-    started = [
-        subprocess.Popen(
-            [*command, str(i), model.source, str(shared)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for i in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=300) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0, 0], said
+    with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(Child(PROGRAM, address, i, model.source, shared)) for i in range(2)]
+        said = [child.said() for child in started]
     # six chunks, in groups of three
-    wrote = [[line for line in out.splitlines() if line.isdigit()] for out, _ in said]
+    wrote = [[line for line in out.splitlines() if line.isdigit()] for out in said]
     assert wrote == [["0", "4", "8"], ["12", "16", "20"]]
     wanted = recipe(model, view())
     assert [path.name for path in shared.iterdir()] == [f"{wanted.name}.zarr"]

@@ -1,22 +1,17 @@
 """Scores kept block by block: as `vla.score` gives them, killed at any moment, resumed to the same bytes."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from tests.children import Child
 from vla.alignment.score import score
 from vla.alignment.score_blocks import score_blocks
 from vla.alignment.score_recipe import score_recipe
 from vla.alignment.score_store import ScoreStore
 
-ROOT = Path(__file__).parents[2]
 LAYERS = ["embed", *(f"block_{i}" for i in range(1, 6))]
 
 
@@ -70,6 +65,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path):
     """SIGKILL while it writes, after at least two of six blocks."""
     run(tmp_path / "whole", block_layers=1)
     script = """
+import sys
 import time
 from tests.alignment.test_score_blocks import asked, activations
 from vla.alignment.score_blocks import score_blocks
@@ -80,19 +76,16 @@ class Slow(ScoreStore):
         super().write_block(*arguments)
         time.sleep(1)
 
-score_blocks(*activations(), asked(), Slow("killed"), block_layers=1)
+score_blocks(*activations(), asked(), Slow(sys.argv[1]), block_layers=1)
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
     partial = tmp_path / "killed" / f"{asked().name}.partial"
     deadline = time.monotonic() + 120
-    while len(list(partial.glob("*.npz"))) < 2:
-        assert process.poll() is None, process.stderr.read().decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
+    with Child(script, tmp_path / "killed") as child:
+        while len(list(partial.glob("*.npz"))) < 2:
+            assert child.ended() is None, child.errors()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        child.kill()
     done = {path.name: path.stat().st_mtime_ns for path in partial.glob("*.npz")}
     assert 2 <= len(done) < 6 and not ScoreStore(tmp_path / "killed").has(asked())
     (tmp_path / "killed" / f"{asked().name}.0123.tmp").write_bytes(b"half a fi")

@@ -1,12 +1,12 @@
 """Scoring on 1, 2 and 8 emulated devices and in two processes gives the numbers of one."""
 
-import os
+import contextlib
 import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+
+from tests.children import Child
 
 PROGRAM = """
 import sys
@@ -43,20 +43,10 @@ def _run(path, count, processes=1):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, "-c", PROGRAM, str(path), str(count), address]
-    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
-    started = [
-        subprocess.Popen(
-            [*command, str(i)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        for i in range(processes)
-    ]
-    try:
-        said = [process.communicate(timeout=300)[0] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0] * processes, said
+    with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(Child(PROGRAM, path, count, address, i)) for i in range(processes)]
+        for child in started:
+            child.said()
     return [dict(np.load(f"{path}-{i}.npz")) for i in range(processes)]
 
 

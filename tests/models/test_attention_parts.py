@@ -1,13 +1,11 @@
 """Attention in parts is attention as a whole."""
 
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests import children
 from vla.models import attention_parts
 from vla.models.attention import attend
 from vla.models.attention_parts import attend_in_parts
@@ -68,5 +66,4 @@ attention_parts._WORTHWHILE = 0
 states = (jnp.ones((4, 9, 4, 8)),) * 3
 assert str(jax.make_jaxpr(attention_parts.attend_in_parts)(*states)).count("dot_general") == 2
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    children.run(program)

@@ -1,10 +1,8 @@
 """Weights shared by several devices: which axis is cut, and that no device reads more than its part."""
 
-import subprocess
-import sys
-
 import pytest
 
+from tests import children
 from tests.checkpoints import write_language, write_vision
 from vla import devices
 from vla.models import load_model
@@ -61,8 +59,7 @@ assert ((40, 24), (10, 24)) in read and ((40, 24), (40, 24)) not in read
 
 def test_each_device_reads_only_its_part(tmp_path):
     write_language(tmp_path, num_key_value_heads=4)
-    done = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    children.run(PROGRAM, tmp_path)
 
 
 @pytest.mark.parametrize("parts", [0, -1, True, 1.5, devices.mesh().size + 1])
