@@ -1,8 +1,8 @@
 """micro-vit: a ViT-architecture network that learns the attributes of scenes: stuff, things, colours, counts.
 
 Question: does a network that was taught what is in a picture, but no word, come to agree with text?
-Cost: about 5 minutes of one core.
-Expect: cross-entropy of every group of attributes well below that of a guess by frequency.
+Cost: about 6 minutes of one core.
+Expect: 7.1 nats a scene where a guess by frequency has 22.6; things 2.4 (5.3), how many there are 0.85 (1.06).
 
     python -m launch.train --config=configs/microworld/vit.py
 """
