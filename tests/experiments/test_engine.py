@@ -87,7 +87,7 @@ def test_the_plan_writes_nothing_and_knows_what_is_there(ran, tmp_path):
     assert [(line.units, line.there) for line in fresh.lines if line.kind == "experiment"] == [(8, 0)]
     assert not (tmp_path / "other").exists()
     text = written(fresh)
-    assert "H200" in text and "TPU" in text and "shares assumed" in text and "measured" in text
+    assert "H200" in text and "TPU" in text and "assumed, not measured" in text
     assert not (tmp_path / "other").exists()
 
 

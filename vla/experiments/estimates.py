@@ -21,8 +21,8 @@ class Work:
 
     Attributes:
       forward: Flops of forward passes.
-      products: Flops of scoring, eigendecompositions apart.
-      eigen: Flops of eigendecompositions.
+      products: Flops of scoring in float32, eigendecompositions apart.
+      eigen: Flops of eigendecompositions, in float64.
       disk: Bytes of activations.
       memory: Bytes held at once, at most.
       weights: Bytes of checkpoints to be read.
@@ -49,7 +49,7 @@ class Work:
     def seconds(self, machine: Hardware, dtype: str) -> tuple[float, float]:
         """Of extraction and of scoring on a machine."""
         forward = getattr(machine, dtype) * machine.share_extraction * 1e12
-        products = machine.float64 * machine.share_scoring * 1e12
+        products = machine.float32 * machine.share_scoring * 1e12
         eigen = machine.float64 * machine.share_eigen * 1e12
         return self.forward / forward, self.products / products + self.eigen / eigen
 
@@ -75,11 +75,12 @@ def scoring(metric: str, sides: Sequence[tuple[int, int]], items: int, pairings:
     n = items * (_FOLDS - 1) / _FOLDS
     held = 4.0 * items * (X * d + T / pairings * e)
     if metric in ("linear_predictivity", "retrieval", "matching_accuracy"):
-        rank, a = min(n, d), len(PAPER_ALPHAS)
-        gram = 2 * n**2 * min(n, d) * X + 2 * n**2 * e * T
-        search = X * a * (2 * n**2 * rank) + 2 * X * T * a * n**2
+        # The cheaper side is decomposed, as in `vla.metrics.ridge_spectrum`; with few units no n x n matrix is formed.
+        few, a = 2 * d < n, len(PAPER_ALPHAS)
+        gram = 2 * n * d * min(n, d) * X + 2 * n**2 * e * T
+        search = 2 * X * T * n**2 * d if few else X * a * (2 * n**3) + 2 * X * T * a * n**2
         predict = 2 * X * T * (items / _FOLDS) * n * e
-        eigen = X * _EIGEN * n**3
+        eigen = float(X * _EIGEN * (d if few else n) ** 3)
         return Work(products=_FOLDS * (gram + search + predict), eigen=_FOLDS * eigen,
                     memory=held + 8 * n**2 * (X + T + a))  # fmt: skip
     gram = 2 * items**2 * (X * d + T / pairings * e)

@@ -185,14 +185,19 @@ def written(found: Plan, machines: Sequence[Hardware] | None = None) -> str:
         f"{counts['vision']} vision and {counts['language']} language models, {counts['experiment']} experiments."
     )
     if found.unknown:
-        console.print(f"{found.unknown}.")
-    console.print(f"Checkpoints {_bytes(work.weights)}, activations {_bytes(work.disk)}, memory {_bytes(work.memory)}.")
+        console.print(f"{found.unknown[0].upper()}{found.unknown[1:]}.")
+    console.print(
+        f"On disk: checkpoints {_bytes(work.weights)}, activations {_bytes(work.disk)}. In memory at once, at most: "
+        f"{_bytes(work.memory)}."
+    )
     for machine in machines:
         extract, score = work.seconds(machine, found.dtype)
+        words = f"{machine.words[0].upper()}{machine.words[1:]}"
         console.print(
-            f"{machine.words}: extraction {spoken(extract)}, scoring {spoken(score)}, together "
-            f"{spoken(extract + score)}{_fits(work, machine)}. {machine.basis}; {machine.source}."
+            f"\n{words}: extraction {spoken(extract)}, scoring {spoken(score)}, together "
+            f"{spoken(extract + score)}{_fits(work, machine)}.\n  {machine.basis}; {machine.source}."
         )
+    console.print("\nNot counted: fetching and reading checkpoints, decoding images (seconds a view), compilation.")
     return text.getvalue()
 
 

@@ -65,6 +65,9 @@ def size(given: str, modality: Modality) -> Size | None:
         return None
     tokens = CAPTION_TOKENS
     if modality == "vision":
-        tokens = (values.get("image_size", 224) // values.get("patch_size", 16)) ** 2 + 1
+        # Published DINOv2 checkpoints state the side that they were trained on last, and are shown smaller images.
+        side = values.get("image_size", 224)
+        side = min(side, _CUT) if str(values.get("model_type", "")).startswith("dinov2") else side
+        tokens = (side // values.get("patch_size", 16)) ** 2 + 1
     files = [path.stat().st_size for path in config.parent.glob("*.safetensors")]
     return Size(depth, width, 12.0 * depth * width**2, tokens, float(sum(files)))
