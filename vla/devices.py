@@ -5,7 +5,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
@@ -16,6 +16,13 @@ from threadpoolctl import ThreadpoolController
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+# What a function takes that asks its arrays for their `__array_namespace__`; to a static checker, which cannot know
+# that all of them are of one library, anything.
+if TYPE_CHECKING:
+    AnyArray = Any
+else:
+    AnyArray = jax.Array | np.ndarray
 
 # The axes of a mesh: items are spread over the first, parts of one copy of the weights over the second.
 DATA, MODEL = "data", "model"
@@ -116,6 +123,30 @@ def wait_for_all(where: str) -> None:
 def on_cpu() -> bool:
     """Whether computing happens on the host's own cores."""
     return jax.default_backend() == "cpu"
+
+
+def multiplied_here(tree: T) -> T:
+    """The same arrays as the library has them that multiplies matrices fastest: on the host's own cores NumPy, whose
+    BLAS takes one thread per product and leaves the other cores to other threads; elsewhere JAX, which has them.
+    """
+    return jax.tree.map(np.asarray, tree) if on_cpu() else tree
+
+
+def compiled(function: Callable[P, R], **how: Any) -> Callable[P, R]:
+    """`jax.jit(function, **how)` of JAX's arrays; of NumPy's alone `function` itself, silent about 0 / 0.
+
+    `function` serves both by asking its arrays for their `__array_namespace__`.
+    """
+    jitted = jax.jit(function, **how)
+
+    @functools.wraps(function)
+    def either(*args: P.args, **kwargs: P.kwargs) -> R:
+        if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves((args, kwargs))):
+            return jitted(*args, **kwargs)
+        with np.errstate(all="ignore"):
+            return function(*args, **kwargs)
+
+    return either
 
 
 def cores() -> int:

@@ -11,7 +11,7 @@ Pearson r over target units.
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from vla import devices
+from vla.devices import AnyArray
 from vla.metrics.folds import outer_folds
 from vla.metrics.metric import Metric
 from vla.metrics.ridge_losses import Blocks, unit_losses
@@ -90,6 +91,7 @@ def all_pairs(
     table = Table(np.full(shape, np.nan), np.full(shape + units, np.nan), np.zeros(shape, np.int64))
     own_statistics = settings.test_statistics == "test"
     y_layers = jnp.asarray(y)
+    alphas = devices.multiplied_here(jnp.asarray(settings.alphas))
 
     @devices.in_float64
     def prepared(layer: np.ndarray) -> Predictor:
@@ -97,7 +99,7 @@ def all_pairs(
 
     @devices.in_float64
     def scored(predictor: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return compare(predictor, targets, settings, blocks, measured)
+        return compare(predictor, targets, alphas, settings, blocks, measured)
 
     with ThreadPoolExecutor(devices.workers()) as pool:
         for f, (train, test) in enumerate(folds):
@@ -109,8 +111,10 @@ def all_pairs(
                 for some in _portions(len(pairings) * len(y), of_target, most_bytes // 2):
                     p, t = np.unravel_index(some, (len(pairings), len(y)))
                     rows = pairings[p]
-                    targets = prepare_targets(
-                        y_layers, t, rows[:, train], rows[:, test], standardize=settings.standardize_targets
+                    targets = devices.multiplied_here(
+                        prepare_targets(
+                            y_layers, t, rows[:, train], rows[:, test], standardize=settings.standardize_targets
+                        )
                     )
                     for i, found in zip(left, pool.map(scored, predictors), strict=True):
                         for whole, part in zip(table, found, strict=True):
@@ -125,10 +129,14 @@ def _portions(count: int, bytes_each: int, most_bytes: int) -> list[np.ndarray]:
 
 
 def compare(
-    predictor: Predictor, targets: Targets, settings: RidgeSettings, blocks: Blocks, measure: str
+    predictor: Predictor,
+    targets: Targets,
+    alphas: Float[AnyArray, " a"],
+    settings: RidgeSettings,
+    blocks: Blocks,
+    measure: str,
 ) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, "T *e"], Int[np.ndarray, " T"]]:
     """Score one predictor layer against every target layer of a fold: (score, alpha, undefined)."""
-    alphas = jnp.asarray(settings.alphas)
     mean = measure in NEEDS_MEAN
     if settings.alpha_per_target:
         chosen = np.stack(
@@ -139,9 +147,9 @@ def compare(
     else:
         chosen = choose_shared(predictor.spectrum, alphas, targets.gram, targets.train, targets.scale, blocks)
         used, which = np.unique(chosen, return_inverse=True)
-        # Padded to a power of two, so that few shapes are compiled.
-        padded = np.resize(used, 1 << (len(used) - 1).bit_length())
-        values = _measured(predictor, targets, alphas[padded], jnp.asarray(which), measure=measure)
+        if not isinstance(alphas, np.ndarray):  # to a power of two, so that few shapes are compiled
+            used = np.resize(used, 1 << (len(used) - 1).bit_length())
+        values = _measured(predictor, targets, alphas[used], which, measure=measure)
     values = np.asarray(values, np.float64)
     penalties = np.asarray(alphas)[chosen]
     if values.ndim == 1:
@@ -153,27 +161,29 @@ def compare(
     return score, penalties, (values.shape[1] - count).astype(np.int64)
 
 
-@functools.partial(jax.jit, static_argnames="measure")
+@functools.partial(devices.compiled, static_argnames="measure")
 def _measured(
-    predictor: Predictor, targets: Targets, alphas: Float[Array, " a"], which: Int[Array, " T"], *, measure: str
-) -> Float[Array, "T *e"]:
+    predictor: Predictor, targets: Targets, alphas: Float[AnyArray, " a"], which: Int[AnyArray, " T"], *, measure: str
+) -> Float[AnyArray, "T *e"]:
     """One penalty per target layer: prediction is (A_test A^T C_alpha) Y.
 
     Measured target by target, so that predictions are read while they are in the cache.
     """
-    s = predictor.spectrum
+    s, xp = predictor.spectrum, alphas.__array_namespace__()
     projected, mean = predictor.projected_test, measure in NEEDS_MEAN
     if mean:  # as one more row, so that the targets are read once
-        projected = jnp.concatenate([projected, predictor.projected_mean[None]])
-    maps = jnp.einsum("mr,ar,nr->amn", projected, solution_weights(s.values, alphas), s.vectors)
-    maps = maps.astype(targets.train.dtype)
+        projected = xp.concatenate([projected, predictor.projected_mean[None]])
+    weights, dtype = solution_weights(s.values, alphas), targets.train.dtype
+    maps = xp.stack([((projected * weight) @ s.vectors.T).astype(dtype) for weight in weights])
 
-    def one(target: tuple[Int[Array, ""], Targets]) -> Float[Array, "*e"]:
+    def one(target: tuple[Any, Targets]) -> Float[AnyArray, "1 *e"]:
         own, of = target[0], jax.tree.map(lambda leaf: leaf[None], target[1])
         out = (maps[own] @ of.train[0])[None]
-        return MEASURES[measure](Predicted(out[:, :-1], out[:, -1]) if mean else Predicted(out, None), of)[0]
+        return MEASURES[measure](Predicted(out[:, :-1], out[:, -1]) if mean else Predicted(out, None), of)
 
-    return jax.lax.map(one, (which, targets._replace(gram=jnp.zeros(len(which)))))
+    if xp is np:
+        return np.concatenate([one((own, Targets(*leaves))) for own, *leaves in zip(which, *targets, strict=True)])
+    return jax.lax.map(lambda target: one(target)[0], (which, targets._replace(gram=xp.zeros(len(which)))))
 
 
 @functools.partial(jax.jit, static_argnames="mean")

@@ -13,13 +13,15 @@ Source: Golub, Heath & Wahba (1979) for leave-one-out; blocks by the same Schur 
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
+from vla import devices
+from vla.devices import AnyArray
 from vla.metrics.ridge_spectrum import Spectrum, residual_weights
 from vla.metrics.symmetric import Tile, lower_tiles, symmetric_product
 
@@ -37,12 +39,12 @@ _PRODUCT_BYTES = 1 << 26
 class Losses(NamedTuple):
     """Mean squared inner-validation error, and how far rounding may have moved it."""
 
-    loss: Float[Array, "T a"]
-    noise: Float[Array, "T a"]
+    loss: Float[AnyArray, "T a"]
+    noise: Float[AnyArray, "T a"]
 
 
 def losses(
-    s: Spectrum, alphas: Float[Array, " a"], grams: Float[Array, "T n n"], blocks: Blocks, careful: bool = False
+    s: Spectrum, alphas: Float[AnyArray, " a"], grams: Float[AnyArray, "T n n"], blocks: Blocks, careful: bool = False
 ) -> Losses:
     """Losses of one shared penalty per target layer.
 
@@ -80,8 +82,8 @@ def unit_losses(s: Spectrum, alphas: Float[Array, " a"], y: Float[Array, "n e"],
 
 
 def _residual_maker(
-    s: Spectrum, alphas: Float[Array, " a"], blocks: Blocks, dtype: jnp.dtype, careful: bool = True
-) -> Callable[[Int[Array, ""]], tuple[Float[Array, "n n"], Float[Array, ""]]]:
+    s: Spectrum, alphas: Float[AnyArray, " a"], blocks: Blocks, dtype: np.dtype, careful: bool = True
+) -> Callable[[Any], tuple[Float[AnyArray, "n n"], Any]]:
     """A function from the index of a penalty to R, its rows weighted so that |R Y|^2 is the mean over inner folds of
     their mean squared error, with the size (Frobenius norm) of what rounding may have added to R.
 
@@ -89,78 +91,96 @@ def _residual_maker(
     formed in `dtype` too unless `careful`, its diagonal blocks always in float64: what R then differs from the
     identity by on its diagonal blocks shows how far rounding has moved all of it.
     """
-    n = s.vectors.shape[0]
+    xp, n = s.vectors.__array_namespace__(), s.vectors.shape[0]
     c, w = residual_weights(s, alphas)
-    u = s.vectors.astype(dtype)
     if blocks is None:
         assert s.complete
-        narrow_w = w.astype(dtype)
+        u, narrow_w = s.vectors.astype(dtype), w.astype(dtype)
         row_scale = (1 / (np.sqrt(n) * (w @ (s.vectors**2).T))).astype(dtype)
-        return lambda a: (symmetric_product(u * narrow_w[a], u) * row_scale[a][:, None], jnp.zeros(()))
-    working = jnp.dtype("float64") if careful else dtype
+        return lambda a: (symmetric_product(u * narrow_w[a], u) * row_scale[a][:, None], 0.0)
+    working = np.dtype("float64") if careful else dtype
     u = s.vectors.astype(working)
 
-    def by_block(a: Int[Array, ""]) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
-        big_c = symmetric_product(u * w[a].astype(working), u) + (c[a] * (jnp.eye(n) - 1 / n)).astype(working)
-        rows, moved = [], jnp.zeros(())
+    def by_block(a: Any) -> tuple[Float[AnyArray, "n n"], Any]:
+        big_c = symmetric_product(u * w[a].astype(working), u)
+        if not s.complete:
+            big_c += (c[a] * (xp.eye(n) - 1 / n)).astype(working)
+        rows, moved = [], 0.0
         for start, stop in blocks:
             size = stop - start
-            own = s.vectors[start:stop]
-            corner = (own * w[a]) @ own.T + c[a] * (jnp.eye(size) - 1 / n)
-            inverse = jnp.linalg.solve(corner, jnp.eye(size)).astype(working)
-            block = inverse @ big_c[start:stop]
-            excess = jnp.sum((block[:, start:stop] - jnp.eye(size)) ** 2)
+            own, identity = s.vectors[start:stop], xp.eye(size, dtype=working)
+            corner = (own * w[a]) @ own.T + c[a] * (xp.eye(size) - 1 / n)
+            block = _inverse(corner).astype(working) @ big_c[start:stop]
+            excess = xp.sum((block[:, start:stop] - identity) ** 2)
             moved += excess * (n / size) / (len(blocks) * size)
-            block = block.at[:, start:stop].set(jnp.eye(size, dtype=working))
-            rows.append(block / np.sqrt(len(blocks) * size))
-        return jnp.concatenate(rows).astype(dtype), jnp.sqrt(moved)
+            block = xp.concatenate([block[:, :start], identity, block[:, stop:]], axis=1)
+            rows.append(block / math.sqrt(len(blocks) * size))
+        return xp.concatenate(rows).astype(dtype), xp.sqrt(moved)
 
     return by_block
 
 
+def _inverse(a: Float[AnyArray, "k k"]) -> Float[AnyArray, "k k"]:
+    """Not finite where there is none."""
+    xp = a.__array_namespace__()
+    try:
+        return xp.linalg.solve(a, xp.eye(len(a)))
+    except np.linalg.LinAlgError:
+        return np.full(a.shape, np.nan)
+
+
 def _losses_of_many_directions(
-    s: Spectrum, alphas: Float[Array, " a"], grams: Float[Array, "T n n"], blocks: Blocks, careful: bool
+    s: Spectrum, alphas: Float[AnyArray, " a"], grams: Float[AnyArray, "T n n"], blocks: Blocks, careful: bool
 ) -> Losses:
     """<R^T R, Y Y^T>, in the precision of `grams`.
 
     Penalties far below the smallest eigenvalue hardly change 1 / (s + alpha): with full rank R^T R is analytic
     in alpha with radius s_min, so that below q s_min a straight line in alpha is exact to about q^2 of its size.
     Of the penalties with q < 0.01 only the smallest and the largest are computed; ten times that error is added to
-    the noise. Penalties far above the largest eigenvalue are computed only if a bound from below leaves them a chance
-    for some target; loss and noise of the others are infinite.
+    the noise. Penalties far above the largest eigenvalue, or little above the smallest penalty as eigenvalues go, are
+    computed only if a bound from below leaves them a chance for some target; loss and noise of the others are infinite.
     """
     values = np.asarray(alphas)
     small = np.flatnonzero(values <= 1e-2 * float(s.values[0]))
-    between = small[1:-1]
     loss, noise = (np.full((len(grams), len(values)), np.inf) for _ in range(2))
+    sizes = _sizes(grams)
     # Few shapes are compiled: penalties are taken in groups of one size, the last filled up but not computed.
     group = min(len(values), max(1, _PRODUCT_BYTES // grams[0].nbytes))
 
     def compute(wanted: np.ndarray) -> None:
         for start in range(0, len(wanted), group):
             some = wanted[start : start + group]
-            found = _gram_losses(s, alphas[np.resize(some, group)], grams, blocks, len(some), careful)
+            found = _gram_losses(s, alphas[np.resize(some, group)], grams, sizes, blocks, len(some), careful)
             for whole, part in zip((loss, noise), found, strict=True):
                 whole[:, some] = np.asarray(part)[:, : len(some)]
 
     large = np.flatnonzero(values > 10 * float(s.values[-1]))
-    compute(np.setdiff1d(np.arange(len(values)), np.concatenate([between, large])))
-    lowest = _at_least(s, values[large], grams, blocks)
+    alike = _share_left(s, values) if blocks is None else np.zeros(len(values))
+    near = np.setdiff1d(np.flatnonzero(alike > 0.1), np.append(large, 0))
+    between = small[1:-1]
+    compute(np.setdiff1d(np.arange(len(values)), np.concatenate([between, near, large])))
+    lowest = np.concatenate(
+        [np.outer(loss[:, 0] - noise[:, 0], alike[near] ** 2), _at_least(s, values[large], grams, blocks)], axis=1
+    )
     # Constant targets have no loss to compare.
     hopeless = (lowest > np.min(loss + noise, axis=1, initial=np.inf, keepdims=True)) | (lowest == 0)
-    compute(large[~hopeless.all(axis=0)])
+    left = np.concatenate([near, large])[~hopeless.all(axis=0)]
+    if len(near):
+        between = np.intersect1d(between, left)
+        left = np.union1d(left, small[-1:]) if len(between) else left
+    compute(np.setdiff1d(left, between))
     if len(between):
         first, last = small[0], small[-1]
         share = (values[between] - values[first]) / (values[last] - values[first])
         for whole in (loss, noise):
             whole[:, between] = whole[:, [first]] + share * (whole[:, [last]] - whole[:, [first]])
         bend = 10 * (values[last] / float(s.values[0])) ** 2
-        noise[:, between] *= 1 + bend / (_NOISE_UNITS * jnp.finfo(grams.dtype).eps)
-    return Losses(jnp.asarray(loss), jnp.asarray(noise))
+        noise[:, between] *= 1 + bend / (_NOISE_UNITS * np.finfo(grams.dtype).eps)
+    return Losses(loss, noise)
 
 
 def _at_least(
-    s: Spectrum, alphas: Float[np.ndarray, " a"], grams: Float[Array, "T n n"], blocks: Blocks
+    s: Spectrum, alphas: Float[np.ndarray, " a"], grams: Float[AnyArray, "T n n"], blocks: Blocks
 ) -> Float[np.ndarray, "T a"]:
     """Losses are at least this: alpha C <= I, so that every diagonal block of it enlarges residuals when inverted, and
     |alpha C Y| >= alpha / (s_max + alpha) |Y| for centred targets. Less a part in ten thousand for rounding."""
@@ -170,48 +190,89 @@ def _at_least(
     return (1 - 1e-4) * np.outer(power / items, (alphas / (float(s.values[-1]) + alphas)) ** 2)
 
 
-@functools.partial(jax.jit, static_argnames=("blocks", "careful"))
+def _share_left(s: Spectrum, alphas: Float[np.ndarray, " a"]) -> Float[np.ndarray, " a"]:
+    """Of the root of the leave-one-out loss at the smallest penalty, the share that is left at least at the others.
+
+    With D = diag(C)^-1, which grows with alpha, |D C Y| >= |D_1 C_1 Y| - |D_1 E C_1 Y|, where E = (C_1 - C) C_1^-1 has
+    norm q = (alpha - alpha_1) / (s_min + alpha); and |D_1 E C_1 Y| <= q max(D_1) / min(D_1) |D_1 C_1 Y|. Less a part in
+    ten thousand for rounding.
+    """
+    diagonal = np.asarray(s.vectors) ** 2 @ (1 / (np.asarray(s.values) + alphas[0]))
+    q = (alphas - alphas[0]) / (float(s.values[0]) + alphas)
+    return np.maximum((1 - 1e-4) * (1 - q * diagonal.max() / diagonal.min()), 0.0)
+
+
+@devices.compiled
+def _sizes(grams: Float[AnyArray, "T n n"]) -> Float[AnyArray, " T"]:
+    """Frobenius norms."""
+    if isinstance(grams, np.ndarray):
+        return np.array([math.sqrt(np.vdot(gram, gram)) for gram in grams])
+    return jnp.sqrt(jnp.sum(jnp.sum(grams**2, axis=-1).astype(jnp.float64), axis=-1))
+
+
+@functools.partial(devices.compiled, static_argnames=("blocks", "careful"))
 def _gram_losses(
     s: Spectrum,
-    alphas: Float[Array, " a"],
-    grams: Float[Array, "T n n"],
+    alphas: Float[AnyArray, " a"],
+    grams: Float[AnyArray, "T n n"],
+    sizes: Float[AnyArray, " T"],
     blocks: Blocks,
-    count: Int[Array, ""],
+    count: Any,
     careful: bool,
 ) -> Losses:
     """Losses of the first `count` penalties; of the others zero."""
-    n = s.vectors.shape[0]
+    xp, n = grams.__array_namespace__(), s.vectors.shape[0]
     maker = _residual_maker(s, alphas, blocks, grams.dtype, careful)
     tiles = lower_tiles(n)
 
-    def add(a: Int[Array, ""], found: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def add(a: Any, found: tuple[AnyArray, AnyArray, AnyArray]) -> tuple[AnyArray, AnyArray, AnyArray]:
         products, power, moved = found
         r, own = maker(a)
+        squares = 0.0
         for rows, columns in tiles:
-            tile, times = r[:, rows].T @ r[:, columns], 1.0 if rows == columns else 2.0
             # Off the diagonal a tile stands for its mirror image too.
-            products = products.at[a, rows, columns].set(times * tile)
-            power = power.at[a].add(times * jnp.sum(jnp.sum(tile**2, axis=-1).astype(jnp.float64)))
-        return products, power, moved.at[a].set(own)
+            tile, times = r[:, rows].T @ r[:, columns], 1.0 if rows == columns else 2.0
+            squares += times * xp.sum(xp.sum(tile**2, axis=-1).astype(np.float64))
+            products = _put(products, (a, rows, columns), times * tile)
+        return products, _put(power, a, squares), _put(moved, a, own)
 
-    nothing = jnp.zeros(len(alphas))
-    empty = (jnp.zeros((len(alphas), n, n), grams.dtype), nothing, nothing)
-    products, power, moved = jax.lax.fori_loop(0, count, add, empty)
-    loss = _lower_inner_products(grams, products, tiles)
-    size = jnp.sqrt(jnp.sum(jnp.sum(grams**2, axis=-1).astype(jnp.float64), axis=-1))[:, None]
-    noise = _NOISE_UNITS * jnp.finfo(grams.dtype).eps * size * jnp.sqrt(power)
+    nothing = (xp.zeros(len(alphas)) for _ in range(2))
+    loop = _loop if xp is np else jax.lax.fori_loop
+    products, power, moved = loop(0, count, add, (xp.zeros((len(alphas), n, n), grams.dtype), *nothing))
+    loss, size = _lower_inner_products(grams, products, tiles), sizes[:, None]
+    noise = float(_NOISE_UNITS * np.finfo(grams.dtype).eps) * size * xp.sqrt(power)
     # |(R + E) Y|^2 - |R Y|^2, with |E Y|^2 <= |E|^2 times the largest eigenvalue of Y Y^T; doubled, as E is estimated.
-    noise += 4 * jnp.sqrt(jnp.maximum(loss, 0.0) * size) * moved + 4 * size * moved**2
+    noise += 4 * xp.sqrt(xp.maximum(loss, 0.0) * size) * moved + 4 * size * moved**2
     return Losses(loss, noise)
 
 
-def _lower_inner_products(a: Float[Array, "X n n"], b: Float[Array, "Y n n"], tiles: list[Tile]) -> Float[Array, "X Y"]:
+def _loop(start: int, stop: int, body: Callable, carried: Any) -> Any:
+    """`jax.lax.fori_loop` for arrays of NumPy."""
+    return functools.reduce(lambda found, i: body(i, found), range(start, stop), carried)
+
+
+def _put(array: AnyArray, place: Any, value: Any) -> AnyArray:
+    """The array with a part replaced: of NumPy the same array, changed."""
+    if not isinstance(array, np.ndarray):
+        return array.at[place].set(value)
+    array[place] = value
+    return array
+
+
+def _lower_inner_products(
+    a: Float[AnyArray, "X n n"], b: Float[AnyArray, "Y n n"], tiles: list[Tile]
+) -> Float[AnyArray, "X Y"]:
     """Sums of elementwise products of all pairs over the lower tiles, read a few rows at a time, so that both stay in
-    the cache and nothing is copied: in the arrays' precision within these rows, in float64 beyond."""
-    total = jnp.zeros((len(a), len(b)), jnp.float64)
+    the cache: in the arrays' precision within these rows, in float64 beyond."""
+    total = a.__array_namespace__().zeros((len(a), len(b)), np.float64)
     for rows, last in tiles:
         if rows == last:  # the diagonal tile ends the row of tiles
             step = math.gcd(rows.stop - rows.start, 8)
+            if isinstance(a, np.ndarray):
+                for start in range(rows.start, rows.stop, step):
+                    one, other = (side[:, start : start + step, : last.stop].reshape(len(side), -1) for side in (a, b))
+                    total += one @ other.T
+                continue
 
             def add(sums: Array, start: Array, step: int = step, width: int = last.stop) -> tuple[Array, None]:
                 one, other = (

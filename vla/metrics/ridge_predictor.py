@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from vla import devices
+from vla.devices import AnyArray
 from vla.metrics.ridge_spectrum import Spectrum, spectrum
 from vla.metrics.standardise import moments, standardise
 
@@ -25,8 +27,8 @@ class Predictor(NamedTuple):
     """
 
     spectrum: Spectrum
-    projected_test: Float[Array, "m r"]
-    projected_mean: Float[Array, " r"]
+    projected_test: Float[AnyArray, "m r"]
+    projected_mean: Float[AnyArray, " r"]
 
 
 @jax.jit
@@ -39,12 +41,12 @@ def _standardised(
     return standardise(rows, of_train), scaled
 
 
-@jax.jit
+@devices.compiled
 def _project(
-    a: Float[Array, "n d"], a_test: Float[Array, "m d"], s: Spectrum
-) -> tuple[Float[Array, "m r"], Float[Array, " r"]]:
+    a: Float[AnyArray, "n d"], a_test: Float[AnyArray, "m d"], s: Spectrum
+) -> tuple[Float[AnyArray, "m r"], Float[AnyArray, " r"]]:
     k = a_test @ a.T
-    mean = jnp.mean(k, axis=0)
+    mean = k.mean(axis=0)
     return (k - mean) @ s.vectors, mean @ s.vectors
 
 
@@ -59,6 +61,6 @@ def prepare_predictor(
       test: Rows to predict.
       own_statistics: Standardise the test rows by their own mean and scale instead of the training rows'.
     """
-    a, a_test = _standardised(layer, train, test, own_statistics)
+    a, a_test = devices.multiplied_here(_standardised(layer, train, test, own_statistics))
     s = spectrum(a)
     return Predictor(s, *_project(a, a_test, s))

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from vla import devices
+from vla.devices import AnyArray
 from vla.metrics.folds import outer_folds
 from vla.metrics.ridge_measures import NEEDS_MEAN, Predicted, likeness
 from vla.metrics.ridge_predictor import Predictor, prepare_predictor
@@ -119,7 +120,7 @@ def _of_units(predicted: Predicted, target: Targets, weights: Float[Array, "B m"
     p, y = predicted.rows, target.test
     eps = 4 * jnp.finfo(p.dtype).eps
 
-    def moments(a: Float[Array, "m e"], b: Float[Array, "m e"]) -> Float[Array, "B e"]:
+    def moments(a: Float[AnyArray, "m e"], b: Float[AnyArray, "m e"]) -> Float[Array, "B e"]:
         return weights @ (a * b) - (weights @ a) * (weights @ b)
 
     of_y = moments(y, y)

@@ -4,9 +4,10 @@ n training items, T target layers, e target units, a penalties (alphas).
 """
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from sklearn.model_selection import KFold
 
+from vla.devices import AnyArray
 from vla.metrics.ridge_losses import Blocks, Losses, losses, unit_losses
 from vla.metrics.ridge_spectrum import Spectrum
 
@@ -28,10 +29,10 @@ def inner_blocks(n: int, inner_cv: str | int) -> Blocks:
 
 def choose_shared(
     s: Spectrum,
-    alphas: Float[Array, " a"],
-    grams: Float[Array, "T n n"],
-    y: Float[Array, "T n e"],
-    scale: Float[Array, "T e"],
+    alphas: Float[AnyArray, " a"],
+    grams: Float[AnyArray, "T n n"],
+    y: Float[AnyArray, "T n e"],
+    scale: Float[AnyArray, "T e"],
     blocks: Blocks,
 ) -> np.ndarray:
     """Index of the best penalty per target layer; the smallest of equals, as scikit-learn takes it.

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from vla.devices import AnyArray
 from vla.metrics.standardise import moments, standardise
 from vla.metrics.symmetric import symmetric_product
 
@@ -28,13 +29,13 @@ class Targets(NamedTuple):
       constant: Units without variance in training or in test rows.
     """
 
-    train: Float[Array, "T n e"]
-    scale: Float[Array, "T e"]
-    gram: Float[Array, "T n n"]
-    test: Float[Array, "T m e"]
-    spread: Float[Array, "T e"]
-    offset: Float[Array, "T e"]
-    constant: Bool[Array, "T e"]
+    train: Float[AnyArray, "T n e"]
+    scale: Float[AnyArray, "T e"]
+    gram: Float[AnyArray, "T n n"]
+    test: Float[AnyArray, "T m e"]
+    spread: Float[AnyArray, "T e"]
+    offset: Float[AnyArray, "T e"]
+    constant: Bool[AnyArray, "T e"]
 
 
 @functools.partial(jax.jit, static_argnames="standardize")

@@ -5,8 +5,9 @@ n rows, k columns.
 
 import itertools
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from vla.devices import AnyArray
 
 _TILES = 4
 
@@ -19,12 +20,12 @@ def lower_tiles(n: int) -> list[Tile]:
     return [(rows, columns) for i, rows in enumerate(spans) for columns in spans[: i + 1]]
 
 
-def symmetric_product(a: Float[Array, "n k"], b: Float[Array, "n k"]) -> Float[Array, "n n"]:
+def symmetric_product(a: Float[AnyArray, "n k"], b: Float[AnyArray, "n k"]) -> Float[AnyArray, "n n"]:
     """a b^T where that is symmetric, as for b = a or b = a diag(w); only the lower tiles are computed."""
     spans = _spans(a.shape[0])
     below = [[a[rows] @ b[columns].T for columns in spans[: i + 1]] for i, rows in enumerate(spans)]
     places = range(len(spans))
-    return jnp.block([[below[i][j] if i >= j else below[j][i].T for j in places] for i in places])
+    return a.__array_namespace__().block([[below[i][j] if i >= j else below[j][i].T for j in places] for i in places])
 
 
 def _spans(n: int) -> list[slice]:
