@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 
 from tests.metrics.reference import ALPHAS, related
 from vla import devices
-from vla.metrics.ridge_losses import _share_left, losses, unit_losses
+from vla.metrics.ridge_losses import losses, unit_losses
 from vla.metrics.ridge_search import inner_blocks
 from vla.metrics.ridge_spectrum import spectrum
 from vla.metrics.standardise import moments, standardise
@@ -123,12 +123,3 @@ def test_only_penalties_that_cannot_win_are_left_out(inner, noise):
     assert (left_out.any() or noise > 3) and np.all(exact[left_out] > exact.min())
     if noise > 3 and not inner:  # the largest may win; of small ones only the first is looked at
         assert np.isfinite(found.loss[0, 0]) and left_out[1:4].all()
-
-
-@devices.in_float64
-def test_of_the_smallest_loss_at_least_the_stated_share_is_left():
-    a, y = _prepared(41, 45, 6)
-    alphas, s = np.logspace(-6, 3, 10), spectrum(a)
-    exact = np.asarray(unit_losses(s, alphas, y, None))
-    share = _share_left(s, alphas)[:, None]
-    assert np.all(np.sqrt(exact) >= share * np.sqrt(exact[0])) and np.sum(share > 0.1) == 4

@@ -22,11 +22,9 @@ from jaxtyping import Array, Float
 
 from vla import devices
 from vla.devices import AnyArray
+from vla.metrics.ridge_bounds import Blocks, at_least, share_left
 from vla.metrics.ridge_spectrum import Spectrum, residual_weights
 from vla.metrics.symmetric import Tile, lower_tiles, symmetric_product
-
-# Contiguous validation blocks (start, stop) of inner k-fold; None stands for leave-one-out.
-Blocks = tuple[tuple[int, int], ...] | None
 
 # Rounding errors of the products below were measured at up to about 10 eps times the size of their terms. Losses
 # closer than this many of those units cannot be told apart by them.
@@ -155,12 +153,12 @@ def _losses_of_many_directions(
                 whole[:, some] = np.asarray(part)[:, : len(some)]
 
     large = np.flatnonzero(values > 10 * float(s.values[-1]))
-    alike = _share_left(s, values) if blocks is None else np.zeros(len(values))
+    alike = share_left(s, values) if blocks is None else np.zeros(len(values))
     near = np.setdiff1d(np.flatnonzero(alike > 0.1), np.append(large, 0))
     between = small[1:-1]
     compute(np.setdiff1d(np.arange(len(values)), np.concatenate([between, near, large])))
     lowest = np.concatenate(
-        [np.outer(loss[:, 0] - noise[:, 0], alike[near] ** 2), _at_least(s, values[large], grams, blocks)], axis=1
+        [np.outer(loss[:, 0] - noise[:, 0], alike[near] ** 2), at_least(s, values[large], grams, blocks)], axis=1
     )
     # Constant targets have no loss to compare.
     hopeless = (lowest > np.min(loss + noise, axis=1, initial=np.inf, keepdims=True)) | (lowest == 0)
@@ -177,29 +175,6 @@ def _losses_of_many_directions(
         bend = 10 * (values[last] / float(s.values[0])) ** 2
         noise[:, between] *= 1 + bend / (_NOISE_UNITS * np.finfo(grams.dtype).eps)
     return Losses(loss, noise)
-
-
-def _at_least(
-    s: Spectrum, alphas: Float[np.ndarray, " a"], grams: Float[AnyArray, "T n n"], blocks: Blocks
-) -> Float[np.ndarray, "T a"]:
-    """Losses are at least this: alpha C <= I, so that every diagonal block of it enlarges residuals when inverted, and
-    |alpha C Y| >= alpha / (s_max + alpha) |Y| for centred targets. Less a part in ten thousand for rounding."""
-    n = s.vectors.shape[0]
-    items = n if blocks is None else len(blocks) * max(stop - start for start, stop in blocks)
-    power = np.asarray(grams[:, np.arange(n), np.arange(n)], np.float64).sum(axis=1)
-    return (1 - 1e-4) * np.outer(power / items, (alphas / (float(s.values[-1]) + alphas)) ** 2)
-
-
-def _share_left(s: Spectrum, alphas: Float[np.ndarray, " a"]) -> Float[np.ndarray, " a"]:
-    """Of the root of the leave-one-out loss at the smallest penalty, the share that is left at least at the others.
-
-    With D = diag(C)^-1, which grows with alpha, |D C Y| >= |D_1 C_1 Y| - |D_1 E C_1 Y|, where E = (C_1 - C) C_1^-1 has
-    norm q = (alpha - alpha_1) / (s_min + alpha); and |D_1 E C_1 Y| <= q max(D_1) / min(D_1) |D_1 C_1 Y|. Less a part in
-    ten thousand for rounding.
-    """
-    diagonal = np.asarray(s.vectors) ** 2 @ (1 / (np.asarray(s.values) + alphas[0]))
-    q = (alphas - alphas[0]) / (float(s.values[0]) + alphas)
-    return np.maximum((1 - 1e-4) * (1 - q * diagonal.max() / diagonal.min()), 0.0)
 
 
 @devices.compiled
