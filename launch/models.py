@@ -48,17 +48,16 @@ def print_table(found: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*("id", "family", "layers", "width", "input", "parameters", "disk", "licence", "cached"))
+    table = Table(*("id", "family", "layers", "width", "input", "parameters", "disk", "licence", "commit", "cached"))
     for row in found:
-        numbers = [
-            str(row["layers"]),
-            str(row["width"]),
-            f"{row['input']} {'px' if row['modality'] == 'vision' else ''}",
-        ]
+        side = f"{row['input']} {'px' if row['modality'] == 'vision' else ''}"
+        numbers = str(row["layers"]), str(row["width"]), side
         size = f"{row['parameters'] / 1e6:,.0f} M", f"{row['disk_gb']:.2f} GB {row['dtype']}"
-        table.add_row(row["id"], row["family"], *numbers, *size, row["licence"], "yes" if row["cached"] else "")
+        commit = "not pinned" if row["revision"] == "main" else row["revision"][:7]
+        known = row["licence"], commit, "yes" if row["cached"] else ""
+        table.add_row(row["id"], row["family"], *numbers, *size, *known)
     # wider than the narrow terminal that rich takes a file for
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    Console(width=None if sys.stdout.isatty() else 220).print(table)
 
 
 def main() -> None:

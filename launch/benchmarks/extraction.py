@@ -27,6 +27,9 @@ from vla.models.model import Model
 
 Figures = dict[str, float]
 
+# Images per pass of ours: what extraction takes by default on a CPU.
+_OUR_IMAGES = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
@@ -174,17 +177,17 @@ def _images_against_torch(sizes: Sizes, folder: Path) -> Figures:
 
     torch_cls(8)
     theirs = {size: _timed(lambda size=size: torch_cls(size)) for size in (4, 8, 16)}
-    our_cls(4)
-    seconds, read = _timed(lambda: our_cls(4))
+    our_cls(_OUR_IMAGES)
+    seconds, read = _timed(lambda: our_cls(_OUR_IMAGES))
     best = min(theirs, key=lambda size: theirs[size][0])
     peer_seconds = min(theirs[best][0], _timed(lambda: torch_cls(best))[0])
-    seconds = min(seconds, _timed(lambda: our_cls(4))[0])
+    seconds = min(seconds, _timed(lambda: our_cls(_OUR_IMAGES))[0])
     off = np.linalg.norm(read - theirs[best][1], axis=-1) / np.linalg.norm(theirs[best][1], axis=-1)
     return {
         "images": sizes.n_images,
         "torch's best batch": best,
         "seconds, torch": peer_seconds,
-        "seconds, ours, batch 4": seconds,
+        f"seconds, ours, batch {_OUR_IMAGES}": seconds,
         "times faster than torch at its best batch": peer_seconds / seconds,
         "largest relative difference of a vector": float(off.max()),
     }

@@ -28,7 +28,7 @@ def test_every_ingredient_of_an_extraction_is_in_the_key(model, tmp_path):
         "view_content": "content",
         "pool": "mean",
         "dtype": "float32",
-        "numerics_version": 3,
+        "numerics_version": 4,
     }
     assert (known.layers, known.items, known.width) == (tiny.LAYERS, ("a", "b"), 24)
     assert known.words == {
@@ -38,6 +38,10 @@ def test_every_ingredient_of_an_extraction_is_in_the_key(model, tmp_path):
         "view": "world/caption_0",
     }
     write_language(tmp_path / "net", max_position_embeddings=tiny.LENGTH)  # the same model elsewhere
+    model.commit = "ab" * 20
+    fetched = recipe(model, view())
+    model.commit = None
+    assert fetched.words == known.words | {"commit": "ab" * 20} and fetched.key == known.key
     same = recipe(load_model(tmp_path / "net", weights=False), view(name="other words"), pool="mean", layers="all")
     others = [
         recipe(load_model(tmp_path / "net", weights=False, dtype="bfloat16"), view()),

@@ -32,8 +32,11 @@ def test_every_checkpoint_is_listed_with_its_sizes(capsys):
     [line] = [line for line in text.splitlines() if "openlm-research/open_llama_3b" in line]
     cells = [cell.strip() for cell in line.split("│")[1:-1]]
     assert cells == [
-        "openlm-research/open_llama_3b", "llama", "26", "3200", "2048", "3,426 M", "6.85 GB float16", "Apache-2.0", "",
+        "openlm-research/open_llama_3b", "llama", "26", "3200", "2048", "3,426 M", "6.85 GB float16", "Apache-2.0",
+        "1410670", "",
     ]  # fmt: skip
+    [loose] = [line for line in text.splitlines() if "bigscience/bloomz-1b1" in line]
+    assert "not pinned" in loose
 
 
 def test_modality_and_family_choose(capsys):

@@ -60,7 +60,9 @@ def test_only_what_is_needed_is_fetched_and_only_once(hub, tmp_path, cache):
     hub.asked.clear()
     again = load_model(NAME)
     assert hub.fetched() == set()
-    assert again.fingerprint == model.fingerprint == load_model(tmp_path / "published").fingerprint
+    published = load_model(tmp_path / "published")
+    assert again.fingerprint == model.fingerprint == published.fingerprint
+    assert (model.commit, again.commit, published.commit) == (COMMIT, COMMIT, None)
 
 
 def test_of_shards_those_that_the_index_names_are_fetched(hub, tmp_path):

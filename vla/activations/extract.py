@@ -85,7 +85,14 @@ def recipe(model: Model, view: View, pool: str | None = None, layers: Any = "all
             "dtype": model.dtype,
             "numerics_version": NUMERICS_VERSION,
         },
-        words={"model": model.name, "source": model.source, "modality": model.modality, "view": view.name},
+        words={
+            "model": model.name,
+            "source": model.source,
+            # A branch is another commit tomorrow.
+            **({"commit": model.commit} if model.commit else {}),
+            "modality": model.modality,
+            "view": view.name,
+        },
         layers=resolve_layers(model, layers),
         items=view.ids,
         width=model.width,

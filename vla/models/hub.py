@@ -82,6 +82,11 @@ class Snapshot:
         return self.entries is None or path.stat().st_size == self.entries[name].size
 
 
+def commit_of(folder: Path) -> str | None:
+    """The commit that a folder of the cache is; None for any other folder."""
+    return folder.name if folder.parent.name == "snapshots" and COMMIT.fullmatch(folder.name) else None
+
+
 def token() -> str | bool:
     """What HF_TOKEN holds; False, which asks for no token from elsewhere, where it is not set.
 

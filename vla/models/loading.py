@@ -14,6 +14,7 @@ from vla.models.families import FAMILIES, TOWERS
 from vla.models.families.family import Family
 from vla.models.families.timm_layout import is_timm
 from vla.models.fields import Fields, read_json
+from vla.models.hub import commit_of
 from vla.models.model import Model
 from vla.models.processors import IMAGE_PROCESSOR_FILES, TOKENIZER_FILES, ImageProcessor, Tokenizer
 from vla.models.source import find_directory
@@ -95,6 +96,7 @@ def load_model(
     if tower == "text":
         # Or both towers of one checkpoint would bear one name.
         model.name += "-text"
+    model.commit = commit_of(directory)
     return model
 
 

@@ -39,6 +39,7 @@ class Model:
     Attributes:
       name: Last component of the source, such as "dinov2-base".
       source: Hub id or directory, as given.
+      commit: The commit of the Hub's repository that was loaded; None for a directory.
       modality: "vision" or "language".
       layer_names: ("embed", "block_1", ..., "block_L", "final_norm").
       width: D, units per layer.
@@ -72,6 +73,7 @@ class Model:
           mesh: The devices that hold the network; by default all of this process.
         """
         self.source = source
+        self.commit: str | None = None
         # abspath and not resolve: a link is called what its owner calls it
         self.name = os.path.basename(os.path.abspath(source))
         self.network = network
