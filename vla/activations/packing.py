@@ -56,7 +56,9 @@ def pack(captions: Sequence[Int[np.ndarray, "_"]], longest: int = ROW_TOKENS, al
       alone: Captions of more tokens than this get rows of their own; None for no such captions.
     """
     most = longest if alone is None else min(longest, alone)
-    ordered = sorted(range(len(captions)), key=lambda number: captions[number].tolist())
+    # Few tokens are compared faster as a list's than as an array's.
+    lists = [caption.tolist() for caption in captions]
+    ordered = sorted(range(len(captions)), key=lists.__getitem__)
     rows = [_row(captions, [number], [0]) for number in ordered if len(captions[number]) > most]
     waiting = [number for number in ordered if len(captions[number]) <= most]
     while waiting:
@@ -67,7 +69,7 @@ def pack(captions: Sequence[Int[np.ndarray, "_"]], longest: int = ROW_TOKENS, al
             if not room or len(passed) == _PASSED:
                 break
             taken += 1
-            common = _common(captions[members[-1]], captions[number])
+            common = _common(lists[members[-1]], lists[number])
             if len(captions[number]) - common <= room:
                 members.append(number)
                 shared.append(common)
@@ -89,10 +91,10 @@ def round_up(number: int, step: int) -> int:
     return -(-number // step) * step
 
 
-def _common(one: Int[np.ndarray, "_"], other: Int[np.ndarray, "_"]) -> int:
+def _common(one: list[int], other: list[int]) -> int:
     """How many tokens both begin with."""
     n = min(len(one), len(other))
-    return int(np.argmin(np.append(one[:n] == other[:n], False)))
+    return next((place for place in range(n) if one[place] != other[place]), n)
 
 
 def _row(captions: Sequence[Int[np.ndarray, "_"]], members: list[int], shared: list[int]) -> Row:

@@ -1,6 +1,7 @@
 """What determines a set of activations, hashed to the key under which the store keeps it."""
 
 import dataclasses
+import functools
 import re
 from typing import Any
 
@@ -28,12 +29,12 @@ class Recipe:
     items: tuple[str, ...]
     width: int
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """Content key: SHA-256 of what determines the activations, layers and items included."""
         return canonical_hash({**self.determines, "layers": self.layers, "items": self.items})
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """Folder name: model and view for people, the first 16 digits of the key for uniqueness."""
         spoken = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{self.words['model']}--{self.words['view']}")

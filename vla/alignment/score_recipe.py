@@ -1,6 +1,7 @@
 """What determines a table of scores, hashed to the key under which the score store keeps it."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -29,12 +30,12 @@ class ScoreRecipe:
     task: Task
     words: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """Content key: SHA-256 of the two sets of activations, what is asked, and the version of the numerics."""
         return canonical_hash({"keys": list(self.keys), "numerics_version": NUMERICS_VERSION, **self.task.determines()})
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """Folder name: words for people, the first 16 digits of the key for uniqueness."""
         spoken = "--".join([*self.words.values(), self.task.metric.name])

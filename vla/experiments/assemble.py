@@ -38,15 +38,15 @@ _MEASURED = "undefined"
 
 def scores(bench: Bench, finished: Iterable[Table]) -> pd.DataFrame:
     """Tidy rows of finished tables, with the columns `COLUMNS` and `MORE`."""
-    frames = []
+    columns: dict[str, list] = {name: [] for name in (*COLUMNS, *MORE)}
     for table in finished:
         recipes = bench.recipes(table)
         results = [bench.store.read(recipe) for recipe in recipes]
-        frames += [_rows(bench, table, cell, results, recipes[0].task.protocol) for cell in table.cells]
-    if not frames:
-        return pd.DataFrame(columns=[*COLUMNS, *MORE])
-    whole = pd.concat(frames, ignore_index=True)
-    return whole.reindex(columns=[*COLUMNS, *MORE])
+        for cell in table.cells:
+            rows = _rows(bench, table, cell, results, recipes[0].task.protocol)
+            for name, values in columns.items():
+                values += rows[name] if isinstance(rows[name], list) else [rows[name]] * len(rows["score"])
+    return pd.DataFrame(columns)
 
 
 def curves(table: pd.DataFrame, experiments: Sequence[Experiment]) -> pd.DataFrame:
@@ -87,7 +87,8 @@ def _by_layer(points: pd.DataFrame, maps: np.ndarray) -> pd.DataFrame:
     return found.assign(series=found["predicted"].where(named, found["series"]))
 
 
-def _rows(bench: Bench, table: Table, cell: Cell, results: list[xr.Dataset], protocol: str) -> pd.DataFrame:
+def _rows(bench: Bench, table: Table, cell: Cell, results: list[xr.Dataset], protocol: str) -> dict[str, Any]:
+    """Values by column: a list, or one that all rows share."""
     vision = bench.participants["vision", table.vision]
     language = bench.participants["language", table.language]
     gallery = bench.galleries[table.dataset]
@@ -103,28 +104,25 @@ def _rows(bench: Bench, table: Table, cell: Cell, results: list[xr.Dataset], pro
     if table.layers == "penultimate":
         place = (cell.caption, cell.image) if backwards else (cell.image, cell.caption)
         rows = {name: values[place[0] : place[0] + 1, place[1] : place[1] + 1] for name, values in rows.items()}
-    grids = {name: (values.T if backwards else values).ravel() for name, values in rows.items()}
-    ids: list[Any] = [len(bench.ids(table))] * len(grids["score"])
-    return pd.DataFrame(
-        {
-            "experiment": cell.experiment,
-            "condition": cell.condition,
-            "vision_model": vision.name,
-            "language_model": language.name,
-            "metric": table.metric,
-            "direction": table.direction,
-            "vision_layer": np.repeat(names[0], len(names[1])),
-            "language_layer": np.tile(names[1], len(names[0])),
-            "n_items": ids,
-            **grids,
-            "dataset": gallery.dataset.name,
-            "part": table.part[1],
-            "seed": table.seed,
-            "protocol": protocol,
-            "vision_key": bench.side_key(table, image),
-            "language_key": bench.side_key(table, caption),
-        }
-    )
+    grids = {name: (values.T if backwards else values).ravel().tolist() for name, values in rows.items()}
+    return {
+        "experiment": cell.experiment,
+        "condition": cell.condition,
+        "vision_model": vision.name,
+        "language_model": language.name,
+        "metric": table.metric,
+        "direction": table.direction,
+        "vision_layer": [one for one in names[0] for _ in names[1]],
+        "language_layer": [*names[1]] * len(names[0]),
+        "n_items": len(bench.ids(table)),
+        **grids,
+        "dataset": gallery.dataset.name,
+        "part": table.part[1],
+        "seed": table.seed,
+        "protocol": protocol,
+        "vision_key": bench.side_key(table, image),
+        "language_key": bench.side_key(table, caption),
+    }
 
 
 def _mean(bench: Bench, table: Table, name: str, results: list[xr.Dataset]) -> np.ndarray:

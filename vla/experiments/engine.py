@@ -133,12 +133,7 @@ def _score(bench: Bench, todo: list[Table], show_progress: bool) -> float:
     own = [one for place, one in enumerate(todo) if place % (n * processes) == i * processes + process]
     missing = [one for one in own if not scored(bench, one)]
     with progress.bar("scoring", len(missing), show_progress and bool(missing)) as advance:
-        last = None
         for one in missing:
-            here = (one.dataset, one.vision, one.language, one.part)
-            if here != last:
-                bench.forget()
-            last = here
             if _extracted(bench, one):
                 bench.score(one)
             advance(1)

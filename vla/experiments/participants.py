@@ -69,6 +69,7 @@ class Checkpoint:
         self.name, self.source = named(given)
         self.modality: Modality = modality
         self._study, self.store = study, store
+        self._recipes: dict[tuple[str, str], Recipe] = {}
 
     @functools.cached_property
     def model(self) -> Model:
@@ -162,7 +163,10 @@ class Checkpoint:
         return every if layers == "all" or self.store.has(every) else self._recipe(view, layers)
 
     def _recipe(self, view: View, layers: str) -> Recipe:
-        return recipe(self.model, view, self._pool, layers)
+        # Asked for with every condition that shows the view.
+        if (view.content, layers) not in self._recipes:
+            self._recipes[view.content, layers] = recipe(self.model, view, self._pool, layers)
+        return self._recipes[view.content, layers]
 
     def _load(self, weights: bool) -> Model:
         study = self._study

@@ -99,7 +99,7 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
     absent = {one.name: resolved.absent[experiment.id, one.name] for one in experiment.conditions
               if (experiment.id, one.name) in resolved.absent}  # fmt: skip
     scored = {cell.condition for table in finished for cell in table.cells if cell.experiment == experiment.id}
-    lacking = {one.name: (_lacking(bench, experiment, one), "") for one in experiment.conditions
+    lacking = {one.name: (_lacking(bench, one), "") for one in experiment.conditions
                if one.name not in absent and one.name not in scored}  # fmt: skip
     absent |= lacking
     reasons = list(dict.fromkeys(absent.values()))
@@ -144,10 +144,10 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
     }
 
 
-def _lacking(bench: Bench, experiment: Experiment, condition: Condition) -> str:
+def _lacking(bench: Bench, condition: Condition) -> str:
     """Which saved activations no pair of models has of a condition."""
     study, gallery, files = bench.study, bench.galleries[condition.dataset], []
-    models = (study.vision[experiment.vision], study.language[experiment.language])
+    models = (study.vision[condition.vision], study.language[condition.language])
     for side, given in zip(study.sides(condition), models, strict=True):
         for participant in (bench.participants[side.modality, one] for one in given):
             for view in (gallery.view(side.modality, member) for member in side.members if member != LENGTH):

@@ -1,27 +1,22 @@
-"""Scores one table from stored activations: stacks its sides, and keeps the result in the score store."""
+"""Scores one table from stored activations, and keeps the result in the score store."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import xarray as xr
-
-from vla.activations.averaging import average
-from vla.alignment.caption_length import caption_lengths
 from vla.alignment.score_blocks import BLOCK_LAYERS, score_blocks
 from vla.alignment.score_recipe import ScoreRecipe, score_recipe
 from vla.alignment.score_store import ScoreStore
 from vla.experiments.gallery import Gallery, groups_of
 from vla.experiments.participants import Participant
 from vla.experiments.sides import LENGTH, Side
+from vla.experiments.stacks import Stacks
 from vla.experiments.study import Study
 from vla.experiments.tables import Table
 from vla.metrics import find
 from vla.metrics.folds import outer_folds
-from vla.models import Model
-from vla.records import Modality, View, canonical_hash
-from vla.stimuli import derangement, sample
+from vla.records import Modality, canonical_hash
+from vla.stimuli import sample
 
 
 class Bench:
@@ -46,7 +41,8 @@ class Bench:
         """
         self.study, self.participants, self.galleries, self.items = study, participants, galleries, items
         self.store = store
-        self._held: dict[Any, xr.DataArray] = {}
+        self._stacks = Stacks(study, participants, galleries)
+        self._known: dict[Any, Any] = {}
 
     def recipes(self, table: Table) -> list[ScoreRecipe]:
         """What determines the table: one recipe, or one for each test fold, over which scores are then averaged."""
@@ -62,8 +58,8 @@ class Bench:
             wanted = self._recipe(table, ids)
             if self.store.has(wanted):
                 continue
-            images = self._stack(table, table.vision, table.images, ids)
-            captions = self._stack(table, table.language, table.captions, ids)
+            images = self._stacks.stack(table, table.vision, table.images, ids)
+            captions = self._stacks.stack(table, table.language, table.captions, ids)
             x, y = (captions, images) if table.direction == "language_to_vision" else (images, captions)
             score_blocks(x, y, wanted, self.store, block_layers=16 if table.layers == "penultimate" else BLOCK_LAYERS)
 
@@ -76,7 +72,7 @@ class Bench:
         """Number of units of a side."""
         given = table.vision if side.modality == "vision" else table.language
         if not self.has_layers(side):
-            return self._member(table, given, side, LENGTH).sizes["unit"]
+            return self._stacks.member(table, given, side, LENGTH).sizes["unit"]
         view = self.galleries[table.dataset].view(side.modality, side.members[0])
         return self.participants[side.modality, given].width(view)
 
@@ -85,12 +81,17 @@ class Bench:
         """Whether a side is read from a model's layers."""
         return LENGTH not in side.members
 
-    def forget(self) -> None:
-        """Let go of activations held for the last table."""
-        self._held.clear()
-
     def ids(self, table: Table) -> list[str]:
         """The items that the table is about: those of its part; fewer where the table asks for fewer."""
+        return list(self._once(("ids", table.part, table.items, table.seed), lambda: self._chosen(table)))
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What was made for a key before: conditions share models, views and items."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
+
+    def _chosen(self, table: Table) -> list[str]:
         ids = self.items[table.part]
         if not table.items:
             return list(ids)
@@ -108,6 +109,10 @@ class Bench:
         return [[ids[row] for row in test] for _, test in outer_folds(len(ids), folds, table.seed)]
 
     def _recipe(self, table: Table, ids: Sequence[str]) -> ScoreRecipe:
+        asked = dataclasses.replace(table, cells=())
+        return self._once(("recipe", asked, tuple(ids)), lambda: self._new_recipe(table, ids))
+
+    def _new_recipe(self, table: Table, ids: Sequence[str]) -> ScoreRecipe:
         study, gallery = self.study, self.galleries[table.dataset]
         keys = {}
         for model, sides in ((table.vision, table.images), (table.language, table.captions)):
@@ -138,6 +143,10 @@ class Bench:
         )
 
     def _key(self, table: Table, given: str, side: Side, ids: Sequence[str]) -> str:
+        known = ("key", table.dataset, given, side, table.layers, tuple(ids))
+        return self._once(known, lambda: self._new_key(table, given, side, ids))
+
+    def _new_key(self, table: Table, given: str, side: Side, ids: Sequence[str]) -> str:
         gallery, participant = self.galleries[table.dataset], self.participants[side.modality, given]
         members = [
             canonical_hash([LENGTH, participant.key(gallery.view(side.modality, member))])
@@ -154,39 +163,3 @@ class Bench:
                 "items": list(ids),
             }
         )
-
-    def _stack(self, table: Table, given: str, sides: Sequence[Side], ids: Sequence[str]) -> xr.DataArray:
-        """The sides' activations, one after another along the axis of layers."""
-        arrays = [self._activations(table, given, side, ids) for side in sides]
-        if len(arrays) == 1:
-            return arrays[0]
-        whole = np.concatenate([array.values for array in arrays])
-        coords = {"layer": [str(i) for i in range(len(arrays))], "item": list(ids)}
-        return xr.DataArray(whole, dims=("layer", "item", "unit"), coords=coords)
-
-    def _activations(self, table: Table, given: str, side: Side, ids: Sequence[str]) -> xr.DataArray:
-        rows = list(ids)
-        if side.mismatched:
-            groups = groups_of(self.galleries[table.dataset].dataset, ids)
-            rows = list(derangement(rows, self.study.seed, groups))
-        members = [self._member(table, given, side, member).sel(item=rows) for member in side.members]
-        found = average(members, self.study.choices.averaging == "z_score_first") if len(members) > 1 else members[0]
-        return found.assign_coords(item=list(ids))
-
-    def _member(self, table: Table, given: str, side: Side, member: str) -> xr.DataArray:
-        key = (table.dataset, given, side.modality, member, table.layers)
-        if key not in self._held:
-            view = self.galleries[table.dataset].view(side.modality, member)
-            participant = self.participants[side.modality, given]
-            if member == LENGTH:
-                self._held[key] = lengths(view, getattr(participant, "model", None))
-            else:
-                self._held[key] = participant.read(view, table.layers)
-        return self._held[key]
-
-
-def lengths(view: View, model: Model | None) -> xr.DataArray:
-    """Characters, words and, of a model with a tokenizer, tokens of every caption: what a length alone tells."""
-    captions = [str(caption) for caption in view.stimuli]
-    tokens = None if model is None else [len(tokens) for tokens in model.preprocess(captions)]
-    return caption_lengths(captions, list(view.ids), tokens).astype(np.float32)
