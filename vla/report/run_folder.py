@@ -136,15 +136,20 @@ def read(folder: Path) -> RunFolder:
 
 
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows that differ in the seed of the folds alone as one, their scores and baselines averaged."""
+    """Rows that differ in the seed of the folds alone as one, their scores and baselines averaged.
+
+    Where a seed also draws the items, of the keys of their activations the first stands for all.
+    """
     if "null_mean" not in frame:
         frame = frame.assign(null_mean=float("nan"))
     if "seed" not in frame or frame["seed"].nunique() < 2:
         return frame
     measured = [name for name in ("score", "null_mean", "p_value", "p_max", "calibrated", "ci_low", "ci_high")
                 if name in frame]  # fmt: skip
-    same = [name for name in frame if name not in (*measured, "seed")]
-    return frame.groupby(same, sort=False, dropna=False, as_index=False)[measured].mean()
+    keys = [name for name in ("vision_key", "language_key") if name in frame]
+    same = [name for name in frame if name not in (*measured, *keys, "seed")]
+    how = {**dict.fromkeys(measured, "mean"), **dict.fromkeys(keys, "first")}
+    return frame.groupby(same, sort=False, dropna=False, as_index=False).agg(how)
 
 
 def _spoken(statistics: pd.DataFrame) -> pd.DataFrame:
