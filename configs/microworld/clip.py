@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config.world_seed = 7
     config.n_scenes = 20000
     config.n_held_out = 640
-    config.steps = 800
+    config.steps = 450
     config.batch = 64
     config.learning_rate = 0.003
     config.warmup = 50

@@ -2,7 +2,8 @@
 
 Question: what does self-distillation with masked prediction make of drawn scenes, and does it come to agree with text?
 Cost: about 5 minutes of one core.
-Expect: probes of colours on its class token above pixels, of things above the untrained network but not above pixels.
+Expect: nine in ten of 1,024 prototypes used; a probe of colours at 0.68 (pixels 0.43), of things at 0.45, hardly above
+pixels (0.44) but above the untrained network (0.40).
 
     python -m launch.train --config=configs/microworld/dinov2.py
 """
@@ -18,10 +19,10 @@ def get_config() -> ConfigDict:
     config.world_seed = 7
     config.n_scenes = 20000
     config.n_held_out = 640
-    config.steps = 500
+    config.steps = 300
     config.batch = 96
     config.learning_rate = 0.003
     config.warmup = 50
     config.weight_decay = 0.05
-    config.checkpoints = (25, 75, 200)
+    config.checkpoints = (25, 75, 150)
     return config

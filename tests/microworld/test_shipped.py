@@ -1,6 +1,7 @@
 """The models that are shipped: whole, small, read alike by Hugging Face and by us, and trained."""
 
 import csv
+import math
 
 import numpy as np
 import pytest
@@ -96,8 +97,14 @@ def test_trained_means_something(name):
         probes = report["probes_of_final_class_token"]
         # Stuff is in the colours already: every feature tells it.
         for what in ("things_average_precision", "colours_average_precision"):
-            assert probes["trained"][what] > max(probes[other][what] for other in ("chance", "untrained")), what
-        assert probes["trained"]["colours_average_precision"] > probes["pixels"]["colours_average_precision"]
+            assert probes["trained"][what] > max(probes[other][what] for other in ("chance", "pixels", "untrained")), (
+                what
+            )
+    # Every part, such as counts and prototypes' cross-entropy, and not their sum alone.
+    trivial = held_out["trivial"]
+    assert all(held_out["trained"][part] < 0.85 * guess for part, guess in trivial.items())
+    if name == "micro-dinov2":
+        assert held_out["trained"]["prototypes_used"] > 0.8 * math.exp(trivial["distillation"])
 
 
 def test_next_tokens_of_unseen_captions_are_expected_as_reported():
