@@ -11,13 +11,12 @@ import json
 import os
 from typing import Any
 
-import fsspec.core
 import numpy as np
 import xarray as xr
-from fsspec.implementations.local import LocalFileSystem
 
 from vla.activations.labels import DIMS
 from vla.activations.recipe import Recipe
+from vla.activations.whole_files import open_root
 from vla.activations.writer import ARRAY, Writer
 
 
@@ -30,13 +29,7 @@ class Store:
         Raises:
           ValueError: A kind of URL that fsspec does not know, or whose package is not installed.
         """
-        given = os.fspath(root)
-        try:
-            self._fs, self._base = fsspec.core.url_to_fs(given)
-        except (ImportError, ValueError) as error:
-            raise ValueError(f"store {given!r}: {error}. Expected a local path or a URL that fsspec knows.") from error
-        # A local root is kept as an absolute path, so that a location stays true wherever it is read.
-        self.root = (self._base if isinstance(self._fs, LocalFileSystem) else given).rstrip("/")
+        self._fs, self._base, self.root = open_root(root, "store")
 
     def location(self, recipe: Recipe) -> str:
         """Path or URL of the finished group of that recipe."""

@@ -9,7 +9,6 @@ import contextlib
 import functools
 import os
 import shutil
-import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from zarr.storage import MemoryStore
 
 from vla.activations.labels import DIMS
 from vla.activations.recipe import Recipe
+from vla.activations.whole_files import put_whole
 
 # Items per chunk: the least that a process can take on.
 CHUNK_ITEMS = 128
@@ -156,17 +156,7 @@ class Writer:
 
     def _put(self, path: str, data: bytes) -> None:
         """Put a file in place whole or not at all."""
-        if not self._local:
-            self._fs.pipe_file(path, data)
-            return
-        place = Path(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(f"{self._base}/{self._recipe.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            unfinished.write_bytes(data)
-            unfinished.replace(place)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        put_whole(self._fs, path, data, f"{self._base}/{self._recipe.name}")
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -14,17 +14,15 @@ import contextlib
 import hashlib
 import io
 import os
-import uuid
 import zipfile
 from pathlib import Path
 
-import fsspec.core
 import numpy as np
 import xarray as xr
-from fsspec.implementations.local import LocalFileSystem
 from zarr.abc.buffer import Buffer
 from zarr.storage import MemoryStore
 
+from vla.activations.whole_files import open_root, put_whole
 from vla.alignment.score_recipe import ScoreRecipe
 
 # Format 2 because its consolidated metadata are part of the format, so that readers take them without a warning.
@@ -42,15 +40,7 @@ class ScoreStore:
         Raises:
           ValueError: A kind of URL that fsspec does not know, or whose package is not installed.
         """
-        given = os.fspath(root)
-        try:
-            self._fs, self._base = fsspec.core.url_to_fs(given)
-        except (ImportError, ValueError) as error:
-            raise ValueError(
-                f"score store {given!r}: {error}. Expected a local path or a URL that fsspec knows."
-            ) from error
-        self._local = isinstance(self._fs, LocalFileSystem)
-        self.root = (self._base if self._local else given).rstrip("/")
+        self._fs, self._base, self.root = open_root(root, "score store")
 
     def location(self, recipe: ScoreRecipe) -> str:
         """Path or URL of the finished table of that recipe."""
@@ -137,17 +127,7 @@ class ScoreStore:
     def _put(self, recipe: ScoreRecipe, path: str, data: bytes) -> None:
         """Put a file in place whole or not at all."""
         try:
-            if not self._local:
-                self._fs.pipe_file(path, data)
-                return
-            place = Path(path)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = Path(f"{self._base}/{recipe.name}.{uuid.uuid4().hex}.tmp")
-            try:
-                unfinished.write_bytes(data)
-                unfinished.replace(place)
-            finally:
-                unfinished.unlink(missing_ok=True)
+            put_whole(self._fs, path, data, f"{self._base}/{recipe.name}")
         except OSError as error:
             raise ValueError(
                 f"Scores cannot be written to {path}: {error}. Make room, permit writing, or remove what is in the "
