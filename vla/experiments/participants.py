@@ -10,6 +10,7 @@ from vla.activations.extract import recipe, resolve_layers
 from vla.activations.extract_to_store import extract_to_store
 from vla.activations.recipe import Recipe
 from vla.activations.store import Store
+from vla.experiments.learned import learned
 from vla.experiments.naming import named
 from vla.experiments.saved import SavedModel, is_saved
 from vla.experiments.study import MODALITIES, Study
@@ -139,7 +140,7 @@ class Checkpoint:
         return self.model.width
 
     def facts(self) -> dict[str, Any]:
-        """Name, modality, source, fingerprint, layers, width and pool."""
+        """Name, modality, source, fingerprint, layers, width, pool, and what it learned where that is known."""
         model = self.model
         return {
             "name": self.name,
@@ -150,6 +151,7 @@ class Checkpoint:
             "width": model.width,
             "pool": self._pool,
             "dtype": model.dtype,
+            **learned(self.source),
         }
 
     @property
