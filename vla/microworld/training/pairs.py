@@ -1,8 +1,7 @@
 """Training of a judge of captions: a CLIP, on pairs of scene and caption (Radford et al. 2021, arXiv:2103.00020).
 
-It is no model of the study, whose models never see a pair. Pairs alone would take far longer than a laptop's minutes to
-teach it what there is in a picture, so both embeddings also tell the attributes of the scene, by one classifier that is
-thrown away.
+It is no model of the study, whose models never see a pair. So that few steps teach it what there is in a picture, both
+embeddings also tell the attributes of the scene, by one classifier that is thrown away.
 
 Axes: B pairs, T tokens, E embedding width, O outputs of the classifier.
 """

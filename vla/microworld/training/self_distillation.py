@@ -4,8 +4,8 @@ A student sees a view of which most patches are left out; a teacher, whose weigh
 view whole. The student's class token is to say what the teacher's says, a distribution over prototypes (DINO, Caron et
 al. 2021, arXiv:2104.14294; with masked students as in MSN, Assran et al. 2022, arXiv:2204.07141). Over a batch the
 teacher is made to use all prototypes alike, by Sinkhorn's iteration as in SwAV (Caron et al. 2020, arXiv:2006.09882)
-and DINOv2 (Oquab et al. 2023, arXiv:2304.07193): with a running centre alone it is content to tell the few kinds of
-stuff apart. As in DINOv2 the student's class tokens are kept apart (KoLeo). From the class token alone a predictor of
+and DINOv2 (Oquab et al. 2023, arXiv:2304.07193): a teacher with a running centre used ten of 256 here. As in
+DINOv2 the student's class tokens are kept apart (KoLeo). From the class token alone a predictor of
 one block draws patches that were left out (as MAE, He et al. 2022, arXiv:2111.06377, does from the other patches).
 
 Axes: B scenes, T tokens, D width, N patches, P prototypes.
