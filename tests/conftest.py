@@ -1,14 +1,24 @@
-"""One cache of compiled programs for a whole run of the tests: its workers and the processes that tests start."""
+"""How programs are compiled in tests: once for a whole run, and without polish.
+
+A program of a test runs once or twice, so that most of its time is its compilation. XLA's own passes, which decide what
+is computed and in which precision, are those of every user; what is left out is LLVM's optimisation of the code made
+from them. Commands that tests start are compiled in full.
+"""
 
 import os
 import shutil
 import tempfile
 
-# A child reads these when it imports jax. Fresh for every run, so that nothing depends on an earlier one.
+# Shared with the workers and with the processes that tests start, which read these when they import jax. Fresh for
+# every run, so that nothing depends on an earlier one.
 OWN = "JAX_COMPILATION_CACHE_DIR" not in os.environ
 if OWN:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="vla-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+import jax  # noqa: E402
+
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 def pytest_unconfigure() -> None:
