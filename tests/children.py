@@ -7,6 +7,8 @@ import tempfile
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
+import jax
+
 _CONTEXT = multiprocessing.get_context("forkserver")
 # What programs import, none of which touches a device before the fork. tests.activations.tiny brings torch.
 _CONTEXT.set_forkserver_preload(
@@ -79,5 +81,7 @@ def _run(program: str, arguments: list[str], out: Connection, errors: str) -> No
         os.dup2(file.fileno(), 2)
     # The number of devices is the program's own affair.
     os.environ.pop("XLA_FLAGS", None)
+    # Compiled as in the test itself, or the last digits would differ.
+    jax.config.update("jax_disable_most_optimizations", True)
     sys.argv = ["-c", *arguments]
     exec(compile(program, "<program>", "exec"), {"__name__": "__main__"})

@@ -1,10 +1,6 @@
 """The engine on saved activations: scores against vla.score, kill and resume, shards, what is not run."""
 
 import dataclasses
-import os
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -13,6 +9,7 @@ from scipy import stats
 from sklearn.model_selection import KFold
 
 import vla
+from tests.children import Child
 from tests.experiments import folders
 from vla.experiments.engine import run
 from vla.experiments.experiment import Comparison, Condition
@@ -122,12 +119,10 @@ run(folders.study(Path(sys.argv[1])), Path(sys.argv[2]), show_progress=False)
 
 def test_a_killed_run_goes_on_and_ends_the_same(ran, tmp_path):
     where, study = ran
-    command = [sys.executable, "-c", PROGRAM, str(where), str(tmp_path / "run")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
-        assert process.stdout is not None
+    with Child(PROGRAM, where, tmp_path / "run") as child:
         for _ in range(3):
-            assert process.stdout.readline() == "table\n"
-        process.send_signal(signal.SIGKILL)
+            assert child.stdout.readline() == "table\n", child.errors()
+        child.kill()
     there = folders.tree(tmp_path / "run" / "scores")
     assert there and not (tmp_path / "run" / "run.json").exists()
     assert run(study, tmp_path / "run", show_progress=False).finished
