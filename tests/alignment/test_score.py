@@ -10,6 +10,7 @@ from sklearn.model_selection import GroupKFold, KFold
 import vla
 from tests.metrics.reference import ALPHAS, related, ridge_folds
 from vla.alignment.score import score
+from vla.metrics import linear_predictivity
 
 N = 40
 ITEMS = [f"{i}.jpg" for i in range(N)]
@@ -273,6 +274,21 @@ def test_several_metrics_in_one_call_score_as_each_alone(pair):
     assert list(both) == ["cka", "linear_predictivity"]
     xr.testing.assert_identical(both["cka"], score(x, y, metric="cka", null=2))
     xr.testing.assert_identical(both["linear_predictivity"], score(x, y, null=2, outer_folds=3))
+
+
+def test_metrics_of_the_same_predictions_share_them(pair, monkeypatch):
+    x, y = pair
+    names, asked = ["retrieval", "cka", "linear_predictivity", "matching_accuracy"], {"null": 2, "bootstrap": 3}
+    alone = {name: score(x, y, metric=name, **asked) for name in names}
+    searches = []
+    search = linear_predictivity.choose_shared
+    monkeypatch.setattr(linear_predictivity, "choose_shared", lambda *args: searches.append(0) or search(*args))
+    together = score(x, y, metric=names, **asked)
+    assert list(together) == names
+    assert len(searches) == x.sizes["layer"] * 5
+    for name in names:
+        xr.testing.assert_allclose(together[name], alone[name], atol=1e-9)
+        assert together[name].attrs == alone[name].attrs
 
 
 @pytest.mark.parametrize("metric", [[], ["cka", "cka"]])

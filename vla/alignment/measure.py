@@ -3,7 +3,8 @@
 N items, X and Y layers, P pairings of items.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Int
 from vla.alignment.task import Task
 from vla.metrics import RidgeSettings, ridge_resampling, subsets
 from vla.metrics.folds import outer_folds
-from vla.metrics.linear_predictivity import Table
+from vla.metrics.linear_predictivity import Table, all_measures
 
 PAIR = ("x_layer", "y_layer")
 
@@ -40,8 +41,43 @@ def steps(task: Task, x_layers: int, y_layers: int) -> int:
     return x_layers * y_layers * (1 + task.null + draws + 2 * task.halves) * task.folds
 
 
+def measure_together(
+    tasks: Sequence[Task], x: np.ndarray, y: np.ndarray, advance: Callable[[int], None] = lambda cells: None
+) -> list[xr.Dataset]:
+    """`measure` of several tasks; those that measure the same held-out predictions of ridge regression share them."""
+    first = tasks[0]
+    if len(tasks) == 1:
+        return [measure(first, x, y, advance)]
+    measures = [_measure_of(task) for task in tasks]
+    tables = all_measures(
+        x, y, first.settings, pairings(first, x.shape[1]), lambda cells: advance(len(tasks) * cells), measures=measures
+    )
+    return [measure(task, x, y, advance, table) for task, table in zip(tasks, tables, strict=True)]
+
+
+def share(one: Task, other: Task) -> bool:
+    """Whether two tasks may be given to `measure_together`: ridge regression under the same settings."""
+    if not (isinstance(one.settings, RidgeSettings) and isinstance(other.settings, RidgeSettings)):
+        return False
+    names = [field.name for field in dataclasses.fields(RidgeSettings)]
+    return all(_plainly(getattr(one.settings, name)) == _plainly(getattr(other.settings, name)) for name in names)
+
+
+def _plainly(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _measure_of(task: Task) -> str:
+    """What a metric measures of the held-out predictions of ridge regression."""
+    return getattr(task.settings, "measure", None) or MEASURES_OF[task.metric.name]
+
+
 def measure(
-    task: Task, x: np.ndarray, y: np.ndarray, advance: Callable[[int], None] = lambda cells: None
+    task: Task,
+    x: np.ndarray,
+    y: np.ndarray,
+    advance: Callable[[int], None] = lambda cells: None,
+    found: Table | None = None,
 ) -> xr.Dataset:
     """Scores of every layer of `x` with every layer of `y`; each pair on its own, whatever other layers there are.
 
@@ -50,6 +86,7 @@ def measure(
       x: Activations [X, N, D].
       y: Activations [Y, N, E] of the same items in the same order and precision.
       advance: Called with the number of cells just finished.
+      found: What the metric gives, where it is there already.
 
     Returns:
       `score` (x_layer, y_layer); where it is known without shuffling, `chance`; with a null `null_score` (permutation,
@@ -61,12 +98,12 @@ def measure(
     """
     n_items = x.shape[1]
     also = {} if task.metric.pairwise is None else {"expected": True}
-    found = task.metric.all_pairs(
+    table = task.metric.all_pairs(
         x, y, settings=task.settings, pairings=pairings(task, n_items), advance=advance, **also
-    )
-    result, scores = xr.Dataset(), found
-    if isinstance(found, Table):
-        result, scores = _of_folds(found), subsets.mean_over_folds(found)
+    ) if found is None else found  # fmt: skip
+    result, scores = xr.Dataset(), table
+    if isinstance(table, Table):
+        result, scores = _of_folds(table), subsets.mean_over_folds(table)
     result["score"] = (PAIR, scores[0])
     chance = scores[-1] if also else _chance(task, n_items)
     if chance is not None:
@@ -74,11 +111,11 @@ def measure(
     if task.null:
         result["null_score"] = (("permutation", *PAIR), scores[1 : 1 + task.null])
     if task.bootstrap:
-        result["resampled_score"] = (("resample", *PAIR), _resampled(task, x, y, found, scores[0], advance))
+        result["resampled_score"] = (("resample", *PAIR), _resampled(task, x, y, table, scores[0], advance))
     if task.halves:
         sides = [rows for both in subsets.halves(n_items, _groups(task), task.halves, task.seed) for rows in both]
-        table = subsets.all_pairs(task.metric, x, y, task.settings, sides, advance)
-        result["half_score"] = (("split", "half", *PAIR), table.reshape(task.halves, 2, *table.shape[1:]))
+        of_halves = subsets.all_pairs(task.metric, x, y, task.settings, sides, advance)
+        result["half_score"] = (("split", "half", *PAIR), of_halves.reshape(task.halves, 2, *of_halves.shape[1:]))
     return result
 
 
@@ -102,9 +139,8 @@ def _resampled(
     Sources: Efron (1979); Shao & Wu (1989) for the delete-d jackknife, of which halves are the case d = N/2.
     """
     if isinstance(found, Table):
-        measured = getattr(task.settings, "measure", None) or MEASURES_OF[task.metric.name]
         drawn = ridge_resampling.all_pairs(
-            x, y, task.settings, found.alpha[0], task.bootstrap, task.seed, advance, measure=measured
+            x, y, task.settings, found.alpha[0], task.bootstrap, task.seed, advance, measure=_measure_of(task)
         )
     else:
         some = [half for half, _ in subsets.halves(x.shape[1], _groups(task), task.bootstrap, task.seed)]

@@ -10,7 +10,7 @@ from vla import progress
 from vla.activations.labels import as_activations, join
 from vla.alignment.conclude import conclude
 from vla.alignment.duplicates import settle_groups
-from vla.alignment.measure import measure, same_precision, steps
+from vla.alignment.measure import measure_together, same_precision, share, steps
 from vla.alignment.task import Task, make_tasks
 
 
@@ -34,7 +34,8 @@ def score(
       y: Activations of the same items. Item names, where both have them, must agree; `y` is brought to the
         order of `x`. Or several targets, a mapping of names to activations: those of equal width share all that is
         prepared of `x`.
-      metric: A name from `vla.metrics()`, or a list of names.
+      metric: A name from `vla.metrics()`, or a list of names; those that measure the same held-out predictions of
+        ridge regression share them.
       protocol: "paper", or "khosla_lab" (raw targets, test-fold statistics): named defaults of the settings.
       seed: Seed of the outer folds and of the null's permutations, in 0..2**32 - 1.
       null: Number of scores with the correspondence of items shuffled; one permutation serves all layer pairs.
@@ -79,21 +80,37 @@ def score(
     targets = {name: join(x, as_activations(side, f"y[{name!r}]" if several else "y"))[1]
                for name, side in (y.items() if several else [("y", y)])}  # fmt: skip
     found: dict[Any, dict[str, xr.Dataset]] = {name: {} for name in targets}
-    for task in tasks:
-        for settled, some in _alike(task, x, targets):
+    for together in _sharing(tasks):
+        for settled, some in _alike(together, x, targets):
             _score(settled, x, some, found, show_progress)
+    found = {target: {name: results[name] for name in names} for target, results in found.items()}
     if isinstance(metric, str):
         alone = {name: results[metric] for name, results in found.items()}
         return alone if several else alone["y"]
     return found if several else found["y"]
 
 
-def _alike(task: Task, x: xr.DataArray, targets: dict[Any, xr.DataArray]) -> list[tuple[Task, dict[Any, xr.DataArray]]]:
+def _sharing(tasks: list[Task]) -> list[list[Task]]:
+    """Tasks in lists of those that share what is most of the work."""
+    found: list[list[Task]] = []
+    for task in tasks:
+        for some in found:
+            if share(some[0], task):
+                some.append(task)
+                break
+        else:
+            found.append([task])
+    return found
+
+
+def _alike(
+    tasks: list[Task], x: xr.DataArray, targets: dict[Any, xr.DataArray]
+) -> list[tuple[list[Task], dict[Any, xr.DataArray]]]:
     """Targets that can be scored as layers of one: of equal width and type, under the same groups."""
-    found: list[tuple[tuple, Task, dict[Any, xr.DataArray]]] = []
+    found: list[tuple[tuple, list[Task], dict[Any, xr.DataArray]]] = []
     for name, y in targets.items():
-        settled = settle_groups(task, x, y)
-        kind = (y.sizes["unit"], y.dtype, settled.settings_text)
+        settled = [settle_groups(task, x, y) for task in tasks]
+        kind = (y.sizes["unit"], y.dtype, settled[0].settings_text)
         for other, _, some in found:
             if other == kind:
                 some[name] = y
@@ -104,20 +121,21 @@ def _alike(task: Task, x: xr.DataArray, targets: dict[Any, xr.DataArray]) -> lis
 
 
 def _score(
-    task: Task,
+    tasks: list[Task],
     x: xr.DataArray,
     targets: dict[Any, xr.DataArray],
     found: dict[Any, dict[str, xr.Dataset]],
     show_progress: bool,
 ) -> None:
-    """Score some targets as layers of one, and add to `found` what each would have alone."""
+    """Score some targets as layers of one, by tasks that share work, and add to `found` what each would have alone."""
     sides = list(targets.values())
     values = same_precision(x.values, np.concatenate([y.values for y in sides]) if len(sides) > 1 else sides[0].values)
-    cells = steps(task, len(values[0]), len(values[1]))
-    with progress.bar(f"scoring {task.metric.name}", cells, show_progress) as advance:
-        measured = measure(task, *values, advance)
-    start = 0
-    for name, y in targets.items():
-        own = measured.isel(y_layer=slice(start, start + y.sizes["layer"]))
-        found[name][task.metric.name] = conclude(task, own, x, y)
-        start += y.sizes["layer"]
+    cells = sum(steps(task, len(values[0]), len(values[1])) for task in tasks)
+    with progress.bar(f"scoring {', '.join(task.metric.name for task in tasks)}", cells, show_progress) as advance:
+        tables = measure_together(tasks, *values, advance)
+    for task, measured in zip(tasks, tables, strict=True):
+        start = 0
+        for name, y in targets.items():
+            own = measured.isel(y_layer=slice(start, start + y.sizes["layer"]))
+            found[name][task.metric.name] = conclude(task, own, x, y)
+            start += y.sizes["layer"]

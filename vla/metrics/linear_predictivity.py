@@ -9,7 +9,7 @@ Pearson r over target units.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -50,8 +50,6 @@ class Table(NamedTuple):
     undefined: Int[np.ndarray, "P X T folds"]
 
 
-@devices.spread_layers
-@devices.in_float64
 def all_pairs(
     x: Float[np.ndarray, "X N d"],
     y: Float[np.ndarray, "T N e"],
@@ -62,6 +60,23 @@ def all_pairs(
     measure: str | None = None,
     most_bytes: int = MOST_BYTES,
 ) -> Table:
+    """`all_measures` of one measure; None takes the settings' own."""
+    measured = measure or getattr(settings, "measure", "pearson")
+    return all_measures(x, y, settings, pairings, advance, measures=(measured,), most_bytes=most_bytes)[0]
+
+
+@devices.spread_layers
+@devices.in_float64
+def all_measures(
+    x: Float[np.ndarray, "X N d"],
+    y: Float[np.ndarray, "T N e"],
+    settings: RidgeSettings,
+    pairings: Int[np.ndarray, "P N"] | None = None,
+    advance: Callable[[int], None] = lambda cells: None,
+    *,
+    measures: Sequence[str],
+    most_bytes: int = MOST_BYTES,
+) -> tuple[Table, ...]:
     """Predict every layer of `y` from every layer of `x`.
 
     Factorisations run in float64; the products after them run in the precision of the input.
@@ -73,7 +88,7 @@ def all_pairs(
       pairings: Row p pairs item i of `x` with item `pairings[p, i]` of `y`; None pairs i with i. All pairings
         share the folds and the factorisations.
       advance: Called with the number of (pair, fold) cells just finished.
-      measure: Of held-out prediction: a key of `MEASURES`; None takes the settings' own.
+      measures: Of the same held-out predictions: keys of `MEASURES`. Each has a table of its own.
       most_bytes: Memory for what is prepared. Where all layers of a fold need more, predictor layers are taken in
         portions of half of it and target layers in portions of the other half, and targets are prepared once for
         each portion of predictors. Beside it come the activations themselves and, per core, one eigendecomposition
@@ -83,12 +98,13 @@ def all_pairs(
       ValueError: Fewer items than the folds need.
     """
     n_items = x.shape[1]
-    measured = measure or getattr(settings, "measure", "pearson")
     pairings = np.arange(n_items)[None] if pairings is None else pairings
     folds = outer_folds(n_items, settings.outer_folds, settings.seed, settings.groups)
     shape = (len(pairings), len(x), len(y), len(folds))
     units = (y.shape[2],) if settings.alpha_per_target else ()
-    table = Table(np.full(shape, np.nan), np.full(shape + units, np.nan), np.zeros(shape, np.int64))
+    tables = tuple(
+        Table(np.full(shape, np.nan), np.full(shape + units, np.nan), np.zeros(shape, np.int64)) for _ in measures
+    )
     own_statistics = settings.test_statistics == "test"
     y_layers = jnp.asarray(y)
     alphas = devices.multiplied_here(jnp.asarray(settings.alphas))
@@ -98,8 +114,8 @@ def all_pairs(
         return prepare_predictor(jnp.asarray(layer), train, test, own_statistics)
 
     @devices.in_float64
-    def scored(predictor: Predictor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return compare(predictor, targets, alphas, settings, blocks, measured)
+    def scored(predictor: Predictor) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        return compare(predictor, targets, alphas, settings, blocks, tuple(measures))
 
     with ThreadPoolExecutor(devices.workers()) as pool:
         for f, (train, test) in enumerate(folds):
@@ -117,10 +133,11 @@ def all_pairs(
                         )
                     )
                     for i, found in zip(left, pool.map(scored, predictors), strict=True):
-                        for whole, part in zip(table, found, strict=True):
-                            whole[p, i, t, f] = part
+                        for table, of_measure in zip(tables, found, strict=True):
+                            for whole, part in zip(table, of_measure, strict=True):
+                                whole[p, i, t, f] = part
                         advance(len(some))
-    return table
+    return tables
 
 
 def _portions(count: int, bytes_each: int, most_bytes: int) -> list[np.ndarray]:
@@ -134,24 +151,30 @@ def compare(
     alphas: Float[AnyArray, " a"],
     settings: RidgeSettings,
     blocks: Blocks,
-    measure: str,
-) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, "T *e"], Int[np.ndarray, " T"]]:
-    """Score one predictor layer against every target layer of a fold: (score, alpha, undefined)."""
-    mean = measure in NEEDS_MEAN
+    measures: tuple[str, ...],
+) -> list[tuple[Float[np.ndarray, " T"], Float[np.ndarray, "T *e"], Int[np.ndarray, " T"]]]:
+    """Score one predictor layer against every target layer of a fold: (score, alpha, undefined) by every measure."""
     if settings.alpha_per_target:
         chosen = np.stack(
             [np.argmin(unit_losses(predictor.spectrum, alphas, y, blocks), axis=0) for y in targets.train]
         )
+        mean = not NEEDS_MEAN.isdisjoint(measures)
         predicted = _predict_per_unit(predictor, targets, alphas[jnp.asarray(chosen)], mean=mean)
-        values = MEASURES[measure](predicted, targets)
+        found = [MEASURES[measure](predicted, targets) for measure in measures]
     else:
         chosen = choose_shared(predictor.spectrum, alphas, targets.gram, targets.train, targets.scale, blocks)
         used, which = np.unique(chosen, return_inverse=True)
         if not isinstance(alphas, np.ndarray):  # to a power of two, so that few shapes are compiled
             used = np.resize(used, 1 << (len(used) - 1).bit_length())
-        values = _measured(predictor, targets, alphas[used], which, measure=measure)
-    values = np.asarray(values, np.float64)
+        found = _measured(predictor, targets, alphas[used], which, measures=measures)
     penalties = np.asarray(alphas)[chosen]
+    return [_summed(np.asarray(values, np.float64), penalties, targets) for values in found]
+
+
+def _summed(
+    values: Float[np.ndarray, "T *u"], penalties: Float[np.ndarray, "T *e"], targets: Targets
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Score, alpha and undefined from what is measured of every target layer, or of its every unit."""
     if values.ndim == 1:
         return values, penalties, np.asarray(targets.constant.sum(axis=1), np.int64)
     defined = ~np.isnan(values)
@@ -161,29 +184,36 @@ def compare(
     return score, penalties, (values.shape[1] - count).astype(np.int64)
 
 
-@functools.partial(devices.compiled, static_argnames="measure")
+@functools.partial(devices.compiled, static_argnames="measures")
 def _measured(
-    predictor: Predictor, targets: Targets, alphas: Float[AnyArray, " a"], which: Int[AnyArray, " T"], *, measure: str
-) -> Float[AnyArray, "T *e"]:
+    predictor: Predictor,
+    targets: Targets,
+    alphas: Float[AnyArray, " a"],
+    which: Int[AnyArray, " T"],
+    *,
+    measures: tuple[str, ...],
+) -> tuple[AnyArray, ...]:
     """One penalty per target layer: prediction is (A_test A^T C_alpha) Y.
 
     Measured target by target, so that predictions are read while they are in the cache.
     """
     s, xp = predictor.spectrum, alphas.__array_namespace__()
-    projected, mean = predictor.projected_test, measure in NEEDS_MEAN
+    projected, mean = predictor.projected_test, not NEEDS_MEAN.isdisjoint(measures)
     if mean:  # as one more row, so that the targets are read once
         projected = xp.concatenate([projected, predictor.projected_mean[None]])
     weights, dtype = solution_weights(s.values, alphas), targets.train.dtype
     maps = xp.stack([((projected * weight) @ s.vectors.T).astype(dtype) for weight in weights])
 
-    def one(target: tuple[Any, Targets]) -> Float[AnyArray, "1 *e"]:
+    def one(target: tuple[Any, Targets]) -> tuple[Any, ...]:
         own, of = target[0], jax.tree.map(lambda leaf: leaf[None], target[1])
         out = (maps[own] @ of.train[0])[None]
-        return MEASURES[measure](Predicted(out[:, :-1], out[:, -1]) if mean else Predicted(out, None), of)
+        predicted = Predicted(out[:, :-1], out[:, -1]) if mean else Predicted(out, None)
+        return tuple(MEASURES[measure](predicted, of)[0] for measure in measures)
 
     if xp is np:
-        return np.concatenate([one((own, Targets(*leaves))) for own, *leaves in zip(which, *targets, strict=True)])
-    return jax.lax.map(lambda target: one(target)[0], (which, targets._replace(gram=xp.zeros(len(which)))))
+        found = [one((own, Targets(*leaves))) for own, *leaves in zip(which, *targets, strict=True)]
+        return tuple(np.stack(of_measure) for of_measure in zip(*found, strict=True))
+    return jax.lax.map(one, (which, targets._replace(gram=xp.zeros(len(which)))))
 
 
 @functools.partial(jax.jit, static_argnames="mean")
