@@ -94,5 +94,15 @@ def test_neighbours_that_float32_cannot_tell_apart_are_those_of_float64():
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     exact = unit @ unit.T
     np.fill_diagonal(exact, -np.inf)
-    found = devices.in_float64(lambda: np.asarray(nearest(jnp.asarray(x), NeighbourSettings(5))))()
+    found = nearest(x, NeighbourSettings(5))
     np.testing.assert_array_equal(np.sort(found), np.sort(np.argsort(-exact, axis=1)[:, :5]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_of_equally_near_items_those_that_come_first_are_neighbours(dtype):
+    """Of ten copies of one item in different places, the copies after the last neighbour are left out."""
+    x = np.random.default_rng(1).standard_normal((50, 1100)).astype(dtype)
+    copies = np.arange(3, 50, 5)
+    x[copies] = x[3]
+    found = devices.in_float64(nearest)(x, NeighbourSettings(4))[copies]
+    np.testing.assert_array_equal(np.sort(found), [[c for c in copies if c != item][:4] for item in copies])

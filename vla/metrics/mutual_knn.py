@@ -8,10 +8,9 @@ Source: Huh, Cheung, Wang & Isola, The Platonic Representation Hypothesis (2024)
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int
 
 from vla import devices
 from vla.metrics.metric import Metric, Pairwise
@@ -49,36 +48,36 @@ def all_pairs(
     N, K = x.shape[1], settings.neighbours
     pairings = np.arange(N)[None] if pairings is None else pairings
 
+    table = np.full((len(pairings) + expected, len(x), len(y)), K / (N - 1))
+    member = np.zeros((N * N, len(y)), np.uint8)
+
     @devices.in_float64
-    def neighbours_of(layer: np.ndarray) -> np.ndarray:
-        return np.asarray(nearest(jnp.asarray(layer), settings))
+    def neighbours_of(layer: np.ndarray) -> Int[np.ndarray, "N K"] | None:
+        found = nearest(layer, settings)
+        return None if np.isnan(layer).any() or _all_alike(layer) else found
+
+    def shared(p: int) -> None:
+        order = pairings[p]
+        for i, neighbours in enumerate(left):
+            if neighbours is not None:
+                places = order[:, None] * N + order[neighbours]
+                table[p, i] = np.take(member, places.ravel(), axis=0).sum(axis=0, dtype=np.uint32) / (N * K)
 
     with ThreadPoolExecutor(devices.workers()) as pool:
         left, right = list(pool.map(neighbours_of, x)), list(pool.map(neighbours_of, y))
-    member = np.zeros((N * N, len(y)), np.uint8)
-    for j, neighbours in enumerate(right):
-        member[(np.arange(N)[:, None] * N + neighbours).ravel(), j] = 1
-    undefined = [np.array([np.isnan(layer).any() or _all_alike(layer) for layer in side]) for side in (x, y)]
-    held = jnp.asarray(member)
-    table = np.full((len(pairings) + expected, len(x), len(y)), K / (N - 1))
-    for p, order in enumerate(pairings):
-        for i, neighbours in enumerate(left):
-            places = order[:, None] * N + order[neighbours]
-            table[p, i] = np.asarray(_count(held, jnp.asarray(places.ravel()))) / (N * K)
-            advance(len(y))
-    table[:, undefined[0]] = np.nan
-    table[:, :, undefined[1]] = np.nan
+        for j, neighbours in enumerate(right):
+            if neighbours is not None:
+                member[(np.arange(N)[:, None] * N + neighbours).ravel(), j] = 1
+        for _ in pool.map(shared, range(len(pairings))):
+            advance(len(x) * len(y))
+    table[:, [neighbours is None for neighbours in left]] = np.nan
+    table[:, :, [neighbours is None for neighbours in right]] = np.nan
     return table
 
 
 def _all_alike(layer: Float[np.ndarray, "N D"]) -> bool:
     """Whether no item is nearer to another than any third: neighbours would only be the first items in the list."""
     return bool((layer == layer[0]).all())
-
-
-@jax.jit
-def _count(member: UInt8[Array, "NN Y"], places: Int[Array, " NK"]) -> Int[Array, " Y"]:
-    return jnp.sum(jnp.take(member, places, axis=0, mode="clip").astype(jnp.int32), axis=0)
 
 
 def signature(near: Float[Array, "N N"], settings: NeighbourSettings) -> Float[Array, "N N"]:

@@ -6,11 +6,12 @@ N items, D units, K neighbours.
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from vla import devices
+from vla.devices import AnyArray
 from vla.metrics.distances import cosine_similarity, squared_euclidean
 from vla.metrics.symmetric import symmetric_product
 
@@ -60,15 +61,16 @@ def clipped(x: Float[Array, "N D"], quantile: float) -> Float[Array, "N D"]:
     return jnp.clip(x, -limit, limit)
 
 
-def nearest(x: Float[Array, "N D"], settings: NeighbourSettings) -> Int[Array, "N K"]:
+def nearest(x: Float[np.ndarray, "N D"], settings: NeighbourSettings) -> Int[np.ndarray, "N K"]:
     """The K nearest other items of every item, nearest first; of equally near ones those that come first.
 
     Raises:
       ValueError: As many neighbours as items, or more.
     """
-    if settings.nearness == "cosine" and settings.clip_quantile is None and x.dtype == jnp.float32:
-        return jnp.asarray(_by_single_products(x, _count(x.shape[0], settings)))
-    return first(nearness(x, settings), settings)
+    count = _count(len(x), settings)
+    if settings.nearness == "cosine" and settings.clip_quantile is None and x.dtype == np.float32:
+        return _by_single_products(x, count)
+    return _first(np.asarray(nearness(jnp.asarray(x), settings)), count)
 
 
 def first(near: Float[Array, "N N"], settings: NeighbourSettings) -> Int[Array, "N K"]:
@@ -88,42 +90,40 @@ def _count(n: int, settings: NeighbourSettings) -> int:
 
 
 # Cosines by float32 products are this close to exact ones: above ten times the largest error measured.
-_SINGLE = 2e-6
+_SINGLE = 1e-5
 
 
-def _by_single_products(x: Float[Array, "N D"], k: int) -> Int[np.ndarray, "N K"]:
-    """Neighbours by cosine from float32 products; those of items for which these cannot tell the last neighbour from
-    the next are sought again in float64."""
-    near = np.asarray(_single_products(x))
-    nearest = _first(near, k + 1)
-    last = np.take_along_axis(near, nearest[:, k - 1 :], axis=1)
-    unsure = np.flatnonzero(~(last[:, 0] - last[:, 1] > 2 * _SINGLE))
-    nearest = nearest[:, :k].copy()
-    if len(unsure):
-        rows = np.array(_double_rows(x, jnp.asarray(np.resize(unsure, 1 << (len(unsure) - 1).bit_length()))))
-        rows = rows[: len(unsure)]
-        rows[np.arange(len(unsure)), unsure] = -np.inf
-        nearest[unsure] = _first(rows, k)
-    return nearest
+def _by_single_products(x: Float[np.ndarray, "N D"], k: int) -> Int[np.ndarray, "N K"]:
+    """Neighbours by cosine from float32 products; where these cannot tell the last neighbour from the next, the items
+    that may be either are compared in float64."""
+    near = np.array(_single_products(x if devices.on_cpu() else jnp.asarray(x)))
+    np.copyto(near, np.inf, where=np.isnan(near))
+    np.fill_diagonal(near, -np.inf)
+    nearest = _first(near, k + 1)  # an item itself is the last, at -inf
+    last, next_one = np.take_along_axis(near, nearest[:, k - 1 :], axis=1).T
+    for i in np.flatnonzero(~(next_one < last - 2 * _SINGLE)):
+        either = np.flatnonzero(near[i] >= last[i] - 2 * _SINGLE)
+        nearest[i, :k] = either[_first(_double_cosines(x[either], x[i])[None], k)[0]]
+    return nearest[:, :k]
 
 
-@jax.jit
-def _single_products(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
+@devices.compiled
+def _single_products(x: Float[AnyArray, "N D"]) -> Float[AnyArray, "N N"]:
+    xp = x.__array_namespace__()
     # Divided by the largest first, so that squares neither over- nor underflow.
-    x = x / jnp.maximum(jnp.max(jnp.abs(x), axis=1, keepdims=True), jnp.finfo(x.dtype).tiny)
-    unit = _unit(x)
-    return jnp.fill_diagonal(symmetric_product(unit, unit), -jnp.inf, inplace=False)
+    unit = _unit(x / xp.maximum(xp.max(xp.abs(x), axis=1, keepdims=True), np.finfo(np.float32).tiny))
+    return symmetric_product(unit, unit)
 
 
-@jax.jit
-def _double_rows(x: Float[Array, "N D"], rows: Int[Array, " R"]) -> Float[Array, "R N"]:
-    unit = _unit(x.astype(jnp.float64))
-    return unit[rows] @ unit.T
+def _double_cosines(x: Float[np.ndarray, "R D"], item: Float[np.ndarray, " D"]) -> Float[np.ndarray, " R"]:
+    """Summed in the same order for every row, so that equal rows are equally near."""
+    with np.errstate(all="ignore"):
+        return np.sum(_unit(x.astype(np.float64)) * _unit(item.astype(np.float64)[None]), axis=1)
 
 
-def _unit(x: Float[Array, "N D"]) -> Float[Array, "N D"]:
-    size = jnp.linalg.norm(x, axis=1, keepdims=True)
-    return jnp.where(size > 0, x / jnp.where(size > 0, size, 1.0), jnp.nan)
+def _unit(x: Float[AnyArray, "N D"]) -> Float[AnyArray, "N D"]:
+    xp = x.__array_namespace__()
+    return x / xp.linalg.norm(x, axis=1, keepdims=True)
 
 
 def _first(near: Float[np.ndarray, "R N"], k: int) -> Int[np.ndarray, "R K"]:
@@ -132,10 +132,10 @@ def _first(near: Float[np.ndarray, "R N"], k: int) -> Int[np.ndarray, "R K"]:
     near = np.where(np.isnan(near), np.inf, near)
     n = near.shape[1]
     least = np.partition(near, n - k, axis=1)[:, n - k, None]
-    above, equal = near > least, near == least
-    room = k - above.sum(axis=1, keepdims=True)
-    if (equal.sum(axis=1, keepdims=True) > room).any():
-        equal &= np.cumsum(equal, axis=1) <= room
-    columns = np.nonzero(above | equal)[1].reshape(-1, k)
+    wanted = near >= least
+    if np.count_nonzero(wanted) > near.shape[0] * k:
+        above, equal = near > least, near == least
+        wanted = above | (equal & (np.cumsum(equal, axis=1) <= k - above.sum(axis=1, keepdims=True)))
+    columns = (np.flatnonzero(wanted) % n).reshape(-1, k)
     order = np.argsort(-np.take_along_axis(near, columns, axis=1), axis=1, kind="stable")
     return np.take_along_axis(columns, order, axis=1)
