@@ -16,7 +16,7 @@ def main() -> None:
     """Flags to page."""
     from vla.report.write import write_report
 
-    print(write_report(entry.directory(WORKDIR.value), FORMATS.value))
+    print(write_report(entry.directory(WORKDIR.value), FORMATS.value, helped=True))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main() -> None:
     if "microworld" in values:
         from vla.microworld.layout import laid_out
 
-        values = laid_out(values, workdir / "microworld")
+        values = laid_out(values, workdir / "microworld", devices.this_process()[0] == 0)
     given = " ".join(part for part in sys.argv[1:] if part.lstrip("-") != "dry_run")
     commands = {"run": f"python -m launch.reproduce {given}".strip()}
     commands["report"] = f"python -m launch.report --workdir={WORKDIR.value}"
@@ -48,7 +48,7 @@ def main() -> None:
 
         for line in outcome.absent:
             print(f"not run: {line}", file=sys.stderr)
-        print(write_report(workdir))
+        print(write_report(workdir, helped=True))
         if not outcome.scored:
             raise ValueError("nothing could be scored, for the reasons above; the report has them too")
     elif first:

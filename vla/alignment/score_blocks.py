@@ -43,14 +43,27 @@ def score_blocks(
     Raises:
       ValueError: As `vla.score` and `ScoreStore`; what was finished before is kept, and nothing looks finished.
     """
+    complete(x, y, recipe, store, show_progress, block_layers)
+    return store.read(recipe)
+
+
+def complete(
+    x: Any | Callable[[], Any],
+    y: Any | Callable[[], Any],
+    recipe: ScoreRecipe,
+    store: ScoreStore,
+    show_progress: bool = False,
+    block_layers: int = BLOCK_LAYERS,
+) -> None:
+    """See to it that the store has the result, as `score_blocks`, without reading it."""
     if store.has(recipe):
-        return store.read(recipe)
+        return
     x, y = (side() if callable(side) else side for side in (x, y))
     x, y = join(as_activations(x, "x"), as_activations(y, "y"))
     values = same_precision(x.values, y.values)
     task, count = settle_groups(recipe.task, x, y), x.sizes["layer"]
     blocks = [(start, min(start + block_layers, count)) for start in range(0, count, block_layers)]
-    there = store.blocks(recipe)
+    there, found = store.blocks(recipe), None
     words = [*recipe.words.values(), task.metric.name]
     with progress.bar(f"scoring {', '.join(words)}", steps(task, *(side.sizes["layer"] for side in (x, y))),
                       show_progress) as advance:  # fmt: skip
@@ -58,8 +71,13 @@ def score_blocks(
             if (start, stop) in there:
                 advance(steps(task, stop - start, y.sizes["layer"]))
             else:
-                store.write_block(recipe, (start, stop), measure(task, values[0][start:stop], values[1], advance))
-    measured = xr.concat([store.read_block(recipe, block) for block in blocks], dim="x_layer", data_vars="minimal")
+                found = measure(task, values[0][start:stop], values[1], advance)
+                if len(blocks) > 1:  # else it is the whole table, which is kept at once
+                    store.write_block(recipe, (start, stop), found)
+    if len(blocks) == 1 and found is not None:
+        measured = found
+    else:
+        parts = [store.read_block(recipe, block) for block in blocks]
+        measured = xr.concat(parts, dim="x_layer", data_vars="minimal")
     said = {"x_key": recipe.keys[0], "y_key": recipe.keys[1], "key": recipe.key, "title": ", ".join(words)}
     store.write(recipe, conclude(task, measured, x, y).assign_attrs({**recipe.words, **said}))
-    return store.read(recipe)

@@ -15,7 +15,7 @@ STUDIED = {"vision": ("micro-dinov2", "micro-vit"), "language": ("micro-llama", 
 JUDGE = "micro-clip"
 
 
-def laid_out(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def laid_out(config: Mapping[str, Any], folder: Path, show_progress: bool = False) -> dict[str, Any]:
     """The values of a study's config with the world's folders and models filled in.
 
     Args:
@@ -24,6 +24,7 @@ def laid_out(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         the package, or the same "untrained". With `training` the trained ones are also compared with what they were
         before and on the way. The judge of captions, where none is named, is the one that comes with the package.
       folder: Where the world shall be; what is there already is used again.
+      show_progress: Show a bar with the time left while it is drawn.
 
     Raises:
       ValueError: As `write_world`; `models` is something else.
@@ -34,7 +35,12 @@ def laid_out(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         raise ValueError(f"microworld.models={asked['models']!r}; expected one of {', '.join(MODELS)}")
     n, seed = asked["n"], asked["seed"]
     world = write_world(
-        folder / f"world-{n}-{seed}", n, seed, renderings=asked["renderings"], paraphrases=asked["paraphrases"]
+        folder / f"world-{n}-{seed}",
+        n,
+        seed,
+        renderings=asked["renderings"],
+        paraphrases=asked["paraphrases"],
+        show_progress=show_progress,
     )
     directories = {"coco": world.coco, "pick_a_pic": world.pick_a_pic}
     datasets = {role: {**given, "tagger": str(world.tagger)} for role, given in values["datasets"].items()}

@@ -1,12 +1,13 @@
 """Draws many scenes into PNG files, by more than one process where that pays."""
 
 import contextlib
+import functools
 import io
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +47,31 @@ def helper(pictures: int) -> Iterator[Executor | None]:
         yield pool
 
 
-def write_pictures(orders: Sequence[Order], pool: Executor | None = None) -> None:
+def write_pictures(
+    orders: Sequence[Order], pool: Executor | None = None, advance: Callable[[int], None] = lambda pictures: None
+) -> None:
     """Draw scenes into files, each given as (file, scene, record or None); their folders have to be there.
 
     Args:
       orders: What to draw where.
       pool: Other processes that draw from the one end while this one draws from the other; the files are the same
         without.
+      advance: Called with the number of pictures just drawn, from any thread.
     """
+
+    def drawn(other: Future[None], *, count: int) -> None:
+        if not other.cancelled() and not other.exception():
+            advance(count)
+
     chunks = [orders[start : start + _CHUNK] for start in range(0, len(orders), _CHUNK)]
     others = [pool.submit(_write, chunk) for chunk in chunks] if pool else [None] * len(chunks)
+    for chunk, other in zip(chunks, others, strict=True):
+        if other is not None:
+            other.add_done_callback(functools.partial(drawn, count=len(chunk)))
     for chunk, other in zip(reversed(chunks), reversed(others), strict=True):
         if other is None or other.cancel():
             _write(chunk)
+            advance(len(chunk))
     for other in others:
         if other is not None and not other.cancelled():
             other.result()

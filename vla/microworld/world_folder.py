@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+from vla import progress
 from vla.microworld.captions import Caption, describe, paraphrase
 from vla.microworld.coco_layout import write_coco
 from vla.microworld.once import make_once
@@ -52,6 +53,7 @@ def write_world(
     paraphrases: int = 10,
     judgments: int | None = None,
     flickr8k: int = 0,
+    show_progress: bool = False,
 ) -> WorldFolders:
     """Scenes for evaluation with everything that the paper's data have; what is there already is used again.
 
@@ -63,6 +65,7 @@ def write_world(
       paraphrases: How many further captions of each, 1 to 10.
       judgments: How many judgments with a preference; None for as many as scenes.
       flickr8k: How many scenes, other ones, there shall be in Flickr8k's layout.
+      show_progress: Show a bar with the time left while it is made.
 
     Raises:
       ValueError: a number is out of range, or the folder holds something else.
@@ -93,7 +96,10 @@ def write_world(
         chosen = distinct_scenes(n + flickr8k, seed)
         scenes, others = chosen[:n], chosen[n:]
         captions = [describe(what) for what in scenes]
-        with helper(n * (1 + renderings) + 2 * judgments + flickr8k) as pool:
+        with (
+            helper(n * (1 + renderings) + 2 * judgments + flickr8k) as pool,
+            progress.bar("drawing the world", n * (1 + renderings), show_progress) as advance,
+        ):
             later = []
             whole: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [(write_tagger, (tagger, seed))]
             if judgments:
@@ -105,9 +111,10 @@ def write_world(
                 else:
                     write(*given)
             write_coco(draft / "coco", scenes, captions)
+            advance(n)
             _write_paraphrases(draft / "paraphrases.jsonl", scenes, captions, paraphrases)
             if renderings:
-                write_pictures(_renderings(draft / "synthetic", scenes, captions, renderings, seed), pool)
+                write_pictures(_renderings(draft / "synthetic", scenes, captions, renderings, seed), pool, advance)
             if flickr8k:
                 write_flickr8k(draft / "flickr8k", others, pool)
             for task in later:

@@ -7,6 +7,7 @@ import jinja2
 import markupsafe
 import pandas as pd
 
+from vla.experiments.naming import trunk
 from vla.report.figures.style import metric_words
 from vla.report.run_folder import RunFolder
 from vla.report.sections import model_places
@@ -62,7 +63,8 @@ def page(
 
 
 def _glance(run: RunFolder, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    pairs = run.scores[["vision_model", "language_model"]].drop_duplicates()
+    # Checkpoints of one model are that model.
+    models = [run.scores[name].dropna().map(trunk).nunique() for name in ("vision_model", "language_model")]
     items = run.scores["n_items"].max() if len(run.scores) else 0
     ran = sum(each["verdict"]["words"] != NOT_RUN for each in sections)
     return {
@@ -73,7 +75,7 @@ def _glance(run: RunFolder, sections: Sequence[Mapping[str, Any]]) -> dict[str, 
             ("agree in part", sum(each["verdict"]["words"] == "agrees in part" for each in sections)),
             ("differ", sum(each["verdict"]["words"] == "differs" for each in sections)),
             ("items at most", f"{items:,}"),
-            ("vision × language models", f"{pairs['vision_model'].nunique()} × {pairs['language_model'].nunique()}"),
+            ("vision × language models", " × ".join(map(str, models))),
         ],
     }
 
