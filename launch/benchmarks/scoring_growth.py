@@ -47,7 +47,7 @@ def _seconds(metric: str, layers: int, n: int) -> float:
         started = time.perf_counter()
         vla.score(x, y, metric=metric)
         best = min(best, time.perf_counter() - started)
-        if best > 20:  # of which compilation is little
+        if best > 12:  # of which compilation is little
             break
     print(f"growth: {metric}, {layers} x {layers} layers, {n} items: {best:.2f} s", flush=True)
     return best

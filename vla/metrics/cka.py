@@ -17,6 +17,7 @@ from vla.metrics.gram import centred, linear_gram, u_centred
 from vla.metrics.metric import ROTATIONS, Metric, Pairwise
 
 
+@jax.jit(static_argnames="settings")
 def prepare_biased(x: Float[Array, "N D"], settings: object = None) -> Float[Array, "N N"]:
     """Signature whose inner products are CKA: the centred Gram matrix, normalised to unit Frobenius norm.
 
@@ -25,6 +26,7 @@ def prepare_biased(x: Float[Array, "N D"], settings: object = None) -> Float[Arr
     return normalised(linear_gram(x))
 
 
+@jax.jit(static_argnames="settings")
 def prepare_debiased(x: Float[Array, "N D"], settings: object = None) -> Float[Array, "N N"]:
     """Signature whose inner products are debiased CKA: the U-centred Gram matrix, normalised.
 
