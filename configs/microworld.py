@@ -38,5 +38,5 @@ def get_config(arg: str = "") -> ConfigDict:
         config.vision[group] = ()
     for group in config.language:
         config.language[group] = ()
-    config.null = 0 if quick else 2
+    config.null = 0 if quick else 1
     return config
