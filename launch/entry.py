@@ -1,5 +1,6 @@
 """What every launch script shares: flags, and one clear line instead of a traceback for a user's mistake."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,8 @@ def run(main: Callable[[], None]) -> None:
 
     def guarded(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)
+        # Tokenizers and processors are all that is wanted of transformers, which advises to install torch.
+        os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
         if len(argv) > 1:
             raise app.UsageError(f"Not understood: {' '.join(argv[1:])}. Options begin with --.")
         try:

@@ -219,7 +219,7 @@ def test_broken_weights_are_named_by_model_layer_and_items(tmp_path):
     with pytest.raises(
         ValueError, match=r"net gives nan at layer block_2 for 3 of the 3 items .*: a, b, c\. The weights"
     ):
-        extract(load_model(tmp_path / "net"), tiny.pictures(3), items=["a", "b", "c"])
+        extract(load_model(tmp_path / "net"), tiny.pictures(3), items=["a", "b", "c"], batch_size=3)
 
 
 def test_only_the_items_that_meet_the_break_are_named(tmp_path):
