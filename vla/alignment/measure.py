@@ -4,6 +4,7 @@ N items, X and Y layers, P pairings of items.
 """
 
 import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -57,14 +58,14 @@ def measure_together(
 
 def share(one: Task, other: Task) -> bool:
     """Whether two tasks may be given to `measure_together`: ridge regression under the same settings."""
-    if not (isinstance(one.settings, RidgeSettings) and isinstance(other.settings, RidgeSettings)):
-        return False
-    names = [field.name for field in dataclasses.fields(RidgeSettings)]
-    return all(_plainly(getattr(one.settings, name)) == _plainly(getattr(other.settings, name)) for name in names)
+    both = isinstance(one.settings, RidgeSettings) and isinstance(other.settings, RidgeSettings)
+    return both and _fit(one) == _fit(other)
 
 
-def _plainly(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
+def _fit(task: Task) -> dict[str, Any]:
+    """The settings of ridge regression as JSON values, without what is measured of it."""
+    of_fit = {field.name for field in dataclasses.fields(RidgeSettings)}
+    return {name: value for name, value in json.loads(task.settings_text).items() if name in of_fit}
 
 
 def _measure_of(task: Task) -> str:
