@@ -69,7 +69,7 @@ def test_a_second_run_computes_nothing_and_ends_the_same(ran, monkeypatch):
     where, study = ran
     before = folders.tree(where / "run" / "scores")
     old = (where / "run" / "scores.parquet").read_bytes()
-    monkeypatch.setattr("vla.experiments.scoring.score_blocks", None)
+    monkeypatch.setattr("vla.experiments.scoring.complete", None)
     run(study, where / "run", show_progress=False)
     assert folders.tree(where / "run" / "scores") == before
     assert (where / "run" / "scores.parquet").read_bytes() == old
