@@ -1,10 +1,7 @@
 """Estimates against counts by hand, and against a scoring that was timed."""
 
-import dataclasses
-
 from vla.experiments import hardware
-from vla.experiments.estimates import Work, extraction, scoring
-from vla.experiments.plan import Line, Plan, written
+from vla.experiments.estimates import extraction, scoring
 from vla.experiments.sizes import Size
 
 # Large products on the two cores on which the scoring of the README was timed, in TFLOP/s.
@@ -49,12 +46,11 @@ def test_every_machine_states_what_its_figures_rest_on():
         assert 0 < machine.share_scoring < hardware.SHARE_SCORING and machine.memory_gib > 100
 
 
-def test_a_plan_in_words():
-    work = Work(forward=164e9 * hardware.SHARE_EXTRACTION * 600, disk=2.0**31, memory=2.0**35, weights=2.0**30)
-    text = written(Plan((Line("seer", "vision", 3, None, work),), "nothing is here", "float32"), [TWO_CORES])
-    said = " ".join(text.split())
-    assert "Two cores: extraction 10 min, scoring 0 s, together 10 min; 32.0 GiB do not fit its 24 GiB" in said
-    assert "checkpoints 1.0 GiB, activations 2.0 GiB. In memory at once, at most: 32.0 GiB." in said
-    assert "Nothing is here." in said and "Not counted: fetching and reading checkpoints" in said
-    fits = dataclasses.replace(TWO_CORES, memory_gib=64.0)
-    assert "do not fit" not in written(Plan((Line("seer", "vision", 3, None, work),), "", "float32"), [fits])
+def test_a_streamed_model_holds_one_block_and_what_the_items_became():
+    model = Size(depth=4, width=8, parameters=100.0, tokens=10, bytes=400.0)
+    whole, streamed = (extraction(model, 50, "penultimate", "float32", stream=stream) for stream in (False, True))
+    kept = 4 * 50 * 8
+    assert whole.memory == 400 + kept and streamed.memory == 400 / 4 + 4 * 50 * 10 * 8 + kept
+    assert (whole.each, streamed.each) == (400, 100) and streamed.forward == whole.forward
+    assert extraction(model, 50, "all", "bfloat16", shared=2).each == 100
+    assert (whole + streamed).each == 400

@@ -18,7 +18,7 @@ from vla.experiments.scoring import Bench
 from vla.experiments.sides import LENGTH
 from vla.experiments.study import Study
 from vla.experiments.tables import Table, needs, tables
-from vla.records import Modality, View, listed
+from vla.records import Modality, View
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,18 +62,7 @@ def run(study: Study, workdir: Path, show_progress: bool = True) -> Outcome:
     first = devices.this_process()[0] == 0
     if not missing and first:
         run_folder.write(bench, resolved, todo, workdir, times)
-    return Outcome(not missing, missing, workdir, len(todo), _absent(resolved))
-
-
-def _absent(resolved: Resolved) -> tuple[str, ...]:
-    """What cannot be scored, in words: the conditions of an experiment that fail for the same reason together."""
-    together: dict[tuple[str, str, str], list[str]] = {}
-    for (experiment, condition), (why, command) in resolved.absent.items():
-        together.setdefault((experiment, why, command), []).append(condition)
-    return tuple(
-        f"{experiment}, {listed(names)}: {why}" + (f" ({command})" if command else "")
-        for (experiment, why, command), names in together.items()
-    )
+    return Outcome(not missing, missing, workdir, len(todo), resolved.reasons)
 
 
 def prepare(study: Study, workdir: Path, read_only: bool = False) -> tuple[Bench, Resolved]:

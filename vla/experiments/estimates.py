@@ -13,6 +13,8 @@ from vla.metrics.ridge_settings import PAPER_ALPHAS
 _FOLDS = 5
 # Flops of a symmetric eigendecomposition with vectors, by n cubed.
 _EIGEN = 9
+# Of images, as `vla.activations.extract_to_store` groups them: between blocks of a streamed model they are in memory.
+STREAMED_ITEMS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Work:
       disk: Bytes of activations.
       memory: Bytes held at once, at most.
       weights: Bytes of checkpoints to be read.
+      each: Bytes of a model's weights that every device holds at once, at most.
     """
 
     forward: float = 0.0
@@ -34,6 +37,7 @@ class Work:
     disk: float = 0.0
     memory: float = 0.0
     weights: float = 0.0
+    each: float = 0.0
 
     def __add__(self, other: "Work") -> "Work":
         """Both, one after the other."""
@@ -44,6 +48,7 @@ class Work:
             self.disk + other.disk,
             max(self.memory, other.memory),
             self.weights + other.weights,
+            max(self.each, other.each),
         )
 
     def seconds(self, machine: Hardware, dtype: str) -> tuple[float, float]:
@@ -54,11 +59,21 @@ class Work:
         return self.forward / forward, self.products / products + self.eigen / eigen
 
 
-def extraction(model: Size, items: int, layers: str, dtype: str) -> Work:
-    """One view through one model; the weights are counted once per model, not here."""
-    held = model.parameters * (2 if dtype == "bfloat16" else 4)
+def extraction(model: Size, items: int, layers: str, dtype: str, stream: bool = False, shared: int = 1) -> Work:
+    """One view through one model; the weights are counted once per model, not here.
+
+    Args:
+      model: Its size.
+      items: How many are shown.
+      layers: "all" or "penultimate".
+      dtype: Of the weights.
+      stream: Whether one block is in memory at a time, and with it what the block before made of the items.
+      shared: Devices that share a copy of the weights.
+    """
+    held = model.parameters * (2 if dtype == "bfloat16" else 4) / (model.depth if stream else 1)
+    between = 4.0 * min(items, STREAMED_ITEMS) * model.tokens * model.width if stream else 0.0
     kept = 4.0 * items * model.width * (model.depth + 2 if layers == "all" else 1)
-    return Work(forward=items * model.flops, disk=kept, memory=held + kept)
+    return Work(forward=items * model.flops, disk=kept, memory=held + between + kept, each=held / shared)
 
 
 def scoring(metric: str, sides: Sequence[tuple[int, int]], items: int, pairings: int) -> Work:

@@ -20,6 +20,9 @@ from vla import devices
 # 2,560. With these shares all 25 by 31 layers are estimated at 112 s, and took 120 s with compilation.
 SHARE_EXTRACTION, SHARE_SCORING, SHARE_EIGEN = 0.8, 0.9, 0.4
 
+# Rows of the matrices that are multiplied to measure an accelerator.
+LARGE = 8192
+
 TABLE = Path(__file__).with_name("hardware.toml")
 
 
@@ -66,39 +69,70 @@ def accelerators() -> tuple[Hardware, ...]:
 
 @functools.cache
 def this_machine() -> Hardware:
-    """Rates measured here and now in a few seconds: products in float32 and float64.
+    """Rates measured here and now in a few seconds: products in each precision, of an accelerator eigenvectors as well.
 
     On a CPU by the processor's time, so that what else runs at the moment does not count.
     """
-    single, double = _product_rate(np.float32), _product_rate(np.float64)
-    cores = devices.cores()
-    kind = jax.devices()[0].device_kind
+    cpu = jax.default_backend() == "cpu"
+    kind, count = jax.devices()[0].device_kind, 1 if cpu else jax.local_device_count()
+    single, double = (count * _product_rate(dtype) for dtype in (np.float32, np.float64))
+    half = single if cpu else count * _product_rate(jnp.bfloat16)
+    shares = (SHARE_EXTRACTION, SHARE_SCORING, SHARE_EIGEN)
+    basis = (
+        f"shares of them as measured on two cores: {SHARE_EXTRACTION:.0%} in forward passes, {SHARE_SCORING:.0%} in "
+        f"scoring, {SHARE_EIGEN:.0%} in eigendecompositions"
+    )
+    if not cpu:
+        gpu = accelerators()[0]
+        shares = (gpu.share_extraction, gpu.share_scoring, count * _eigen_rate() / double)
+        basis = (
+            f"eigendecompositions as well; shares of products assumed: {gpu.share_extraction:.0%} in forward passes, "
+            f"{gpu.share_scoring:.0%} in scoring"
+        )
     return Hardware(
         id="here",
-        words=f"this machine ({kind}, {cores} cores)",
+        words=f"this machine ({f'{kind}, {devices.cores()} cores' if cpu else f'{count} x {kind}'})",
         devices=jax.local_device_count(),
-        bfloat16=single,
+        bfloat16=half,
         float32=single,
         float64=double,
-        memory_gib=psutil.virtual_memory().total / 2**30,
+        memory_gib=_memory() / 2**30,
         bandwidth_gb=0.0,
-        share_extraction=SHARE_EXTRACTION,
-        share_scoring=SHARE_SCORING,
-        share_eigen=SHARE_EIGEN,
-        source="products of 1,024 x 1,024 matrices",
-        basis="rates of products measured just now; shares of them as measured on two cores: "
-        f"{SHARE_EXTRACTION:.0%} in forward passes, {SHARE_SCORING:.0%} in scoring, {SHARE_EIGEN:.0%} in "
-        "eigendecompositions",
+        share_extraction=shares[0],
+        share_scoring=shares[1],
+        share_eigen=shares[2],
+        source=f"products of {_side():,} x {_side():,} matrices",
+        basis=f"rates of products measured just now; {basis}",
     )
 
 
+def _memory() -> float:
+    """Bytes: of the machine, or of its accelerators together where these say."""
+    known = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in jax.local_devices()]
+    return float(sum(known)) if all(known) else float(psutil.virtual_memory().total)
+
+
+def _side() -> int:
+    """Of matrices so large that starting their product does not count."""
+    return 1024 if jax.default_backend() == "cpu" else LARGE
+
+
 @devices.in_float64
-def _product_rate(dtype: type) -> float:
-    """TFLOP/s of large products."""
-    a = jnp.asarray(np.random.default_rng(0).standard_normal((1024, 1024)), dtype)
-    product = jax.jit(lambda x: x @ x)
+def _product_rate(dtype: Any) -> float:
+    """TFLOP/s of large products on one device, float32 in full precision; of a CPU all of its cores are one."""
+    a = jnp.asarray(np.random.default_rng(0).standard_normal((_side(), _side())), dtype)
+    product = jax.jit(lambda x: jnp.matmul(x, x, precision="highest"))
     product(a).block_until_ready()
-    return max(2 * 1024**3 / _seconds(lambda: product(a).block_until_ready()) for _ in range(3)) / 1e12
+    return max(2 * _side() ** 3 / _seconds(lambda: product(a).block_until_ready()) for _ in range(3)) / 1e12
+
+
+@devices.in_float64
+def _eigen_rate(n: int = 800) -> float:
+    """TFLOP/s of eigendecompositions of as many items as a training fold has, by 9 n^3 flops each, on one device."""
+    a = np.random.default_rng(0).standard_normal((n, n))
+    gram, solve = jnp.asarray(a @ a.T), jax.jit(jnp.linalg.eigh)
+    jax.block_until_ready(solve(gram))
+    return 9 * n**3 / _seconds(lambda: jax.block_until_ready(solve(gram))) / 1e12
 
 
 def _seconds(call: Callable[[], Any]) -> float:

@@ -21,7 +21,10 @@ from vla.experiments.study import MODALITIES, Study
 from vla.experiments.tables import Table, needs, tables
 from vla.metrics import find
 from vla.models.source import is_cached
-from vla.records import Modality
+from vla.records import Modality, listed
+
+# Share of a device's memory that weights may take beside a batch.
+ROOM = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +56,15 @@ class Plan:
       lines: Models, then experiments.
       unknown: Why the stores could not be looked into; "" if they were.
       dtype: Of the models.
+      absent: What cannot be run, and why.
+      shared: Devices that share a copy of the weights.
     """
 
     lines: tuple[Line, ...]
     unknown: str
     dtype: str
+    absent: tuple[str, ...] = ()
+    shared: int = 1
 
     @property
     def work(self) -> Work:
@@ -91,7 +98,7 @@ def plan(study: Study, workdir: Path) -> Plan:
         one = dataclasses.replace(study, experiments=(experiment,))
         absent = [c.name for c in experiment.conditions if not usable(experiment, c)]
         lines.append(_experiment(study, bench, experiment, list(tables(one, usable, readable)), absent, lines))
-    return Plan(tuple(lines), unknown, study.dtype)
+    return Plan(tuple(lines), unknown, study.dtype, resolved.reasons if resolved else (), study.tensor_parallel)
 
 
 def _not_here(study: Study) -> str:
@@ -126,7 +133,7 @@ def _model(study: Study, bench: Any, modality: Modality, given: str, views: dict
         note = "size not known"
     else:
         for _, layers, items in todo:
-            work += estimates.extraction(size, items, layers, study.dtype)
+            work += estimates.extraction(size, items, layers, study.dtype, study.stream, study.tensor_parallel)
         work += Work(weights=size.bytes if todo else 0.0)
     return Line(named(given)[0], modality, len(views), there, work, note)
 
@@ -141,7 +148,7 @@ def _experiment(
     work = Work()
     for one in todo:
         work += _table(study, bench, one)
-    note = f"not run: {', '.join(absent[:3])}{' ...' if len(absent) > 3 else ''}" if absent else ""
+    note = f"not run: {listed(absent, 3)}" if absent else ""
     return Line(experiment.id, "experiment", len(found), there, work, note)
 
 
@@ -195,16 +202,31 @@ def written(found: Plan, machines: Sequence[Hardware] | None = None) -> str:
         words = f"{machine.words[0].upper()}{machine.words[1:]}"
         console.print(
             f"\n{words}: extraction {spoken(extract)}, scoring {spoken(score)}, together "
-            f"{spoken(extract + score)}{_fits(work, machine)}.\n  {machine.basis}; {machine.source}."
+            f"{spoken(extract + score)}{_fits(work, machine, found.shared)}.\n  {machine.basis}; {machine.source}."
         )
-    console.print("\nNot counted: fetching and reading checkpoints, decoding images (seconds a view), compilation.")
+    if found.absent:
+        console.print("\nWhat cannot be run, and what helps:")
+        for reason in found.absent:
+            console.print(f"  {reason}", soft_wrap=True)
+    console.print(
+        "\nNot counted: fetching and reading checkpoints and datasets, decoding images (seconds a view), CLIP Scores, "
+        "compilation, what carries the alignment (content), figures."
+    )
     return text.getvalue()
 
 
-def _fits(work: Work, machine: Hardware) -> str:
-    if work.memory / 2**30 <= machine.memory_gib:
+def _fits(work: Work, machine: Hardware, shared: int) -> str:
+    total, each = machine.memory_gib * 2**30, machine.memory_gib / machine.devices * 2**30
+    if work.memory > total:
+        return f"; {_bytes(work.memory)} do not fit its {machine.memory_gib:.0f} GiB: use --config.stream=True"
+    if work.each <= each:
         return ""
-    return f"; {_bytes(work.memory)} do not fit its {machine.memory_gib:.0f} GiB: use --config.stream=True"
+    groups = [n for n in range(2, machine.devices + 1) if machine.devices % n == 0]
+    remedies = [f"--config.tensor_parallel={n}" for n in groups if work.each * shared / n <= ROOM * each][:1]
+    return (
+        f"; weights of {_bytes(work.each)} do not fit the {_bytes(each)} of each device: use "
+        f"{' or '.join([*remedies, '--config.stream=True'])}"
+    )
 
 
 def spoken(seconds: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from vla.experiments.experiment import Condition, Experiment
 from vla.experiments.gallery import Absent, Gallery
 from vla.experiments.study import Study
+from vla.records import listed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,17 @@ class Resolved:
     def usable(self, experiment: Experiment, condition: Condition) -> bool:
         """Whether a condition can be scored."""
         return (experiment.id, condition.name) not in self.absent
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What cannot be scored, in words: the conditions of an experiment that fail for one reason together."""
+        together: dict[tuple[str, str, str], list[str]] = {}
+        for (experiment, condition), (why, command) in self.absent.items():
+            together.setdefault((experiment, why, command), []).append(condition)
+        return tuple(
+            f"{experiment}, {listed(names)}: {why}" + (f" ({command})" if command else "")
+            for (experiment, why, command), names in together.items()
+        )
 
 
 def resolve(study: Study, galleries: Mapping[str, Gallery]) -> Resolved:

@@ -1,0 +1,69 @@
+"""The plan in words: whether it fits, what cannot be run, durations."""
+
+import dataclasses
+
+import pytest
+
+from tests.experiments import folders
+from tests.experiments.test_estimates import TWO_CORES
+from vla.experiments import hardware
+from vla.experiments.estimates import Work
+from vla.experiments.experiment import Condition
+from vla.experiments.plan import Line, Plan, plan, spoken, written
+
+GIB = 2.0**30
+
+
+def said(work, machine, **more):
+    text = written(Plan((Line("seer", "vision", 3, None, work),), "", "float32", **more), [machine])
+    return " ".join(text.split())
+
+
+def test_a_plan_in_words():
+    work = Work(forward=164e9 * hardware.SHARE_EXTRACTION * 600, disk=2 * GIB, memory=32 * GIB, weights=GIB)
+    text = written(Plan((Line("seer", "vision", 3, None, work),), "nothing is here", "float32"), [TWO_CORES])
+    words = " ".join(text.split())
+    assert "Two cores: extraction 10 min, scoring 0 s, together 10 min; 32.0 GiB do not fit its 24 GiB" in words
+    assert "checkpoints 1.0 GiB, activations 2.0 GiB. In memory at once, at most: 32.0 GiB." in words
+    assert "Nothing is here." in words and "Not counted: fetching and reading checkpoints" in words
+    assert "do not fit" not in said(work, dataclasses.replace(TWO_CORES, memory_gib=64.0))
+
+
+def test_every_device_must_hold_its_copy_of_the_weights():
+    eight = dataclasses.replace(TWO_CORES, devices=8, memory_gib=120.0)
+    assert "do not fit" not in said(Work(memory=20 * GIB, each=14 * GIB), eight)
+    words = said(Work(memory=30 * GIB, each=25 * GIB), eight)
+    assert "weights of 25.0 GiB do not fit the 15.0 GiB of each device" in words
+    # Halves of 12.5 GiB would leave no room for a batch.
+    assert "use --config.tensor_parallel=4 or --config.stream=True" in words
+    words = said(Work(memory=110 * GIB, each=100 * GIB), eight)
+    assert "use --config.stream=True" in words and "tensor_parallel" not in words
+    words = said(Work(memory=60 * GIB, each=25 * GIB), eight, shared=2)
+    assert "use --config.tensor_parallel=8" in words
+
+
+def test_what_cannot_be_run_stands_below_with_what_helps(tmp_path):
+    study = folders.study(tmp_path)
+    conditions = (Condition("three", caption="average:k=3"), Condition("four", caption="average:k=4"))
+    averaged = folders.experiment(id="E6", conditions=conditions, comparisons=())
+    text = written(plan(dataclasses.replace(study, experiments=(averaged,)), tmp_path / "run"), [TWO_CORES])
+    line = next(line for line in text.splitlines() if line.strip().startswith("E6, three, four: "))
+    assert "no paraphrases of coco are given" in line and "launch.generate --config=configs/paraphrases.py" in line
+    assert "not run: three, four" in text
+    assert "cannot be run" not in written(plan(study, tmp_path / "run"), [TWO_CORES])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "0 s"),
+        (0.2, "< 1 s"),
+        (119.0, "119 s"),
+        (121.0, "2 min"),
+        (7199.0, "120 min"),
+        (7300.0, "2 h"),
+        (180e3, "2.1 d"),
+    ],
+)
+def test_durations(seconds, words):
+    assert spoken(seconds) == words
