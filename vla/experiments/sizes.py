@@ -53,8 +53,8 @@ def size(given: str, modality: Modality) -> Size | None:
         patch = one.config.get("patch_size", 16)
         side = _CUT if one.family.startswith("dinov2") else one.input
         tokens = (side // patch) ** 2 + 1 if modality == "vision" else CAPTION_TOKENS
-        return Size(one.depth, one.width, max(one.parameters - vocabulary, 12 * one.depth * one.width**2), tokens,
-                    one.disk_bytes)  # fmt: skip
+        parameters = float(max(one.parameters - vocabulary, 12 * one.depth * one.width**2))
+        return Size(one.depth, one.width, parameters, tokens, float(one.disk_bytes))
     config = Path(source).expanduser() / "config.json"
     if not config.is_file():
         return None

@@ -1,0 +1,101 @@
+"""Views of a dataset by name, made once; what is missing, with the command that makes it."""
+
+import dataclasses
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.experiments import folders
+from vla.experiments.choices import Choices
+from vla.experiments.gallery import Absent, Gallery, groups_of
+from vla.experiments.study import DatasetPlan
+from vla.records import Dataset, Item
+
+ITEMS = 6
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    folders.write_folder(tmp_path / "data", items=ITEMS)
+    lines = [json.dumps({"id": f"{i:03d}", "paraphrases": [f"one {i}", f"two {i}"]}) for i in range(ITEMS - 1)]
+    (tmp_path / "paraphrases.jsonl").write_text("\n".join(lines))
+
+    def made(choices=None, **changes):
+        plan = DatasetPlan("coco", "captioned_folder", str(tmp_path / "data"), n_items=0)
+        study = dataclasses.replace(folders.study(tmp_path), choices=choices or Choices(human_captions=2))
+        return Gallery(dataclasses.replace(plan, **changes), study, str(tmp_path / "clip"), read_only=True)
+
+    return made
+
+
+def absent(gallery, modality, member):
+    with pytest.raises(Absent) as caught:
+        gallery.view(modality, member)
+    return str(caught.value), caught.value.command
+
+
+def test_views_are_made_once_and_show_what_their_name_says(gallery, tmp_path):
+    found = gallery()
+    second = found.view("language", "original:index=1")
+    assert second.stimuli == tuple(f"here lies the thing {i}" for i in range(ITEMS))
+    assert found.view("language", "original:index=1") is second
+    length = found.view("language", "length")
+    assert length.stimuli == tuple(f"thing number {i} lies here" for i in range(ITEMS))
+    assert found.view("vision", "original").stimuli[0] == tmp_path / "data" / "Images" / "000.png"
+
+
+def test_items_that_several_views_show(gallery, tmp_path):
+    found = gallery(paraphrases=str(tmp_path / "paraphrases.jsonl"), missing="drop")
+    whole = {f"{i:03d}" for i in range(ITEMS)}
+    assert found.ids("language", ("original",)) == whole
+    assert found.ids("language", ("original", "original:index=1,source=paraphrase")) == whole - {"005"}
+    assert found.view("language", "original:index=1,source=paraphrase").stimuli[3] == "two 3"
+
+
+@pytest.mark.parametrize("what", ["paraphrase", "synthetic"])
+def test_sets_that_nobody_made_are_absent_with_the_command_that_makes_them(gallery, tmp_path, what):
+    modality = {"paraphrase": "language", "synthetic": "vision"}[what]
+    found = gallery()
+    why, command = absent(found, modality, f"original:index=0,source={what}")
+    config = {"paraphrase": "paraphrases", "synthetic": "synthetic_images"}[what]
+    assert f"of coco are given (datasets.coco.{config.removesuffix('_images')})" in why
+    words = shlex.split(command)
+    assert words[:4] == ["python", "-m", "launch.generate", f"--config=configs/{config}.py"]
+    assert f"--config.directory={tmp_path / 'data'}" in command and "--config.n_items=0" in command
+    # It is absent for good, and not looked for anew.
+    assert absent(found, modality, f"original:index=0,source={what}") == (why, command)
+
+
+def test_sets_that_lack_items_or_cannot_be_read_say_what_helps(gallery, tmp_path):
+    why, command = absent(gallery(paraphrases=str(tmp_path / "paraphrases.jsonl")), "language",
+                          "original:index=0,source=paraphrase")  # fmt: skip
+    assert "005" in why and command == "--config.datasets.coco.missing=drop"
+    why, command = absent(gallery(paraphrases=str(tmp_path / "no")), "language", "original:index=0,source=paraphrase")
+    assert str(tmp_path / "no") in why and command.startswith("python -m launch.generate")
+
+
+def test_a_dataset_that_cannot_be_read_is_absent_with_its_role(gallery, tmp_path):
+    why, _ = absent(gallery(directory=str(tmp_path / "nowhere")), "vision", "original")
+    assert why.startswith("the dataset coco cannot be read: ") and "nowhere" in why
+    (tmp_path / "data" / "Images" / "001.png").unlink()
+    why, command = absent(gallery(), "vision", "original")
+    assert "001.png" in why and command == "--config.datasets.coco.missing_images=drop"
+    assert "001" not in gallery(missing_images="drop").view("vision", "original").ids
+
+
+def test_a_judge_of_captions_that_is_not_there(gallery, tmp_path):
+    assert absent(gallery(), "language", "best_by_clip") == (
+        "no CLIP is given for coco (datasets.coco.clip)", "--config.datasets.coco.clip=openai/clip-vit-base-patch32",
+    )  # fmt: skip
+    why, _ = absent(gallery(clip=str(tmp_path / "no-clip")), "language", "worst_by_clip")
+    assert why.startswith("CLIP cannot be loaded: ")
+
+
+def test_groups_are_prompts_and_items_without_one_are_alone():
+    groups = {"a": "x", "b": "x", "c": None, "d": "y"}
+    dataset = Dataset("made", tuple(Item(id, Path(id), ("words",), group=group) for id, group in groups.items()))
+    assert groups_of(dataset, ["d", "c", "a", "b"]) == ["y", "c", "x", "x"]
+    alone = Dataset("made", tuple(dataclasses.replace(one, group=None) for one in dataset.items))
+    assert groups_of(alone, ["a", "b"]) is None

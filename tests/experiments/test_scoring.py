@@ -1,0 +1,75 @@
+"""What determines a table of scores: its recipes change with what changes its numbers, and with nothing else."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.model_selection import KFold
+
+from tests.experiments import folders
+from vla.experiments.choices import Choices
+from vla.experiments.engine import prepare
+from vla.experiments.experiment import Condition
+from vla.experiments.tables import tables
+
+
+@pytest.fixture(scope="module")
+def where(tmp_path_factory):
+    return tmp_path_factory.mktemp("scoring")
+
+
+def keys(where, conditions=None, **changes):
+    """Hashes of the recipes of every table, by its place."""
+    study = folders.study(where)
+    conditions = conditions or (Condition("a", part="i"), Condition("b", image="grayscale", part="i"))
+    one = folders.experiment(conditions=conditions, comparisons=())
+    asked = dataclasses.replace(study, **{"experiments": (one,), "choices": Choices(human_captions=2), **changes})
+    bench, resolved = prepare(asked, where / "run", read_only=True)
+    return bench, [
+        [one.name.rsplit("--", 1)[1] for one in bench.recipes(table)] for table in tables(asked, resolved.usable)
+    ]
+
+
+def test_names_and_titles_do_not_determine_scores(where):
+    _, found = keys(where)
+    renamed = (Condition("c", part="p"), Condition("d", image="grayscale", part="p"))
+    assert keys(where, renamed, title="Another", note="!", bootstrap=0)[1] == found
+    assert len({name for names in found for name in names}) == len(found) == 2 * 2 * 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 43},
+        {"seeds": (43,)},
+        {"null": 3},
+        {"bootstrap": 20},
+        {"metrics": ("retrieval",)},
+        {"overrides": {"outer_folds": 4}},
+        {"choices": Choices(human_captions=2, protocol="khosla_lab")},
+        {"choices": Choices(human_captions=2, inner_cv=5)},
+        {"conditions": (Condition("a", part="i", items=30), Condition("b", image="grayscale", part="i", items=30))},
+        {"conditions": (Condition("a", part="i", layers="all"), Condition("b", part="i", layers="all"))},
+    ],
+)  # fmt: skip
+def test_what_changes_numbers_changes_recipes(where, changes):
+    assert not set(map(tuple, keys(where, **changes)[1])) & set(map(tuple, keys(where)[1]))
+
+
+def test_fewer_items_are_drawn_anew_for_every_seed_and_kept_in_order(where):
+    conditions = (Condition("a", items=10),)
+    bench, _ = keys(where, conditions, seeds=(1, 2))
+    asked = list(tables(bench.study))
+    one, other = (bench.ids(table) for table in asked[:2])
+    assert len(set(one)) == len(set(other)) == 10 and set(one) != set(other)
+    assert one == bench.ids(next(table for table in asked[2:] if table.seed == 1)), "the same in both directions"
+
+
+def test_symmetric_metrics_may_be_scored_fold_by_fold(where):
+    choices = Choices(human_captions=2, symmetric_items="test_folds")
+    bench, found = keys(where, metrics=("cka",), choices=choices, overrides={"outer_folds": 4})
+    assert {len(names) for names in found} == {4} and len({name for names in found for name in names}) == 4 * len(found)
+    ids = np.array(bench.ids(next(tables(bench.study))))
+    folds = [list(ids[test]) for _, test in KFold(4, shuffle=True, random_state=42).split(ids)]
+    assert bench._ids(next(tables(bench.study))) == folds
+    assert {len(names) for names in keys(where, metrics=("cka",))[1]} == {1}

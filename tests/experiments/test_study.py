@@ -1,0 +1,61 @@
+"""Studies that cannot be run are refused before anything is extracted, with what there is."""
+
+import dataclasses
+
+import pytest
+
+from vla.experiments.choices import Choices
+from vla.experiments.experiment import Condition, Experiment
+from vla.experiments.study import DatasetPlan, Study
+
+
+def study(**changes):
+    given = {
+        "experiments": (Experiment("mine", "Mine", "?", (Condition("a"), Condition("b", image="grayscale"))),),
+        "datasets": {"coco": DatasetPlan("coco", "coco_val2017")},
+        "vision": {"core": ("v", "w")},
+        "language": {"core": ("t",)},
+    }
+    return Study(**{**given, **changes})
+
+
+def asking(**condition):
+    return (Experiment("mine", "Mine", "?", (Condition("a", **condition),)),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"experiments": ()}, "expected one or more, each once"),
+        ({"experiments": asking() * 2}, r"experiments \['mine', 'mine'\]: expected one or more, each once"),
+        ({"experiments": asking(dataset="flickr")}, "'a': no dataset has the role 'flickr'; there are coco"),
+        ({"experiments": asking(image="sepia")}, "experiment 'mine', condition 'a': 'sepia': no image view is called"),
+        ({"experiments": asking(vision="wide")}, "vision models 'wide', of which there are none; groups .*: core"),
+        ({"language": {}}, "'core', of which there are none; groups with models: none"),
+        ({"metrics": ("cka", "rsaa")}, "Unknown metric 'rsaa'; expected one of .*rsa"),
+        ({"stage": "draw"}, "stage='draw'; expected one of all, extract, score"),
+        ({"shard": (2, 2)}, "shard=2/2: expected i/n"),
+        ({"bootstrap": 9, "choices": Choices(constant_targets="zero")}, "set bootstrap=0 or constant_targets"),
+    ],
+)
+def test_what_cannot_be_run(changes, words):
+    with pytest.raises(ValueError, match=words):
+        study(**changes)
+
+
+def test_metrics_of_an_experiment_are_its_own_or_the_studys():
+    found = study(metrics=("cka",))
+    own = dataclasses.replace(found.experiments[0], metrics=("rsa",))
+    assert (found.metrics_of(found.experiments[0]), found.metrics_of(own)) == (("cka",), ("rsa",))
+
+
+def test_pairs_and_models():
+    found = study()
+    (one,) = found.experiments
+    assert found.pairs(one.conditions[0]) == [("v", "t"), ("w", "t")]
+    assert (found.models(one, "vision"), found.models(one, "language")) == (["v", "w"], ["t"])
+
+
+def test_items_are_drawn_for_intervals_of_single_pairs_of_layers_only():
+    found = study(bootstrap=7)
+    assert (found.draws("penultimate"), found.draws("all")) == (7, 0)
