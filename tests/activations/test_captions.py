@@ -112,3 +112,17 @@ def test_a_tokenizer_that_pads_changes_nothing(tmp_path):
     assert len(ids) == 4
     theirs = np.stack([hidden[0].mean(0) for hidden in torch_decoder_layers(twin, ids[None]).values()])
     assert tiny.apart(extract(model, ["the old dog", "a cat"]).values[:, 0], theirs) < 1e-5
+
+
+def test_a_large_model_gets_batches_without_empty_rows(model, monkeypatch):
+    made = tiny.captions(62)
+
+    def empty_rows() -> int:
+        batches = [batch for batch, _ in caption_batches(model, made, [str(i) for i in range(62)], ("mean",), 4)]
+        return sum(int((batch.weights == 0).all(axis=(1, 2)).sum()) for batch in batches)
+
+    assert empty_rows() > 0
+    plain = extract(model, made, batch_size=4)
+    monkeypatch.setattr("vla.activations.captions._LARGE", 1)
+    assert empty_rows() == 0
+    assert tiny.apart(extract(model, made, batch_size=4).values, plain.values) < 1e-6

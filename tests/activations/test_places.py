@@ -24,3 +24,14 @@ def test_batches_are_few_and_none_is_much_emptier(items, most, multiple):
     batches = -(-items // size)
     assert size % multiple == 0 and size < max(most, 1) + multiple
     assert batches <= -(-items // max(most, 1)) and batches * size - items < batches * multiple
+
+
+@pytest.mark.parametrize(
+    "items, most, multiple, expected",
+    [(97, 8, 1, 7), (25, 8, 1, 5), (96, 8, 1, 8), (9, 8, 4, 4), (3, 8, 1, 3), (7, 0, 1, 1), (7, 1, 1, 1)],
+)
+def test_with_a_least_size_as_little_as_can_be_is_empty(items, most, multiple, expected):
+    size = even_size(items, most, multiple, most // 2)
+    sizes = [s for s in range(multiple, max(most, multiple) + 1, multiple) if s >= most // 2 or s >= items]
+    assert -(-items // size) * size == min(-(-items // s) * s for s in sizes)
+    assert size == expected

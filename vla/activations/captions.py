@@ -7,6 +7,7 @@ import collections
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Int
 
@@ -20,6 +21,10 @@ from vla.records import listed
 
 # Tokens per forward pass: enough for matrix products to be as fast as they get, few enough for caches.
 _PASS_TOKENS = {"cpu": 1024, "accelerator": 8192}
+
+# Parameters from which the numbers of a row take a CPU longer than a program for another number of rows: batches then
+# have the size, from half of the most, that leaves least of them empty.
+_LARGE = 100_000_000
 
 # Rows hold this many captions, or a multiple of it, however few there are: few shapes to compile.
 _SLOTS = 16
@@ -50,6 +55,7 @@ def caption_batches(
     groups = devices.groups(model.mesh)
     suits = _PASS_TOKENS["cpu" if devices.on_cpu() else "accelerator"] * groups
     most = suits if batch_size is None else batch_size * ROW_TOKENS
+    exactly = devices.on_cpu() and sum(leaf.size for leaf in jax.tree.leaves(model.network.blocks)) >= _LARGE
     length = row_length(unique)
     by_length: dict[int, list[Row]] = collections.defaultdict(list)
     for row in pack(unique, length, model.alone_beyond):
@@ -57,7 +63,7 @@ def caption_batches(
         by_length[length if len(row.tokens) <= length else round_up(len(row.tokens), ROW_TOKENS)].append(row)
     batches = []
     for T, rows in sorted(by_length.items()):
-        size = even_size(len(rows), most // T, groups)
+        size = even_size(len(rows), most // T, groups, most // T // 2 if exactly else None)
         slots = round_up(max(len(row.members) for row in rows), _SLOTS)
         for start in range(0, len(rows), size):
             some = rows[start : start + size]

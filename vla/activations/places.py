@@ -26,7 +26,17 @@ class Places:
         return np.moveaxis(read.reshape(R, B, S // pools, pools, D)[:, self.rows, self.slots], 2, 0)
 
 
-def even_size(items: int, most: int, multiple: int) -> int:
-    """The size of batches, about `most` or fewer, that leaves least of them empty; a multiple of `multiple`."""
-    batches = -(-items // max(most, 1))
-    return -(-items // batches // multiple) * multiple
+def even_size(items: int, most: int, multiple: int, least: int | None = None) -> int:
+    """The size of batches, all alike, that leaves least of them empty; a multiple of `multiple`.
+
+    Args:
+      items: How many there are.
+      most: About the largest size.
+      multiple: What the size has to divide by.
+      least: About the smallest size; by default that of as few batches as can be.
+    """
+    fewest = -(-items // max(most, 1))
+    last = fewest if least is None else max(fewest, -(-items // max(least, 1)))
+    sizes = [-(-items // batches // multiple) * multiple for batches in range(fewest, last + 1)]
+    # of equals the first, which is the largest
+    return min(sizes, key=lambda size: -(-items // size) * size)
