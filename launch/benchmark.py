@@ -13,8 +13,8 @@ Extraction: mean-pooled activations of every layer against Hugging Face on torch
 a few blocks of the shapes of BLOOM-560m and of a LLaMA of 1.1B parameters, fed as platonic-rep feeds it (padded to the
 longest, batch 4, timed on some captions and scaled) and fed well (sorted by length, batch 32); images through DINOv2
 ViT-B/14 against torch's best batch size; a bfloat16 LLaMA of the 7B shape streamed block by block. FILE is a captions
-file such as Flickr8k's, FOLDER a tokenizer. Weights are random, written once under the working directory (5 GB).
-About ten minutes on two cores.
+file such as Flickr8k's, FOLDER a tokenizer. Weights are random, written under the working directory (2 GB at a time)
+and deleted after each comparison, unless --size=keep=1. About ten minutes on two cores.
 
 Stimuli: seconds for 1,000 items by every manipulation of images, in one thread and in several, and of captions, and by
 tagging; on drawn pictures or on a dataset's. About three minutes on two cores.
@@ -42,12 +42,15 @@ def main() -> None:
     module = {"extraction": extraction, "scoring": scoring, "stimuli": stimuli}[WHAT.value]
     sizes = module.Sizes(**_changes(SIZE.value, sorted(module.Sizes.__dataclass_fields__)))
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; {sizes}")
-    figures = module.measure(sizes, folder)
-    for name, value in figures.items():
-        print(f"{value:12.4g}  {name}")
     path = folder / f"{WHAT.value}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"sizes": str(sizes), **figures}, indent=2) + "\n", encoding="utf-8")
+    figures: dict[str, float] = {}
+    for found in module.measure(sizes, folder):
+        for name, value in found.items():
+            print(f"{value:12.4g}  {name}", flush=True)
+        figures |= found
+        # at once: a run that is killed loses what it was at
+        path.write_text(json.dumps({"sizes": str(sizes), **figures}, indent=2) + "\n", encoding="utf-8")
     print(path)
 
 

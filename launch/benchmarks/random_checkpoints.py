@@ -1,6 +1,8 @@
 """Checkpoints of published shapes with random weights, in Hugging Face's layout."""
 
 import json
+import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +62,34 @@ _PIXELS = {
 }
 
 
+def size(config: dict[str, Any], dtype: str = "float32") -> int:
+    """Bytes of all weights of that config."""
+    ends, block, depth = _PARTS[config["model_type"]](config)
+    numbers = sum(math.prod(shape) for _, shape in ends) + depth * sum(math.prod(shape) for _, shape in block)
+    return numbers * (4 if dtype == "float32" else 2)
+
+
 def write(folder: Path, config: dict[str, Any], dtype: str = "float32") -> Path:
-    """The checkpoint of that config, four blocks per file; what is there already is taken as it is."""
+    """The checkpoint of that config, four blocks per file; what is there already is taken as it is.
+
+    Raises:
+      ValueError: The disk has no room for it.
+    """
     if (folder / "config.json").is_file() and json.loads((folder / "config.json").read_text()) == config:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
+    needed, free = size(config, dtype), shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(
+            f"the weights need {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free; make room there, or "
+            "name a folder of a larger disk as --workdir="
+        )
+    # what another config has left there is not its own
+    for file in folder.iterdir():
+        file.unlink()
     rng = np.random.default_rng(0)
     kind = np.dtype(np.float32) if dtype == "float32" else np.dtype(ml_dtypes.bfloat16)
-    ends, block, depth = {"bloom": _bloom, "llama": _llama, "dinov2": _dinov2}[config["model_type"]](config)
+    ends, block, depth = _PARTS[config["model_type"]](config)
     blocks = [[(name.format(i), shape) for name, shape in block] for i in range(depth)]
     parts = [ends, *(sum(blocks[i : i + _FILE_BLOCKS], []) for i in range(0, depth, _FILE_BLOCKS))]
     index = {}
@@ -140,3 +162,6 @@ def _dinov2(config: dict[str, Any]) -> tuple[Shapes, Shapes, int]:
     block += [(f"{names}.layer_scale1.lambda1", (D,)), (f"{names}.layer_scale2.lambda1", (D,))]
     block += _linear(f"{names}.mlp.fc1", 4 * D, D) + _linear(f"{names}.mlp.fc2", D, 4 * D)
     return ends, block, config["num_hidden_layers"]
+
+
+_PARTS = {"bloom": _bloom, "dinov2": _dinov2, "llama": _llama}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from launch.benchmarks.made_up import both_sides
@@ -43,8 +44,8 @@ class Sizes:
     parts: str = ",".join(PARTS)
 
 
-def measure(sizes: Sizes, folder: Path) -> dict[str, float]:
-    """Every comparison that is asked for; seconds, ratios, differences and memory by name; figures into `folder`.
+def measure(sizes: Sizes, folder: Path) -> Iterator[dict[str, float]]:
+    """One comparison after another; yields seconds, ratios, differences and memory by name; figures into `folder`.
 
     Raises:
       ValueError: An unknown part.
@@ -59,9 +60,8 @@ def measure(sizes: Sizes, folder: Path) -> dict[str, float]:
         "tables": lambda: measure_tables(x, y, sizes.permutations, sizes.table_pairs),
         "growth": lambda: measure_growth(folder),
     }
-    figures: dict[str, float] = {}
     for part in parts:
         started = time.perf_counter()
-        figures |= measured[part]()
+        found = measured[part]()
         print(f"{part}: measured in {time.perf_counter() - started:.0f} s", flush=True)
-    return figures
+        yield found

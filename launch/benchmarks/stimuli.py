@@ -42,7 +42,7 @@ class Sizes:
     processes: int = 2
 
 
-def measure(sizes: Sizes, folder: Path) -> dict[str, float]:
+def measure(sizes: Sizes, folder: Path) -> Iterator[dict[str, float]]:
     """Seconds for 1,000 items, everything scaled to that number.
 
     An image is opened as for a model: read, decoded, manipulated; `original` is the first two. It is done in one thread
@@ -73,7 +73,7 @@ def measure(sizes: Sizes, folder: Path) -> dict[str, float]:
             if there or not own.tagged:
                 with _timed(figures, name, len(dataset)):
                     caption_view(dataset, 0, name, tagger=Tagger(sizes.tagger, cache))
-    return figures
+    yield figures
 
 
 def _tagging(figures: dict[str, float], dataset: Dataset, sizes: Sizes, cache: str) -> bool:

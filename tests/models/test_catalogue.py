@@ -11,7 +11,7 @@ from flax import nnx
 
 from tests.models.published_sizes import published_shapes
 from vla.models import catalogue, weights
-from vla.models.catalogue import Checkpoint, checkpoints, pinned
+from vla.models.catalogue import Checkpoint, alike, checkpoints, pinned
 from vla.models.decoder_config import DecoderConfig
 from vla.models.families.family import Family
 from vla.models.loading import abstract_network, read_config
@@ -106,6 +106,23 @@ def test_a_pin_is_a_commit_or_nothing():
     assert pinned("facebook/dinov2-base") == "f9e44c814b77203eaa57a6bdbbd535f21ede1415"
     assert pinned("bigscience/bloomz-3b") is None
     assert pinned("nobody/knows-it") is None
+
+
+@pytest.mark.parametrize(
+    "asked, first",
+    [
+        ("facebook/dinov2-bse", "facebook/dinov2-base"),
+        ("Facebook/DINOv2-Base", "facebook/dinov2-base"),
+        ("bloomz-560m", "bigscience/bloomz-560m"),
+        ("open_llama_7b/", "openlm-research/open_llama_7b"),
+    ],
+)
+def test_what_is_spelt_alike_is_found(asked, first):
+    assert alike(asked)[0] == first
+
+
+def test_nothing_is_alike_to_what_is_registered_or_quite_different():
+    assert alike("facebook/dinov2-base") == alike("nobody/knows-it") == ()
 
 
 def test_an_absent_register_is_named(tmp_path, monkeypatch):

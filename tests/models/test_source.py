@@ -309,6 +309,26 @@ def test_what_the_hub_does_not_have_is_named(repository, revision, message, hub,
         find_directory(repository, revision=revision)
 
 
+@pytest.mark.parametrize(
+    "asked, hint",
+    [
+        ("facebook/dinov2-bse", "Spelt like it in the register: facebook/dinov2-base, .*launch.models lists all"),
+        ("dinov2 base", "Spelt like it in the register: facebook/dinov2-base"),
+        ("owner/absent", "python -m launch.models lists the registered ids; a directory is named by its path$"),
+        ("./absent", "there is no directory ./absent; .*python -m launch.models lists those that are registered"),
+    ],
+)
+def test_what_may_have_been_meant_is_said(asked, hint, hub):
+    with pytest.raises(ValueError, match=hint):
+        find_directory(asked)
+
+
+def test_a_registered_id_that_cannot_be_had_is_not_corrected(hub):
+    with pytest.raises(ValueError) as error:
+        find_directory("facebook/dinov2-base")
+    assert "register" not in str(error.value) and "by its path" not in str(error.value)
+
+
 def test_an_unreachable_hub_is_named(hub, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(

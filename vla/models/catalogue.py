@@ -1,6 +1,7 @@
 """The checkpoints of the register: what they are, how large they are, which version of them is meant."""
 
 import dataclasses
+import difflib
 import functools
 import re
 import tomllib
@@ -74,6 +75,22 @@ def pinned(id: str) -> str | None:
     revisions = {checkpoint.id: checkpoint.revision for checkpoint in checkpoints()}
     revision = revisions.get(id, "main")
     return revision if re.fullmatch("[0-9a-f]{40}", revision) else None
+
+
+def alike(id: str) -> tuple[str, ...]:
+    """Up to three ids of the register that are spelt like one that it does not know, the likest first.
+
+    An id without its owner is compared with ids without theirs; capitals count as small letters.
+
+    Raises:
+      ValueError: The register is not there.
+    """
+    known = [checkpoint.id for checkpoint in checkpoints()]
+    if id in known:
+        return ()
+    asked = id.lower().strip("/")
+    spelt = {(name if "/" in asked else name.partition("/")[2]).lower(): name for name in reversed(known)}
+    return tuple(spelt[name] for name in difflib.get_close_matches(asked, spelt, 3, 0.7))
 
 
 @functools.cache

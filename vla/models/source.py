@@ -15,7 +15,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from vla.models import hub
-from vla.models.catalogue import pinned
+from vla.models.catalogue import alike, checkpoints, pinned
 from vla.models.checkpoint import choose_weights
 from vla.records import listed
 
@@ -51,7 +51,10 @@ def find_directory(
         raise ValueError(f"{source} is a file; expected the checkpoint directory that contains it, or a Hub id")
     text = str(source)
     if text.startswith(("/", ".", "~")) or text.count("/") > 1:
-        raise ValueError(f"there is no directory {source}; expected a checkpoint directory, or a Hub id (owner/name)")
+        raise ValueError(
+            f"there is no directory {source}; expected a checkpoint directory, or a Hub id (owner/name), of which "
+            "python -m launch.models lists those that are registered"
+        )
     if revision is not None and not (isinstance(revision, str) and revision):
         raise ValueError(f"revision is {revision!r}; expected the name of a branch or tag, or a commit")
     return _from_hub(text, (CONFIG, *names), revision or pinned(text) or "main", weights)
@@ -68,7 +71,8 @@ def _from_hub(repository: str, names: Sequence[str], revision: str, weights: boo
     try:
         validate_repo_id(repository)
     except HFValidationError as error:
-        raise ValueError(f"{repository!r} is no local directory and no Hub id (owner/name): {_said(error)}") from error
+        said = f"{_said(error).rstrip('.')}{_hint(repository)}"
+        raise ValueError(f"{repository!r} is no local directory and no Hub id (owner/name): {said}") from error
     snapshot = hub.in_cache(repository, revision)
     # A commit never changes: what is known of it needs no network.
     settled = snapshot is not None and hub.COMMIT.fullmatch(revision) and snapshot.entries is not None
@@ -134,7 +138,16 @@ def _without_hub(
         why = f"the Hub cannot be reached ({_said(error)}). Give a directory, or download it where there is a network"
     else:
         why = f"the download failed: {_said(error)}. What is complete is kept; try again"
-    raise ValueError(f"{begin} {why}") from error
+    raise ValueError(f"{begin} {why}{_hint(repository) if snapshot is None else ''}") from error
+
+
+def _hint(repository: str) -> str:
+    """What may have been meant by an id that is not in the register; nothing where that has it."""
+    names = alike(repository)
+    if names:
+        return f". Spelt like it in the register: {', '.join(names)}; python -m launch.models lists all of it"
+    known = any(checkpoint.id == repository for checkpoint in checkpoints())
+    return "" if known else ". python -m launch.models lists the registered ids; a directory is named by its path"
 
 
 def _said(error: Exception) -> str:

@@ -1,0 +1,14 @@
+"""What a process of its own is given to do, some of which it does not survive."""
+
+import os
+from pathlib import Path
+
+
+def killed(where: Path) -> None:
+    """As the kernel ends a process that wants too much memory."""
+    os._exit(9)
+
+
+def files(where: Path) -> dict[str, float]:
+    """How many files of weights there are."""
+    return {"files": len(list(where.glob("*.safetensors")))}
