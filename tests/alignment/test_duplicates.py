@@ -8,6 +8,7 @@ import pytest
 from sklearn.model_selection import GroupKFold
 
 from tests.metrics.reference import ridge_folds
+from vla.alignment import duplicates
 from vla.alignment.duplicates import same_items
 from vla.alignment.score import score
 from vla.alignment.score_blocks import score_blocks
@@ -88,8 +89,8 @@ def test_duplicates_stay_together_on_request(tmp_path):
     r, _ = ridge_folds(x[1], y[0], folds=folds)
     np.testing.assert_allclose(result["fold_score"].values[1, 0], r.mean(axis=1), atol=1e-6)
     recipe = score_recipe(("x", "y"), groups="duplicates", outer_folds=4)
-    stored = score_blocks(x, y, recipe, ScoreStore(tmp_path))
-    np.testing.assert_allclose(stored["score"], result["score"], atol=1e-12)
+    score_blocks(x, y, recipe, ScoreStore(tmp_path))
+    np.testing.assert_allclose(ScoreStore(tmp_path).read(recipe)["score"], result["score"], atol=1e-12)
     angles = score(x, y, "shape_distance_cv", groups="duplicates")
     assert len(set(json.loads(angles.attrs["settings"])["groups"])) == 37
 
@@ -97,3 +98,21 @@ def test_duplicates_stay_together_on_request(tmp_path):
 def test_another_word_is_refused():
     with pytest.raises(ValueError, match="groups='copies': expected one label per item, or 'duplicates'"):
         score(*data(), groups="copies")
+
+
+def test_duplicates_are_sought_once_for_a_list_of_metrics(monkeypatch):
+    x, y = data()
+    searches = []
+    monkeypatch.setattr(duplicates, "same_items", lambda *sides: searches.append(0) or same_items(*sides))
+    metrics = ["linear_predictivity", "cka", "retrieval", "shape_distance_cv"]
+    with pytest.warns(
+        UserWarning, match=r"^linear_predictivity, retrieval, shape_distance_cv: items that are the same"
+    ):
+        score(x, y, metric=metrics)
+    assert len(searches) == 1
+    score(x, y, metric=["cka", "procrustes"])
+    assert len(searches) == 1, "metrics without folds have no use of it"
+    grouped = score(x, {"a": y, "b": y + 1}, metric=metrics, groups="duplicates")
+    assert len(searches) == 3, "once per target"
+    groups = json.loads(grouped["b"]["retrieval"].attrs["settings"])["groups"]
+    assert groups[7] == groups[20] and len(set(groups)) == 37

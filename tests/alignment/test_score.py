@@ -10,7 +10,7 @@ from sklearn.model_selection import GroupKFold, KFold
 import vla
 from tests.metrics.reference import ALPHAS, related, ridge_folds
 from vla.alignment.score import score
-from vla.metrics import linear_predictivity
+from vla.metrics import ridge_cells
 
 N = 40
 ITEMS = [f"{i}.jpg" for i in range(N)]
@@ -281,8 +281,8 @@ def test_metrics_of_the_same_predictions_share_them(pair, monkeypatch):
     names, asked = ["retrieval", "cka", "linear_predictivity", "matching_accuracy"], {"null": 2, "bootstrap": 3}
     alone = {name: score(x, y, metric=name, **asked) for name in names}
     searches = []
-    search = linear_predictivity.choose_shared
-    monkeypatch.setattr(linear_predictivity, "choose_shared", lambda *args: searches.append(0) or search(*args))
+    search = ridge_cells.choose_shared
+    monkeypatch.setattr(ridge_cells, "choose_shared", lambda *args: searches.append(0) or search(*args))
     together = score(x, y, metric=names, **asked)
     assert list(together) == names
     assert len(searches) == x.sizes["layer"] * 5

@@ -28,8 +28,9 @@ def asked(metric="linear_predictivity", **options):
 
 
 def run(root, recipe=None, **options):
-    x, y = activations()
-    return score_blocks(x, y, recipe or asked(), ScoreStore(root), **options)
+    recipe, store = recipe or asked(), ScoreStore(root)
+    score_blocks(*activations(), recipe, store, **options)
+    return store.read(recipe)
 
 
 def files(root):
@@ -54,7 +55,8 @@ def test_the_table_is_that_of_one_call(tmp_path, metric, block_layers):
 def test_a_finished_table_is_read_without_activations(tmp_path):
     first = run(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    xr.testing.assert_identical(score_blocks(never, never, asked(), ScoreStore(tmp_path)), first)
+    score_blocks(never, never, asked(), ScoreStore(tmp_path))
+    xr.testing.assert_identical(ScoreStore(tmp_path).read(asked()), first)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert [path.name for path in tmp_path.iterdir()] == [f"{asked().name}.zarr"]
     plain = xr.open_zarr(tmp_path / f"{asked().name}.zarr")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tests.metrics.reference import related, ridge_folds
+from vla import devices
 from vla.metrics.folds import outer_folds
 from vla.metrics.linear_predictivity import all_pairs
 from vla.metrics.ridge_settings import RidgeSettings
@@ -165,6 +166,25 @@ def test_a_pairing_scores_reordered_targets():
     alone = all_pairs(x[None], y[None, order], RidgeSettings())
     np.testing.assert_array_equal(both.fold_score[1], alone.fold_score[0])
     assert both.fold_score[0].mean() > 0.3 > abs(both.fold_score[1]).mean()
+
+
+@pytest.mark.parametrize("most_bytes", [1, 4 * 2 * 8 * 48 * 48])
+def test_a_small_memory_bound_changes_nothing(most_bytes):
+    """Portions of one layer, and of two predictor layers with one target layer."""
+    x, y = (np.stack(side) for side in _layers(60, 70, 9, noises=(0.3, 1.0, 3.0, 9.0, 30.0)))
+    pairings = np.stack([np.arange(60), np.random.default_rng(0).permutation(60)])
+    whole = all_pairs(x, y, RidgeSettings(), pairings)
+    tiled = all_pairs(x, y, RidgeSettings(), pairings, most_bytes=most_bytes)
+    np.testing.assert_array_equal(tiled.alpha, whole.alpha)
+    np.testing.assert_allclose(tiled.fold_score, whole.fold_score, atol=1e-12)
+    np.testing.assert_array_equal(tiled.undefined, whole.undefined)
+
+
+@pytest.mark.parametrize("per_target", [False, True])
+def test_arrays_of_an_accelerator_are_scored_alike(per_target, monkeypatch):
+    x, y = related(6, 100, 30, 12, noise=2.0)
+    monkeypatch.setattr(devices, "on_cpu", lambda: False)
+    _agrees([x, x[:, ::-1]], [y], settings=RidgeSettings(alpha_per_target=per_target), per_target=per_target)
 
 
 def test_progress_counts_every_cell():

@@ -37,45 +37,55 @@ def same_items(*sides: Float[np.ndarray, "_ N _"]) -> Int[np.ndarray, " N"]:
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-def settle_groups(task: Task, x: xr.DataArray, y: xr.DataArray) -> Task:
-    """The task with `groups="duplicates"` made into labels; warns of duplicates that folds would part.
+def settle_groups(tasks: Sequence[Task], x: xr.DataArray, y: xr.DataArray) -> list[Task]:
+    """The tasks with `groups="duplicates"` made into labels; warns of duplicates that folds would part.
+
+    Duplicates are sought once for all tasks, if any of them asks; of the same folds there is one warning.
 
     Args:
-      task: What is asked.
+      tasks: What is asked.
       x: Activations (layer, item, unit).
       y: Activations of the same items in the same order.
 
     Raises:
       ValueError: `groups` is another word.
     """
-    groups = getattr(task.settings, "groups", None)
-    if isinstance(groups, str) and groups != DUPLICATES:
-        raise ValueError(f"groups={groups!r}: expected one label per item, or {DUPLICATES!r}.")
-    if not hasattr(task.settings, "groups") or (groups is not None and not isinstance(groups, str)):
-        return task
+    asking: dict[Any, list[str]] = {}
+    for task in tasks:
+        groups = getattr(task.settings, "groups", None)
+        if isinstance(groups, str) and groups != DUPLICATES:
+            raise ValueError(f"groups={groups!r}: expected one label per item, or {DUPLICATES!r}.")
+        if hasattr(task.settings, "groups") and (groups is None or isinstance(groups, str)):
+            of = (groups, task.settings.outer_folds, task.settings.seed)
+            asking.setdefault(of, []).append(task.metric.name)
+    if not asking:
+        return list(tasks)
     labels = same_items(x.values, y.values)
-    if groups == DUPLICATES:
-        return dataclasses.replace(task, settings=dataclasses.replace(task.settings, groups=labels.tolist()))
-    parted = _parted(labels, task)
-    if parted:
-        names = x["item"].values.tolist() if "item" in x.coords else list(range(x.sizes["item"]))
-        shown = [" = ".join(str(names[row]) for row in rows) for rows in parted]
-        warnings.warn(
-            f"{task.metric.name}: items that are the same stimulus are parted by the folds ({len(parted)} sets of "
-            f"them), so that some test items were seen in training: {listed(shown)}. Scores are given as asked; "
-            "groups='duplicates' keeps such items together, or leave them out.",
-            stacklevel=3,
-        )
-    return task
+    for (groups, folds, seed), metrics in asking.items():
+        parted = [] if groups == DUPLICATES else _parted(labels, folds, seed)
+        if parted:
+            names = x["item"].values.tolist() if "item" in x.coords else list(range(x.sizes["item"]))
+            shown = [" = ".join(str(names[row]) for row in rows) for rows in parted]
+            warnings.warn(
+                f"{', '.join(metrics)}: items that are the same stimulus are parted by the folds ({len(parted)} sets "
+                f"of them), so that some test items were seen in training: {listed(shown)}. Scores are given as asked; "
+                "groups='duplicates' keeps such items together, or leave them out.",
+                stacklevel=3,
+            )
+    return [
+        dataclasses.replace(task, settings=dataclasses.replace(task.settings, groups=labels.tolist()))
+        if isinstance(getattr(task.settings, "groups", None), str)
+        else task
+        for task in tasks
+    ]
 
 
-def _parted(labels: Int[np.ndarray, " N"], task: Task) -> list[list[int]]:
+def _parted(labels: Int[np.ndarray, " N"], folds: int, seed: int) -> list[list[int]]:
     """Rows of every set of equal items that stands on both sides of a split."""
     if len(np.unique(labels)) == len(labels):
         return []
-    settings: Any = task.settings
     fold = np.empty(len(labels), np.int64)
-    for number, (_, test) in enumerate(outer_folds(len(labels), settings.outer_folds, settings.seed)):
+    for number, (_, test) in enumerate(outer_folds(len(labels), folds, seed)):
         fold[test] = number
     sets: Sequence[np.ndarray] = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     return [rows.tolist() for rows in sets if len(np.unique(fold[rows])) > 1]

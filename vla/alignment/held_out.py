@@ -18,7 +18,7 @@ from vla.metrics.ridge_predictor import prepare_predictor
 from vla.metrics.ridge_search import choose_shared, inner_blocks
 from vla.metrics.ridge_settings import RidgeSettings, find_protocol
 from vla.metrics.ridge_spectrum import solution_weights
-from vla.metrics.ridge_targets import prepare_targets
+from vla.metrics.ridge_targets import prepare_targets, target_grams
 
 
 class FoldMap(NamedTuple):
@@ -107,7 +107,7 @@ def fit(x: Float[np.ndarray, "N d"], y: Float[np.ndarray, "N e"], fold: Fold, se
         alpha = np.asarray(alphas)[np.argmin(unit_losses(s, alphas, z, blocks), axis=0)]
         weights = solution_weights(s.values, jnp.asarray(alpha)).T
     else:
-        chosen = choose_shared(s, alphas, targets.gram, targets.train, targets.scale, blocks)
+        chosen = choose_shared(s, alphas, target_grams(targets), targets.train, targets.scale, blocks)
         alpha = np.asarray(alphas)[chosen]
         weights = solution_weights(s.values, jnp.asarray(alpha)).T
     coefficients = weights * (s.vectors.T @ z)

@@ -79,10 +79,11 @@ def score(
     x = as_activations(x, "x")
     targets = {name: join(x, as_activations(side, f"y[{name!r}]" if several else "y"))[1]
                for name, side in (y.items() if several else [("y", y)])}  # fmt: skip
+    settled = {name: settle_groups(tasks, x, y) for name, y in targets.items()}
     found: dict[Any, dict[str, xr.Dataset]] = {name: {} for name in targets}
-    for together in _sharing(tasks):
-        for settled, some in _alike(together, x, targets):
-            _score(settled, x, some, found, show_progress)
+    for places in _sharing(tasks):
+        for together, some in _alike({name: [own[i] for i in places] for name, own in settled.items()}, targets):
+            _score(together, x, some, found, show_progress)
     found = {target: {name: results[name] for name in names} for target, results in found.items()}
     if isinstance(metric, str):
         alone = {name: results[metric] for name, results in found.items()}
@@ -90,34 +91,33 @@ def score(
     return found if several else found["y"]
 
 
-def _sharing(tasks: list[Task]) -> list[list[Task]]:
-    """Tasks in lists of those that share what is most of the work."""
-    found: list[list[Task]] = []
-    for task in tasks:
+def _sharing(tasks: list[Task]) -> list[list[int]]:
+    """Places of tasks in lists of those that share what is most of the work."""
+    found: list[list[int]] = []
+    for place, task in enumerate(tasks):
         for some in found:
-            if share(some[0], task):
-                some.append(task)
+            if share(tasks[some[0]], task):
+                some.append(place)
                 break
         else:
-            found.append([task])
+            found.append([place])
     return found
 
 
 def _alike(
-    tasks: list[Task], x: xr.DataArray, targets: dict[Any, xr.DataArray]
+    tasks: dict[Any, list[Task]], targets: dict[Any, xr.DataArray]
 ) -> list[tuple[list[Task], dict[Any, xr.DataArray]]]:
-    """Targets that can be scored as layers of one: of equal width and type, under the same groups."""
+    """Targets that can be scored as layers of one, with their tasks: of equal width and type, under the same groups."""
     found: list[tuple[tuple, list[Task], dict[Any, xr.DataArray]]] = []
     for name, y in targets.items():
-        settled = [settle_groups(task, x, y) for task in tasks]
-        kind = (y.sizes["unit"], y.dtype, settled[0].settings_text)
+        kind = (y.sizes["unit"], y.dtype, tasks[name][0].settings_text)
         for other, _, some in found:
             if other == kind:
                 some[name] = y
                 break
         else:
-            found.append((kind, settled, {name: y}))
-    return [(settled, some) for _, settled, some in found]
+            found.append((kind, tasks[name], {name: y}))
+    return [(own, some) for _, own, some in found]
 
 
 def _score(

@@ -25,11 +25,12 @@ def score_blocks(
     store: ScoreStore,
     show_progress: bool = False,
     block_layers: int = BLOCK_LAYERS,
-) -> xr.Dataset:
-    """The result of `vla.score`, from the store if it is there, else computed and kept there.
+) -> None:
+    """See to it that the store has the result of `vla.score`: `store.read(recipe)` gives it.
 
-    A killed run continues with the blocks that it had not finished, and ends with the same bytes as one that was not
-    killed: each block is computed on its own, in the same way whatever is there already.
+    Nothing is computed that is there. A killed run continues with the blocks that it had not finished, and ends with
+    the same bytes as one that was not killed: each block is computed on its own, in the same way whatever is there
+    already.
 
     Args:
       x: The predictor's activations as `vla.score` takes them, or a function without arguments that gives them, which
@@ -43,25 +44,12 @@ def score_blocks(
     Raises:
       ValueError: As `vla.score` and `ScoreStore`; what was finished before is kept, and nothing looks finished.
     """
-    complete(x, y, recipe, store, show_progress, block_layers)
-    return store.read(recipe)
-
-
-def complete(
-    x: Any | Callable[[], Any],
-    y: Any | Callable[[], Any],
-    recipe: ScoreRecipe,
-    store: ScoreStore,
-    show_progress: bool = False,
-    block_layers: int = BLOCK_LAYERS,
-) -> None:
-    """See to it that the store has the result, as `score_blocks`, without reading it."""
     if store.has(recipe):
         return
     x, y = (side() if callable(side) else side for side in (x, y))
     x, y = join(as_activations(x, "x"), as_activations(y, "y"))
     values = same_precision(x.values, y.values)
-    task, count = settle_groups(recipe.task, x, y), x.sizes["layer"]
+    (task,), count = settle_groups([recipe.task], x, y), x.sizes["layer"]
     blocks = [(start, min(start + block_layers, count)) for start in range(0, count, block_layers)]
     there, found = store.blocks(recipe), None
     words = [*recipe.words.values(), task.metric.name]

@@ -190,7 +190,8 @@ def score_all(
                     (of_x.key, of_y.key), metric, plan.protocol, plan.seed, plan.null, plan.bootstrap, plan.halves,
                     plan.confidence, words=words, **overrides,
                 )  # fmt: skip
-                result = score_blocks(x, y, asked, scores, show_progress)
+                score_blocks(x, y, asked, scores, show_progress)
+                result = scores.read(asked)
                 names = {"vision_model": vision.words["model"], "language_model": language.words["model"]}
                 results["/".join([*names.values(), metric, direction])] = result.assign_attrs(
                     **names, direction=direction, vision_key=vision.key, language_key=language.key

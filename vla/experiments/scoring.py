@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vla.alignment.score_blocks import BLOCK_LAYERS, complete
+from vla.alignment.score_blocks import BLOCK_LAYERS, score_blocks
 from vla.alignment.score_recipe import ScoreRecipe, score_recipe
 from vla.alignment.score_store import ScoreStore
 from vla.experiments.gallery import Gallery, groups_of
@@ -61,7 +61,7 @@ class Bench:
             images = self._stacks.stack(table, table.vision, table.images, ids)
             captions = self._stacks.stack(table, table.language, table.captions, ids)
             x, y = (captions, images) if table.direction == "language_to_vision" else (images, captions)
-            complete(x, y, wanted, self.store, block_layers=16 if table.layers == "penultimate" else BLOCK_LAYERS)
+            score_blocks(x, y, wanted, self.store, block_layers=16 if table.layers == "penultimate" else BLOCK_LAYERS)
 
     def side_key(self, table: Table, side: Side) -> str:
         """What determines the activations of a side, the choice of items included."""

@@ -85,7 +85,7 @@ def _prepare(x: Float[Array, "N D"], settings: CknnaSettings) -> Neighbourhood:
     x = x.astype(jnp.float64)
     if settings.clip_quantile is not None:
         x = clipped(x, settings.clip_quantile)
-    k = cosine_similarity(x) if settings.normalise else symmetric_product(x, x)
+    k = cosine_similarity(x) if settings.normalise else symmetric_product(x)
     kernel, nearest = jax.lax.top_k(
         jnp.fill_diagonal(k, -jnp.inf, inplace=False) if settings.unbiased else k, settings.neighbours
     )

@@ -37,7 +37,7 @@ def correlation(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
     rows = centre(rows, moments(rows)).T
     size = jnp.linalg.norm(rows, axis=1, keepdims=True)
     rows = jnp.where(size > 0, rows / jnp.where(size > 0, size, 1.0), jnp.nan)
-    distance = jnp.clip(1 - symmetric_product(rows, rows), 0.0, 2.0)
+    distance = jnp.clip(1 - symmetric_product(rows), 0.0, 2.0)
     # NaN stays NaN
     return jnp.where(distance <= _ROUNDING, 0.0, distance) * (1 - jnp.eye(len(x)))
 
@@ -48,4 +48,4 @@ def cosine_similarity(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
     x = x.astype(jnp.float64)
     size = jnp.linalg.norm(x, axis=1, keepdims=True)
     x = jnp.where(size > 0, x / jnp.where(size > 0, size, 1.0), jnp.nan)
-    return symmetric_product(x, x)
+    return symmetric_product(x)

@@ -23,7 +23,7 @@ def linear_gram(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
     x = centre(x, moments(x))
     power = jnp.mean(x**2)
     x = x / jnp.sqrt(jnp.where(power > 0, power, 1.0))
-    return symmetric_product(x, x)
+    return symmetric_product(x)
 
 
 @jax.jit

@@ -10,29 +10,30 @@ Pearson r over target units.
 
 import functools
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from vla import devices
-from vla.devices import AnyArray
 from vla.metrics.folds import outer_folds
 from vla.metrics.metric import Metric
-from vla.metrics.ridge_losses import Blocks, unit_losses
-from vla.metrics.ridge_measures import MEASURES, NEEDS_MEAN, Predicted
+from vla.metrics.ridge_bounds import Blocks
+from vla.metrics.ridge_cells import Cells, compare
 from vla.metrics.ridge_predictor import Predictor, prepare_predictor
-from vla.metrics.ridge_search import choose_shared, inner_blocks
+from vla.metrics.ridge_search import inner_blocks
 from vla.metrics.ridge_settings import PredictivitySettings, RidgeSettings
-from vla.metrics.ridge_spectrum import solution_weights
-from vla.metrics.ridge_targets import Targets, prepare_targets
+from vla.metrics.ridge_targets import Targets, prepare_targets, target_grams
 
-# Held at a time of one fold: half for predictor layers with their eigenvectors, half for target layers with their Gram
-# matrices; what exceeds it is scored in portions.
+# Held at a time: half for predictor layers with their eigenvectors, half for target layers with their Gram matrices;
+# what exceeds it is scored in portions.
 MOST_BYTES = 1 << 31
+
+# Predictor layers of which the host predicts a target layer by one product: of a fifth of the items, one is short of
+# rows for the full rate.
+_TOGETHER = 4
 
 
 class Table(NamedTuple):
@@ -89,10 +90,10 @@ def all_measures(
         share the folds and the factorisations.
       advance: Called with the number of (pair, fold) cells just finished.
       measures: Of the same held-out predictions: keys of `MEASURES`. Each has a table of its own.
-      most_bytes: Memory for what is prepared. Where all layers of a fold need more, predictor layers are taken in
-        portions of half of it and target layers in portions of the other half, and targets are prepared once for
-        each portion of predictors. Beside it come the activations themselves and, per core, one eigendecomposition
-        or the predictions of one predictor layer for one portion of targets.
+      most_bytes: Memory for what is prepared. Predictor layers are taken in portions of a quarter of it, of which the
+        next is prepared, also of the next fold, while one is compared; target layers in portions of half of it,
+        prepared once for each portion of predictors. Beside it come the activations themselves and, per core, one
+        eigendecomposition or search of a penalty; on accelerators the predictions of a portion of targets.
 
     Raises:
       ValueError: Fewer items than the folds need.
@@ -110,33 +111,50 @@ def all_measures(
     alphas = devices.multiplied_here(jnp.asarray(settings.alphas))
 
     @devices.in_float64
-    def prepared(layer: np.ndarray) -> Predictor:
+    def prepared(layer: np.ndarray, train: np.ndarray, test: np.ndarray) -> Predictor:
         return prepare_predictor(jnp.asarray(layer), train, test, own_statistics)
 
     @devices.in_float64
-    def scored(predictor: Predictor) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        return compare(predictor, targets, alphas, settings, blocks, tuple(measures))
+    def scored(some: Sequence[Predictor], targets: Targets, grams: Any, blocks: Blocks) -> list[list[Cells]]:
+        return compare(some, targets, grams, blocks, alphas, tuple(measures))
 
     with ThreadPoolExecutor(devices.workers()) as pool:
-        for f, (train, test) in enumerate(folds):
+        portions = [
+            (f, left)
+            for f, (train, _) in enumerate(folds)
+            for left in _portions(len(x), 8 * len(train) * min(len(train), x.shape[2]), most_bytes // 4)
+        ]
+
+        def begin(f: int, left: np.ndarray) -> list[Future[Predictor]]:
+            return [pool.submit(prepared, x[i], *folds[f]) for i in left]
+
+        begun = begin(*portions[0])
+        for (f, left), following in zip(portions, [*portions[1:], None], strict=True):
+            predictors, (train, test) = [one.result() for one in begun], folds[f]
             blocks, n = inner_blocks(len(train), settings.inner_cv), len(train)
-            of_predictor = 8 * n * min(n, x.shape[2])
             of_target = y.itemsize * n * (n + 2 * y.shape[2])
-            for left in _portions(len(x), of_predictor, most_bytes // 2):
-                predictors = list(pool.map(prepared, x[left]))
-                for some in _portions(len(pairings) * len(y), of_target, most_bytes // 2):
-                    p, t = np.unravel_index(some, (len(pairings), len(y)))
-                    rows = pairings[p]
-                    targets = devices.multiplied_here(
-                        prepare_targets(
-                            y_layers, t, rows[:, train], rows[:, test], standardize=settings.standardize_targets
-                        )
+            for some in _portions(len(pairings) * len(y), of_target, most_bytes // 2):
+                p, t = np.unravel_index(some, (len(pairings), len(y)))
+                rows = pairings[p]
+                targets = devices.multiplied_here(
+                    prepare_targets(
+                        y_layers, t, rows[:, train], rows[:, test], standardize=settings.standardize_targets
                     )
-                    for i, found in zip(left, pool.map(scored, predictors), strict=True):
-                        for table, of_measure in zip(tables, found, strict=True):
+                )
+                grams = None if settings.alpha_per_target else target_grams(targets, pool.map)
+                groups = _groups(len(left))
+                comparing = [
+                    pool.submit(scored, [predictors[i] for i in own], targets, grams, blocks) for own in groups
+                ]
+                if following is not None:  # so that no core waits for the last of these
+                    begun, following = begin(*following), None
+                for own, found in zip(groups, comparing, strict=True):
+                    for i, of_predictor in zip(left[own], found.result(), strict=True):
+                        for table, of_measure in zip(tables, of_predictor, strict=True):
                             for whole, part in zip(table, of_measure, strict=True):
                                 whole[p, i, t, f] = part
-                        advance(len(some))
+                    advance(len(own) * len(some))
+                del targets, grams  # before the next are made
     return tables
 
 
@@ -145,89 +163,11 @@ def _portions(count: int, bytes_each: int, most_bytes: int) -> list[np.ndarray]:
     return np.array_split(np.arange(count), min(count, -(-count * bytes_each // max(most_bytes, 1))))
 
 
-def compare(
-    predictor: Predictor,
-    targets: Targets,
-    alphas: Float[AnyArray, " a"],
-    settings: RidgeSettings,
-    blocks: Blocks,
-    measures: tuple[str, ...],
-) -> list[tuple[Float[np.ndarray, " T"], Float[np.ndarray, "T *e"], Int[np.ndarray, " T"]]]:
-    """Score one predictor layer against every target layer of a fold: (score, alpha, undefined) by every measure."""
-    if settings.alpha_per_target:
-        chosen = np.stack(
-            [np.argmin(unit_losses(predictor.spectrum, alphas, y, blocks), axis=0) for y in targets.train]
-        )
-        mean = not NEEDS_MEAN.isdisjoint(measures)
-        predicted = _predict_per_unit(predictor, targets, alphas[jnp.asarray(chosen)], mean=mean)
-        found = [MEASURES[measure](predicted, targets) for measure in measures]
-    else:
-        chosen = choose_shared(predictor.spectrum, alphas, targets.gram, targets.train, targets.scale, blocks)
-        used, which = np.unique(chosen, return_inverse=True)
-        if not isinstance(alphas, np.ndarray):  # to a power of two, so that few shapes are compiled
-            used = np.resize(used, 1 << (len(used) - 1).bit_length())
-        found = _measured(predictor, targets, alphas[used], which, measures=measures)
-    penalties = np.asarray(alphas)[chosen]
-    return [_summed(np.asarray(values, np.float64), penalties, targets) for values in found]
-
-
-def _summed(
-    values: Float[np.ndarray, "T *u"], penalties: Float[np.ndarray, "T *e"], targets: Targets
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Score, alpha and undefined from what is measured of every target layer, or of its every unit."""
-    if values.ndim == 1:
-        return values, penalties, np.asarray(targets.constant.sum(axis=1), np.int64)
-    defined = ~np.isnan(values)
-    count = defined.sum(axis=1)
-    total = np.where(defined, values, 0).sum(axis=1)
-    score = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return score, penalties, (values.shape[1] - count).astype(np.int64)
-
-
-@functools.partial(devices.compiled, static_argnames="measures")
-def _measured(
-    predictor: Predictor,
-    targets: Targets,
-    alphas: Float[AnyArray, " a"],
-    which: Int[AnyArray, " T"],
-    *,
-    measures: tuple[str, ...],
-) -> tuple[AnyArray, ...]:
-    """One penalty per target layer: prediction is (A_test A^T C_alpha) Y.
-
-    Measured target by target, so that predictions are read while they are in the cache.
-    """
-    s, xp = predictor.spectrum, alphas.__array_namespace__()
-    projected, mean = predictor.projected_test, not NEEDS_MEAN.isdisjoint(measures)
-    if mean:  # as one more row, so that the targets are read once
-        projected = xp.concatenate([projected, predictor.projected_mean[None]])
-    weights, dtype = solution_weights(s.values, alphas), targets.train.dtype
-    maps = xp.stack([((projected * weight) @ s.vectors.T).astype(dtype) for weight in weights])
-
-    def one(target: tuple[Any, Targets]) -> tuple[Any, ...]:
-        own, of = target[0], jax.tree.map(lambda leaf: leaf[None], target[1])
-        out = (maps[own] @ of.train[0])[None]
-        predicted = Predicted(out[:, :-1], out[:, -1]) if mean else Predicted(out, None)
-        return tuple(MEASURES[measure](predicted, of)[0] for measure in measures)
-
-    if xp is np:
-        found = [one((own, Targets(*leaves))) for own, *leaves in zip(which, *targets, strict=True)]
-        return tuple(np.stack(of_measure) for of_measure in zip(*found, strict=True))
-    return jax.lax.map(one, (which, targets._replace(gram=xp.zeros(len(which)))))
-
-
-@functools.partial(jax.jit, static_argnames="mean")
-def _predict_per_unit(predictor: Predictor, targets: Targets, alphas: Float[Array, "T e"], *, mean: bool) -> Predicted:
-    """Each target unit with its own penalty: the weights act between A_test A^T U and U^T Y."""
-    s = predictor.spectrum
-
-    def one(target_and_alphas: tuple[Float[Array, "n e"], Float[Array, " e"]]) -> Predicted:
-        train, own = target_and_alphas
-        coefficients = solution_weights(s.values, own).T * (s.vectors.T @ train)
-        rows = (predictor.projected_test @ coefficients).astype(train.dtype)
-        return Predicted(rows, (predictor.projected_mean @ coefficients).astype(train.dtype) if mean else None)
-
-    return jax.lax.map(one, (targets.train, alphas))
+def _groups(count: int) -> list[np.ndarray]:
+    """0..count-1 in groups that are compared together: as many for every thread, of one where that gains nothing."""
+    workers = devices.workers()
+    groups = -(-count // (_TOGETHER * workers)) * workers if devices.on_cpu() else count
+    return np.array_split(np.arange(count), min(count, groups))
 
 
 LINEAR_PREDICTIVITY = Metric(

@@ -112,7 +112,7 @@ def _single_products(x: Float[AnyArray, "N D"]) -> Float[AnyArray, "N N"]:
     xp = x.__array_namespace__()
     # Divided by the largest first, so that squares neither over- nor underflow.
     unit = _unit(x / xp.maximum(xp.max(xp.abs(x), axis=1, keepdims=True), np.finfo(np.float32).tiny))
-    return symmetric_product(unit, unit)
+    return symmetric_product(unit)
 
 
 def _double_cosines(x: Float[np.ndarray, "R D"], item: Float[np.ndarray, " D"]) -> Float[np.ndarray, " R"]:

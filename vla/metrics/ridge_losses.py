@@ -95,12 +95,12 @@ def _residual_maker(
         assert s.complete
         u, narrow_w = s.vectors.astype(dtype), w.astype(dtype)
         row_scale = (1 / (np.sqrt(n) * (w @ (s.vectors**2).T))).astype(dtype)
-        return lambda a: (symmetric_product(u * narrow_w[a], u) * row_scale[a][:, None], 0.0)
+        return lambda a: (symmetric_product(u, narrow_w[a]) * row_scale[a][:, None], 0.0)
     working = np.dtype("float64") if careful else dtype
     u = s.vectors.astype(working)
 
     def by_block(a: Any) -> tuple[Float[AnyArray, "n n"], Any]:
-        big_c = symmetric_product(u * w[a].astype(working), u)
+        big_c = symmetric_product(u, w[a].astype(working))
         if not s.complete:
             big_c += (c[a] * (xp.eye(n) - 1 / n)).astype(working)
         rows, moved = [], 0.0
@@ -142,13 +142,14 @@ def _losses_of_many_directions(
     small = np.flatnonzero(values <= 1e-2 * float(s.values[0]))
     loss, noise = (np.full((len(grams), len(values)), np.inf) for _ in range(2))
     sizes = _sizes(grams)
-    # Few shapes are compiled: penalties are taken in groups of one size, the last filled up but not computed.
     group = min(len(values), max(1, _PRODUCT_BYTES // grams[0].nbytes))
 
     def compute(wanted: np.ndarray) -> None:
         for start in range(0, len(wanted), group):
             some = wanted[start : start + group]
-            found = _gram_losses(s, alphas[np.resize(some, group)], grams, sizes, blocks, len(some), careful)
+            # Few shapes are compiled: groups are of one size, the last filled up but not computed.
+            filled = some if isinstance(grams, np.ndarray) else np.resize(some, group)
+            found = _gram_losses(s, alphas[filled], grams, sizes, blocks, len(some), careful)
             for whole, part in zip((loss, noise), found, strict=True):
                 whole[:, some] = np.asarray(part)[:, : len(some)]
 
@@ -203,10 +204,11 @@ def _gram_losses(
     def add(a: Any, found: tuple[AnyArray, AnyArray, AnyArray]) -> tuple[AnyArray, AnyArray, AnyArray]:
         products, power, moved = found
         r, own = maker(a)
+        whole = symmetric_product(r.T) if xp is np else None
         squares = 0.0
         for rows, columns in tiles:
-            # Off the diagonal a tile stands for its mirror image too.
-            tile, times = r[:, rows].T @ r[:, columns], 1.0 if rows == columns else 2.0
+            tile = r[:, rows].T @ r[:, columns] if whole is None else whole[rows, columns]
+            times = 1.0 if rows == columns else 2.0  # off the diagonal a tile stands for its mirror image too
             squares += times * xp.sum(xp.sum(tile**2, axis=-1).astype(np.float64))
             products = _put(products, (a, rows, columns), times * tile)
         return products, _put(power, a, squares), _put(moved, a, own)

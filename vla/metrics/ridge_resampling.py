@@ -26,7 +26,7 @@ from vla.metrics.ridge_settings import RidgeSettings
 from vla.metrics.ridge_spectrum import solution_weights
 from vla.metrics.ridge_targets import Targets, prepare_targets
 
-# Target layers of one fold held at a time, with their Gram matrices.
+# Target layers of one fold held at a time.
 _MOST_BYTES = 1 << 30
 
 
@@ -71,7 +71,7 @@ def all_pairs(
     layers = jnp.asarray(y)
     for f, (train, test) in enumerate(folds):
         weights = jnp.asarray(draw(test, settings.groups, count, rng), x.dtype)
-        each = len(train) * (8 * len(train) + 2 * y[0, 0].nbytes)
+        each = len(train) * 2 * y[0, 0].nbytes
         for some in np.array_split(np.arange(len(y)), min(len(y), -(-len(y) * each // _MOST_BYTES))):
             rows = [np.broadcast_to(part, (len(some), len(part))) for part in (train, test)]
             targets = prepare_targets(layers, some, *rows, standardize=settings.standardize_targets)

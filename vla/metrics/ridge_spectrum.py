@@ -57,7 +57,7 @@ def spectrum(a: Float[AnyArray, "n d"]) -> Spectrum:
     unit[0] += 1.0
     unit = xp.asarray(unit / np.linalg.norm(unit))
     # (I - 2 u u^T) K (I - 2 u u^T) as one symmetric update of rank two.
-    k = symmetric_product(a, a)
+    k = symmetric_product(a)
     ku = k @ unit
     half = 2 * ku - 2 * (unit @ ku) * unit
     k = k - xp.outer(unit, half) - xp.outer(half, unit)

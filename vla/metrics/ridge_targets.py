@@ -4,6 +4,7 @@ N items, n training items, m test items, e target units, Y layers, T target laye
 """
 
 import functools
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -22,7 +23,6 @@ class Targets(NamedTuple):
     Attributes:
       train: Z-scored training rows.
       scale: What `train` is to be multiplied by where the scale of units matters: 1 for z-scored targets.
-      gram: Y Y^T / e of train times scale.
       test: Test rows, centred, of unit norm.
       spread: Norm of the centred test rows in units of the training scale.
       offset: Mean of the test rows less that of the training rows, in units of the training scale.
@@ -31,7 +31,6 @@ class Targets(NamedTuple):
 
     train: Float[AnyArray, "T n e"]
     scale: Float[AnyArray, "T e"]
-    gram: Float[AnyArray, "T n n"]
     test: Float[AnyArray, "T m e"]
     spread: Float[AnyArray, "T e"]
     offset: Float[AnyArray, "T e"]
@@ -47,17 +46,17 @@ def prepare_targets(
     *,
     standardize: bool,
 ) -> Targets:
-    """Standardise target layers and take their Gram matrices.
+    """Standardise target layers.
 
-    With `standardize` off, the Gram matrices, and with them the choice of the penalty, see the raw scale of every
-    unit. Predictions need not: the correlation of a unit does not depend on its scale.
+    With `standardize` off, the choice of the penalty sees the raw scale of every unit. Predictions need not: the
+    correlation of a unit does not depend on its scale.
 
     Args:
       layers: Activations of all items at every layer.
       which: Layers to prepare.
       train: Rows to fit on, for each of them.
       test: Rows to predict, for each of them.
-      standardize: Whether the Gram matrices are those of z-scored targets.
+      standardize: Whether penalties are chosen by z-scored targets.
     """
     dtype = layers.dtype
 
@@ -67,12 +66,10 @@ def prepare_targets(
         of_train, of_test = moments(rows), moments(unseen)
         z = standardise(rows, of_train).astype(dtype)
         scale = jnp.ones_like(of_train.scale) if standardize else of_train.scale
-        factor = z * scale.astype(dtype)
         unit = standardise(unseen, of_test) / np.sqrt(unseen.shape[0])
         return Targets(
             train=z,
             scale=scale,
-            gram=symmetric_product(factor, factor) / factor.shape[1],
             test=unit.astype(dtype),
             spread=jnp.where(of_test.constant, 0.0, of_test.scale) / of_train.scale * np.sqrt(unseen.shape[0]),
             offset=(of_test.mean - of_train.mean) / of_train.scale,
@@ -80,3 +77,26 @@ def prepare_targets(
         )
 
     return jax.lax.map(one, (which, train, test))
+
+
+def target_grams(targets: Targets, spread: Callable[[Callable, Sequence], Iterable] = map) -> Float[AnyArray, "T n n"]:
+    """Y Y^T / e of the training rows of every target layer, times `scale`: all that the search of a penalty needs.
+
+    Args:
+      targets: As prepared.
+      spread: Applies a function to several target layers: `map`, or that of a pool of threads, for NumPy's arrays.
+    """
+    if not isinstance(targets.train, np.ndarray):
+        return jax.lax.map(lambda one: _gram(*one), (targets.train, targets.scale))
+    layers, n, _ = targets.train.shape
+    grams = np.empty((layers, n, n), targets.train.dtype)
+
+    def fill(t: int) -> None:
+        grams[t] = _gram(targets.train[t], targets.scale[t])
+
+    list(spread(fill, range(layers)))
+    return grams
+
+
+def _gram(train: Float[AnyArray, "n e"], scale: Float[AnyArray, " e"]) -> Float[AnyArray, "n n"]:
+    return symmetric_product(train * scale.astype(train.dtype)) / train.shape[1]
