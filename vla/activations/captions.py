@@ -45,7 +45,7 @@ def caption_batches(
     Raises:
       ValueError: Something that is no caption, an empty caption, or one that the model cannot take, by name.
     """
-    tokens = _tokens(model, captions, names)
+    tokens = caption_tokens(model, captions, names)
     items: dict[bytes, list[int]] = collections.defaultdict(list)
     for item, ids in enumerate(tokens):
         items[ids.tobytes()].append(item)
@@ -99,8 +99,12 @@ def _batch(
     return Captions(tokens, positions, ends, weights.reshape(B, slots * len(pools), T))
 
 
-def _tokens(model: Model, captions: Sequence[Any], names: Sequence[str]) -> list[Int[np.ndarray, "_"]]:
-    """Token ids of every caption; refuse what is none."""
+def caption_tokens(model: Model, captions: Sequence[Any], names: Sequence[str]) -> list[Int[np.ndarray, "_"]]:
+    """Token ids of every caption, for which the model needs no weights.
+
+    Raises:
+      ValueError: As `caption_batches`.
+    """
     for name, caption in zip(names, captions, strict=True):
         if not isinstance(caption, str):
             raise ValueError(
@@ -120,5 +124,5 @@ def _tokens(model: Model, captions: Sequence[Any], names: Sequence[str]) -> list
             try:
                 model.preprocess([caption])
             except ValueError as error:
-                raise ValueError(f"item {name!r}: {error}") from error
+                raise ValueError(f"item {name!r}: {str(error).replace('caption 0 (', 'caption (', 1)}") from error
         raise

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from vla.activations.captions import caption_tokens
 from vla.activations.extract import recipe
 from vla.activations.extract_to_store import extract_to_store
 from vla.activations.store import Recipe, Store
@@ -133,25 +134,30 @@ def views(plan: LayerMap) -> dict[Modality, View]:
 def extract_all(plan: LayerMap, store: Store, show_progress: bool = True) -> list[str]:
     """Extract what the store does not have yet; returns where each set of activations lies.
 
-    Every model and the whole dataset are looked at before anything is computed.
+    Every model, the whole dataset and every caption are looked at before anything is computed.
 
     Raises:
       ValueError: As `views`, `vla.load_model` and `vla.extract`.
     """
     seen = views(plan)
     tasks = _recipes(plan, seen)
-    for modality, source, wanted in tasks:
-        if not store.has(wanted):
-            extract_to_store(
-                _load(plan, modality, source),
-                seen[modality],
-                store,
-                pool=_pool(plan, modality),
-                layers=plan.layers or "all",
-                batch_size=plan.batch_size or None,
-                show_progress=show_progress,
-                workers=plan.workers,
-            )
+    missing: list[tuple[Modality, str]] = [
+        (modality, source) for modality, source, wanted in tasks if not store.has(wanted)
+    ]
+    for modality, source in missing:
+        if modality == "language":
+            caption_tokens(_load(plan, modality, source, weights=False), seen[modality].stimuli, seen[modality].ids)
+    for modality, source in missing:
+        extract_to_store(
+            _load(plan, modality, source),
+            seen[modality],
+            store,
+            pool=_pool(plan, modality),
+            layers=plan.layers or "all",
+            batch_size=plan.batch_size or None,
+            show_progress=show_progress,
+            workers=plan.workers,
+        )
     return [store.location(wanted) for _, _, wanted in tasks]
 
 

@@ -47,7 +47,10 @@ def choose_weights(there: Collection[str], place: str, open_index: Callable[[str
                 )
             return (index, *shards)
     expected = " or ".join(f"{single} ({index} with its shards)" for single, index in LAYOUTS)
-    raise ValueError(f"no weights in {place}: expected {expected}; found {listed(sorted(there)) or 'nothing'}")
+    raise ValueError(
+        f"no weights in {place}: expected {expected}; found {listed(sorted(there)) or 'nothing'}; "
+        "download what is missing"
+    )
 
 
 def weight_files(directory: Path) -> tuple[Path, ...]:

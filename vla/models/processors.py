@@ -137,7 +137,11 @@ class ImageProcessor:
                 str(directory), trust_remote_code=False, local_files_only=True, backend="pil"
             )
         except Exception as error:  # as above
-            raise ValueError(f"transformers cannot read the image processor in {directory}: {error}") from error
+            said = str(error).partition(". ")[0].splitlines()[0]
+            raise ValueError(
+                f"transformers cannot read the image processor in {directory}: {said}. Download it again, or give "
+                "another as processor="
+            ) from error
 
     def __call__(self, images: Sequence[Any]) -> list[Float[np.ndarray, "C H W"]]:
         """Pixels of each image as float32, each in its own size.
