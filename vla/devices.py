@@ -5,6 +5,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import jax
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     AnyArray = Any
 else:
     AnyArray = jax.Array | np.ndarray
+
+# Whether what runs here concerns this process alone, whatever processes have joined.
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
 
 # The axes of a mesh: items are spread over the first, parts of one copy of the weights over the second.
 DATA, MODEL = "data", "model"
@@ -114,6 +118,18 @@ def this_process() -> tuple[int, int]:
     return jax.process_index(), jax.process_count()
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """What this thread does inside concerns this process only: layers are spread over its own devices, and the other
+    processes, which may be at other work, are not waited for.
+    """
+    before = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(before)
+
+
 def wait_for_all(where: str) -> None:
     """Return when every process has come to the same place, which bears the name `where`."""
     if jax.process_count() > 1:
@@ -190,11 +206,19 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
+@contextlib.contextmanager
+def one_thread_per_product() -> Iterator[None]:
+    """NumPy's BLAS and LAPACK take one thread in this process: several threads multiply beside each other."""
+    with _blas().limit(limits=1):
+        yield
+
+
 def spread_layers(function: Callable[..., T]) -> Callable[..., T]:
     """Split the layers of the first argument over all devices of all processes.
 
     Each device computes its layers as one device computes all of them, so that the numbers are the same; each
-    process gets the whole result. With several processes all of them must call with the same arguments.
+    process gets the whole result. With several processes all of them must call with the same arguments, unless they
+    are `alone`.
 
     Args:
       function: Its first argument is an array with a leading axis of layers; returns arrays whose second axis is that
@@ -203,9 +227,9 @@ def spread_layers(function: Callable[..., T]) -> Callable[..., T]:
 
     @functools.wraps(function)
     def spread(x: Any, *args: Any, **kwargs: Any) -> T:
-        here, (number, processes) = jax.local_devices(), this_process()
+        here, (number, processes) = jax.local_devices(), (0, 1) if _ALONE.get() else this_process()
         # LAPACK gains little from more threads for one matrix, and one matrix per thread needs none.
-        with _blas().limit(limits=1):
+        with one_thread_per_product():
             if processes * min(len(here), len(x)) == 1:
                 return function(x, *args, **kwargs)
             own = -(-len(x) // processes)

@@ -1,6 +1,8 @@
 """The engine on saved activations: scores against vla.score, kill and resume, shards, what is not run."""
 
+import contextlib
 import dataclasses
+import socket
 
 import numpy as np
 import pandas as pd
@@ -69,7 +71,7 @@ def test_a_second_run_computes_nothing_and_ends_the_same(ran, monkeypatch):
     where, study = ran
     before = folders.tree(where / "run" / "scores")
     old = (where / "run" / "scores.parquet").read_bytes()
-    monkeypatch.setattr("vla.experiments.scoring.complete", None)
+    monkeypatch.setattr("vla.experiments.scoring.score_blocks", None)
     run(study, where / "run", show_progress=False)
     assert folders.tree(where / "run" / "scores") == before
     assert (where / "run" / "scores.parquet").read_bytes() == old
@@ -126,6 +128,29 @@ def test_a_killed_run_goes_on_and_ends_the_same(ran, tmp_path):
     there = folders.tree(tmp_path / "run" / "scores")
     assert there and not (tmp_path / "run" / "run.json").exists()
     assert run(study, tmp_path / "run", show_progress=False).finished
+    assert folders.tree(tmp_path / "run" / "scores") == folders.tree(where / "run" / "scores")
+    assert (tmp_path / "run" / "scores.parquet").read_bytes() == (where / "run" / "scores.parquet").read_bytes()
+
+
+JOINED = """
+import sys
+from pathlib import Path
+from vla import devices
+devices.join(sys.argv[3], 2, int(sys.argv[4]))
+from tests.experiments import folders
+from vla.experiments.engine import run
+print(run(folders.study(Path(sys.argv[1])), Path(sys.argv[2]), show_progress=False).finished)
+"""
+
+
+def test_processes_that_have_joined_share_the_tables_and_end_as_one(ran, tmp_path):
+    where, _ = ran
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with contextlib.ExitStack() as stack:
+        both = [stack.enter_context(Child(JOINED, where, tmp_path / "run", address, i)) for i in range(2)]
+        assert [child.said().splitlines()[-1] for child in both] == ["True", "True"]
     assert folders.tree(tmp_path / "run" / "scores") == folders.tree(where / "run" / "scores")
     assert (tmp_path / "run" / "scores.parquet").read_bytes() == (where / "run" / "scores.parquet").read_bytes()
 

@@ -15,6 +15,7 @@ from vla.experiments.older import refuse_older
 from vla.experiments.participants import Checkpoint, gather
 from vla.experiments.resolve import Resolved, resolve
 from vla.experiments.scoring import Bench
+from vla.experiments.side_by_side import side_by_side
 from vla.experiments.sides import LENGTH
 from vla.experiments.study import Study
 from vla.experiments.tables import Table, needs, tables
@@ -61,7 +62,8 @@ def run(study: Study, workdir: Path, show_progress: bool = True) -> Outcome:
     missing = sum(not scored(bench, one) for one in todo)
     first = devices.this_process()[0] == 0
     if not missing and first:
-        run_folder.write(bench, resolved, todo, workdir, times)
+        with devices.alone():
+            run_folder.write(bench, resolved, todo, workdir, times)
     return Outcome(not missing, missing, workdir, len(todo), resolved.reasons)
 
 
@@ -121,10 +123,12 @@ def _score(bench: Bench, todo: list[Table], show_progress: bool) -> float:
     process, processes = devices.this_process()
     own = [one for place, one in enumerate(todo) if place % (n * processes) == i * processes + process]
     missing = [one for one in own if not scored(bench, one)]
-    with progress.bar("scoring", len(missing), show_progress and bool(missing)) as advance:
+    with progress.bar("scoring", len(missing), show_progress and bool(missing)) as advance, side_by_side() as submit:
         for one in missing:
             if _extracted(bench, one):
-                bench.score(one)
+                # A table of many layers keeps all cores busy by itself.
+                for part in bench.pending(one):
+                    submit(part, singly=one.layers == "all")
             advance(1)
     return time.monotonic() - began
 

@@ -1,7 +1,8 @@
 """Scores one table from stored activations, and keeps the result in the score store."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vla.alignment.score_blocks import BLOCK_LAYERS, score_blocks
@@ -48,11 +49,11 @@ class Bench:
         """What determines the table: one recipe, or one for each test fold, over which scores are then averaged."""
         return [self._recipe(table, ids) for ids in self._ids(table)]
 
-    def score(self, table: Table) -> None:
-        """Score what the store does not have yet.
+    def pending(self, table: Table) -> Iterator[Callable[[], None]]:
+        """What the store does not have yet of a table: its parts, activations read, each to be scored in any thread.
 
         Raises:
-          ValueError: As `vla.score`; activations that are not there.
+          ValueError: As `vla.score`, when a part is called; activations that are not there.
         """
         for ids in self._ids(table):
             wanted = self._recipe(table, ids)
@@ -61,7 +62,8 @@ class Bench:
             images = self._stacks.stack(table, table.vision, table.images, ids)
             captions = self._stacks.stack(table, table.language, table.captions, ids)
             x, y = (captions, images) if table.direction == "language_to_vision" else (images, captions)
-            score_blocks(x, y, wanted, self.store, block_layers=16 if table.layers == "penultimate" else BLOCK_LAYERS)
+            block = BLOCK_LAYERS if table.layers == "all" else 16
+            yield functools.partial(score_blocks, x, y, wanted, self.store, block_layers=block)
 
     def side_key(self, table: Table, side: Side) -> str:
         """What determines the activations of a side, the choice of items included."""
