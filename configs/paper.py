@@ -135,6 +135,7 @@ def choices() -> ConfigDict:
     config.caption = 0
     config.human_captions = 5
     config.clip_groups = "best_worst"
+    config.long_captions = "refuse"
     config.ties = "drop"
     config.grouped = True
     config.masked_fill = "black"

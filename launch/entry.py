@@ -1,8 +1,9 @@
 """What every launch script shares: flags, and one clear line instead of a traceback for a user's mistake."""
 
 import os
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,12 @@ def run(main: Callable[[], None]) -> None:
             sys.exit(f"error: {error}")
 
     app.run(guarded)
+
+
+def typed(script: str, without: Sequence[str] = ()) -> str:
+    """The command that runs a script with this process's flags, as a shell takes it; switches `without` left out."""
+    given = [part for part in sys.argv[1:] if part.lstrip("-").partition("=")[0] not in without]
+    return shlex.join(["python", "-m", f"launch.{script}", *given])
 
 
 def directory(workdir: str) -> Path:

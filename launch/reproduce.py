@@ -10,6 +10,7 @@ A killed run goes on where it was. Parts of the work as processes of their own, 
 --coordinator=auto. The scripts in launch/cluster do both.
 """
 
+import shlex
 import sys
 
 from absl import flags
@@ -30,13 +31,15 @@ def main() -> None:
 
     join()
     workdir, values = entry.directory(WORKDIR.value), CONFIG.value.to_dict()
+    commands = {"run": entry.typed("reproduce", without=("dry_run",))}
+    commands["report"] = f"python -m launch.report --workdir={shlex.quote(WORKDIR.value)}"
+    commands["cell"] = f"{commands['run']} --workdir={shlex.quote(WORKDIR.value.rstrip('/') + '-again')}"
     if "microworld" in values:
+        # What compares models along their training is added where none are named; it has no flags of its own.
+        commands["cell_groups"] = "core"
         from vla.microworld.layout import laid_out
 
         values = laid_out(values, workdir / "microworld", devices.this_process()[0] == 0)
-    given = " ".join(part for part in sys.argv[1:] if part.lstrip("-") != "dry_run")
-    commands = {"run": f"python -m launch.reproduce {given}".strip()}
-    commands["report"] = f"python -m launch.report --workdir={WORKDIR.value}"
     study = configured.study(values, commands)
     if DRY_RUN.value:
         print(plan.written(plan.plan(study, workdir)))

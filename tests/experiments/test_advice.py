@@ -20,6 +20,12 @@ def parsed(line):
     return config_values(f"{ROOT / 'configs/paper.py'}:E2", shlex.split(line))
 
 
+def test_captions_too_long_for_clip_may_be_truncated():
+    line = advice.flags("caption 0 has 79 tokens; shorten it. Or pass truncate=True to have texts cut off", PLAN)
+    assert line == "--config.choices.long_captions=truncate"
+    assert configured.study(parsed(line)).choices.long_captions == "truncate"
+
+
 @pytest.mark.parametrize(
     ("setting", "line"),
     [

@@ -8,7 +8,7 @@ import pytest
 from configs import paper
 from vla.experiments.catalogue import catalogue
 from vla.experiments.choices import Choices
-from vla.experiments.compare import printed, verdict
+from vla.experiments.compare import printed
 from vla.experiments.configured import study
 from vla.experiments.experiment import as_experiment
 from vla.experiments.sides import read_side
@@ -111,27 +111,6 @@ def test_an_experiment_in_a_few_lines_of_config():
         as_experiment({"id": "x", "title": "", "question": "", "conditions": ({"picture": "blur"},)})
     with pytest.raises(ValueError, match="no condition 'blured'; there are blurred, original"):
         dataclasses.replace(mine, comparisons=(dataclasses.replace(mine.comparisons[0], lower="blured"),))
-
-
-@pytest.mark.parametrize(
-    ("difference", "p", "sign", "significant", "expected"),
-    [
-        (0.1, 0.01, "+", "yes", "same sign and significance"),
-        (0.1, 0.2, "+", "yes", "same sign"),
-        (-0.1, 0.01, "+", "yes", "differs"),
-        (-0.1, 0.2, "-", "no", "same sign and significance"),
-        (0.1, 0.2, "-", "no", "same sign and significance"),
-        (-0.1, 0.01, "-", "no", "same sign"),
-        (0.1, 0.01, "-", "no", "differs"),
-        (0.1, 0.01, "", "no", "differs"),
-        (0.1, 0.2, "+", "", "same sign and significance"),
-        (0.1, 0.2, "", "", ""),
-    ],
-)
-def test_verdicts(difference, p, sign, significant, expected):
-    row = {"verdict": "", "paper_sign": sign, "paper_significant": significant, "paper_q": "", "q": p, "p": p,
-           "mean_difference": difference}  # fmt: skip
-    assert verdict(row) == expected
 
 
 def test_conditions_may_name_models_of_their_own():

@@ -10,7 +10,7 @@ from scipy import stats
 
 from vla.experiments.catalogue import catalogue
 from vla.experiments.choices import Choices
-from vla.experiments.compare import COLUMNS, LEVEL, statistics
+from vla.experiments.compare import COLUMNS, LEVEL, statistics, verdict
 from vla.experiments.experiment import Comparison, Condition, Experiment
 from vla.experiments.study import DatasetPlan, Study
 
@@ -119,3 +119,43 @@ def test_parts_are_families_of_their_own_and_experiments_without_comparisons_hav
         assert own["q"].to_numpy() == pytest.approx(stats.false_discovery_control(own["p"].astype(float)))
     empty = statistics(study(dataclasses.replace(mine, comparisons=())), table, {})
     assert list(empty) == list(COLUMNS) and empty.empty
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "sign", "significant", "expected"),
+    [
+        (0.1, 0.01, "+", "yes", "same sign and significance"),
+        (0.1, 0.2, "+", "yes", "same sign"),
+        (-0.1, 0.01, "+", "yes", "differs"),
+        (-0.1, 0.2, "-", "no", "same sign and significance"),
+        (0.1, 0.2, "-", "no", "neither significant"),
+        (0.1, 0.2, "", "no", "neither significant"),
+        (-0.1, 0.01, "-", "no", "same sign"),
+        (0.1, 0.01, "-", "no", "differs"),
+        (0.1, 0.01, "", "no", "differs"),
+        (0.1, 0.2, "+", "", "same sign, not tested in the paper"),
+        (-0.1, 0.2, "+", "", "differs"),
+        (0.1, 0.2, "", "", ""),
+    ],
+)
+def test_verdicts(difference, p, sign, significant, expected):
+    row = {"verdict": "", "paper_sign": sign, "paper_significant": significant, "paper_p": "", "paper_q": "", "q": p,
+           "p": p, "mean_difference": difference}  # fmt: skip
+    assert verdict(row) == expected
+
+
+@pytest.mark.parametrize(
+    ("paper_p", "paper_q", "significant", "expected"),
+    [
+        # Both printed, or neither: what the paper calls significant is so after control of the false discovery rate.
+        ("0.0088", "0.0176", "yes", "same sign"),
+        ("", "", "no", "same sign and significance"),
+        # Tests that the paper makes alone have no q.
+        ("0.0057", "", "yes", "same sign and significance"),
+    ],
+)
+def test_significance_is_of_q_unless_the_paper_prints_p_alone(paper_p, paper_q, significant, expected):
+    row = {"verdict": "", "paper_sign": "+", "paper_significant": significant, "paper_p": paper_p, "paper_q": paper_q,
+           "p": 0.047, "q": 0.095, "mean_difference": 0.1}  # fmt: skip
+    assert verdict(row) == expected
+    assert verdict({**row, "q": np.nan, "paper_significant": "yes"}) == "same sign and significance"

@@ -1,3 +1,7 @@
+"""What launch scripts share: one line for a mistake, and the command as it is typed."""
+
+import shlex
+
 import pytest
 from absl.testing import flagsaver
 
@@ -21,3 +25,10 @@ def test_a_stray_word_is_refused(monkeypatch, capsys):
         entry.run(lambda: None)
     assert stopped.value.code == 1
     assert "Not understood: folder=photos" in capsys.readouterr().err
+
+
+def test_the_command_can_be_typed_again(monkeypatch):
+    words = ["launch", '--config.vision.core=("a b", "c")', "--dry_run", "--nodry", "--note=it's", "--dry_run=true"]
+    monkeypatch.setattr("sys.argv", words)
+    said = entry.typed("reproduce", without=("dry_run",))
+    assert shlex.split(said) == ["python", "-m", "launch.reproduce", words[1], "--nodry", "--note=it's"]

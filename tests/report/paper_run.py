@@ -129,6 +129,7 @@ def _condition(name, n, part=""):
     caption = name if name in (*CAPTIONS, *CLIP) else "original"
     samples = f"coco--{image}--{caption}"
     given = {"name": name, "image": image, "caption": caption, "n_items": n, "left_out": 0, "samples": samples}
+    given |= {"vision_group": "core", "language_group": "core"}
     given |= {"part": part, "series": "", "k": 0, "dataset": "coco", "layers": "penultimate", "status": "run"}
     return given | {"why": ""}
 
@@ -203,8 +204,7 @@ def _run(experiments, vision, language, n):
     return {
         "title": "The paper", "note": "Numbers drawn from a seed: an illustration, no evidence.", "models": models,
         "commands": {"run": "python -m launch.reproduce", "report": "python -m launch.report",
-                     "cell": "python -m launch.reproduce --config.experiments={experiment} "
-                             "--config.vision_models={vision_model} --config.language_models={language_model}"},
+                     "cell": "python -m launch.reproduce --workdir=again"},
         "settings": {"protocol": "paper", "fold seed": 42, "BH family": "both directions pooled"},
         "datasets": [{"name": "coco", "role": "coco", "n": n, "seed": 42, "dropped": ["17"]},
                      {"name": "flickr8k", "role": "flickr8k", "n": n, "seed": 42, "dropped": 0},

@@ -47,7 +47,7 @@ def test_a_curve_that_falls_once_is_not_monotone(tmp_path):
 def test_which_direction_gains_more(tmp_path):
     for more, holds, found in (
         ("language_to_vision", True, "0.110 against 0.220, difference +0.110"),
-        ("vision_to_language", False, "0.220 against 0.110, difference -0.110"),
+        ("vision_to_language", False, "0.220 against 0.110, difference −0.110"),
     ):
         curves = _curves("E7", "images", lambda direction, k, more=more: 0.01 * k * (1 + (direction == more)))
         claim = outcomes(_run(tmp_path, curves=curves), {"id": "E7"})[0]

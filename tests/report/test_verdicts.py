@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
+from vla.experiments.compare import DIFFERS, FEW, NEITHER, NOT_RUN, SAME, SIGN, UNTESTED
 from vla.report.outcomes import Outcome
-from vla.report.verdicts import DIFFERS, FEW, NOT_RUN, SAME, SIGN, verdict
+from vla.report.verdicts import verdict
 
 HOLDS, FAILS, OPEN = (Outcome("a claim", "found", holds) for holds in (True, False, None))
 
@@ -13,6 +14,8 @@ HOLDS, FAILS, OPEN = (Outcome("a claim", "found", holds) for holds in (True, Fal
     ("rows", "claims", "words"),
     [
         ([SAME, SAME, ""], [HOLDS], "agrees"),
+        ([SAME, NEITHER, UNTESTED], [], "agrees"),
+        ([NEITHER, UNTESTED, SIGN, DIFFERS], [], "agrees in part"),
         ([SAME, SIGN], [], "agrees in part"),
         ([SAME, DIFFERS, SIGN], [OPEN], "differs"),
         ([], [FAILS], "differs"),
@@ -32,10 +35,10 @@ def test_verdicts(rows, claims, words):
 
 
 def test_the_tally_says_what_a_verdict_rests_on():
-    found = verdict({"status": "run"}, pd.DataFrame({"verdict": [SAME, SIGN, FEW, NOT_RUN]}), [HOLDS, FAILS])
-    assert found.tally == (
-        "1 of 2 tests with the paper's sign and significance, 1 with its sign alone, 1 of 2 further claims hold, "
-        "1 with too few model pairs, 1 not run"
+    rows = pd.DataFrame({"verdict": [SAME, NEITHER, SIGN, FEW, NOT_RUN]})
+    assert verdict({"status": "run"}, rows, [HOLDS, FAILS, OPEN]).tally == (
+        "2 of 3 comparisons as in the paper, 1 with its sign alone, 1 of 2 further claims hold, 1 that this run cannot "
+        "decide, 1 with too few model pairs, 1 not run"
     )
     assert verdict({"status": "run"}, pd.DataFrame({"verdict": [""]}), [HOLDS]).tally == "1 of 1 claims hold"
     assert verdict({"status": "not run", "why": "no weights"}, pd.DataFrame({"verdict": []}), []).tally == "no weights"

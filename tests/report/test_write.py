@@ -1,7 +1,9 @@
 """The report of a run: one page that needs no other file, says what is missing, and is the same every time."""
 
+import html
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -135,7 +137,11 @@ def test_a_score_leads_to_what_produced_it(run):
     cell = page[start : page.index("</tr>", start)]
     assert f"{row['score']:.3f}" in cell and f"({row['null_mean']:.2f})" in cell
     assert row["vision_key"][:12] in cell and 'href="#model-vision-vit-small"' in cell
-    assert "--config.experiments=E2 --config.vision_models=vit-small --config.language_models=teller-1b" in cell
+    command = shlex.split(html.unescape(re.search(r"<pre>(.*?)</pre>", cell)[1]))
+    assert command[:4] == ["python", "-m", "launch.reproduce", "--workdir=again"]
+    assert command[4:] == ["--config.experiments=('E2',)", "--config.sweep=()",
+                           "--config.vision.core=('hub/vit-small',)",
+                           "--config.language.core=('hub/teller-1b',)"]  # fmt: skip
     view = re.search(r'href="#(view-[^"]+)"', cell)[1]
     shown = page[page.index(f'id="{view}"') :]
     assert "grayscale" in shown[:400] and shown[: shown.index("</details>")].count("data:image/") == 8

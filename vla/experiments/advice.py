@@ -22,11 +22,18 @@ def flags(message: str, plan: DatasetPlan) -> str:
     for name, value in _ARGUMENT.findall(message):
         asked[name] = "drop" if "drop" in (value, asked.get(name)) else value
     given = [f"--config.choices.{name}={asked[name]}" for name in _OF_CHOICES if name in asked]
+    given += ["--config.choices.long_captions=truncate"] * ("pass truncate=True" in message)
     given += [f"--config.datasets.{plan.role}.{name}={asked[name]}" for name in _OF_PLAN if name in asked]
     options = {name: value for name, value in asked.items() if name not in (*_OF_CHOICES, *_OF_PLAN)}
     if options:
         given.append(f"--config.datasets.{plan.role}.options={quoted({**plan.options, **options})}")
     return " ".join(given)
+
+
+def finding(plan: DatasetPlan) -> str:
+    """How a dataset that cannot be read is named, or fetched."""
+    flag = f"--config.datasets.{plan.role}.directory=FOLDER"
+    return f"{flag} names a folder that has it; without this flag it is fetched, which needs a network"
 
 
 def making(what: str, plan: DatasetPlan, seed: int) -> str:

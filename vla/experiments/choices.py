@@ -23,6 +23,8 @@ class Choices:
       human_captions: How many human captions of an item are averaged before paraphrases follow.
       clip_groups: "best_worst" caption of each item, or "median": the mean of the two above against that of the two
         below.
+      long_captions: Captions beyond what CLIP reads, 77 tokens: "refuse" to score, or "truncate" them as the authors
+        of CLIP Score do.
       ties: Of Pick-a-Pic: "drop" or "refuse" judgments that prefer neither.
       grouped: Whether judgments of one prompt stay on one side of every fold.
       masked_fill: What replaces masked pixels: "black", "mean" or a colour.
@@ -47,6 +49,7 @@ class Choices:
     caption: Any = 0
     human_captions: int = 5
     clip_groups: str = "best_worst"
+    long_captions: str = "refuse"
     ties: str = "drop"
     grouped: bool = True
     masked_fill: str = "black"
@@ -99,6 +102,7 @@ ALTERNATIVES: dict[str, tuple[Any, ...]] = {
     "language_pool": ("mean", "mean_no_bos", "last"),
     "vision_pool": ("cls", "mean"),
     "clip_groups": ("best_worst", "median"),
+    "long_captions": ("refuse", "truncate"),
     "ties": ("drop", "refuse"),
     "grouped": (True, False),
     "unmasked": ("refuse", "drop"),
@@ -122,6 +126,7 @@ POINTS = {
     "caption": "caption of one-caption conditions",
     "human_captions": "human captions before paraphrases",
     "clip_groups": "groups by CLIP Score",
+    "long_captions": "captions too long for CLIP",
     "ties": "Pick-a-Pic ties",
     "grouped": "repeated prompts in folds",
     "masked_fill": "masked pixels",

@@ -24,8 +24,13 @@ COLUMNS = (
     "crossed_p", "crossed_ci_low", "crossed_ci_high", "crossed_note", "paper_t", "paper_p", "paper_q", "paper_sign",
     "paper_significant", "paper_source", "verdict", "note", "part", "n_items",
 )  # fmt: skip
-# A finding counts as significant at this level, of q where the paper has q and of p otherwise.
+# A finding counts as significant at this level.
 LEVEL = 0.05
+
+SAME, NEITHER, UNTESTED = "same sign and significance", "neither significant", "same sign, not tested in the paper"
+SIGN, DIFFERS, NOT_RUN, FEW = "same sign", "differs", "not run", "too few pairs"
+# Verdicts that agree with the paper.
+AGREE = (SAME, NEITHER, UNTESTED)
 
 
 def statistics(study: Study, table: pd.DataFrame, absent: Mapping[tuple[str, str], tuple[str, str]]) -> pd.DataFrame:
@@ -54,22 +59,25 @@ def statistics(study: Study, table: pd.DataFrame, absent: Mapping[tuple[str, str
 def verdict(row: Mapping) -> str:
     """What a row says of the paper's: "" where the paper says nothing.
 
-    "not run", "too few pairs" (no test could be made), "same sign and significance", "same sign" or "differs". Where
-    the paper prints that something is not significant, ours agrees if it is not significant either, whatever its sign.
+    "not run", "too few pairs" (no test could be made), one of `AGREE`, "same sign" or "differs". Where the paper has
+    that something is not significant, ours agrees if it is not significant either, whatever its sign. What is
+    significant is told by q; by p where the paper prints p alone.
     """
     if row["verdict"]:
         return row["verdict"]
     sign, significant = row["paper_sign"], row["paper_significant"]
     if not sign and not significant:
         return ""
-    ours = row["q"] if math.isfinite(row["q"]) and row["paper_q"] else row["p"]
-    finding = ours < LEVEL
+    by_p = not math.isfinite(row["q"]) or (row["paper_p"] and not row["paper_q"])
+    finding = (row["p"] if by_p else row["q"]) < LEVEL
     same_sign = not sign or (row["mean_difference"] > 0) == (sign == "+")
+    if significant == "no" and finding:
+        return SIGN if sign and same_sign else DIFFERS
     if significant == "no":
-        return "same sign and significance" if not finding else "same sign" if sign and same_sign else "differs"
+        return SAME if sign and same_sign else NEITHER
     if not same_sign:
-        return "differs"
-    return "same sign and significance" if not significant or finding else "same sign"
+        return DIFFERS
+    return UNTESTED if not significant else SAME if finding else SIGN
 
 
 @functools.cache
@@ -104,7 +112,7 @@ def _row(
                if (experiment.id, name) in absent]  # fmt: skip
     if reasons:
         why, command = reasons[0]
-        return row | {"n_pairs": 0, "verdict": "not run", "note": f"{why}. To make it: {command}" if command else why}
+        return row | {"n_pairs": 0, "verdict": NOT_RUN, "note": f"{why}. To make it: {command}" if command else why}
     rows = table.loc[
         (table["experiment"] == experiment.id) & (table["metric"] == metric) & (table["direction"] == direction)
     ]
@@ -125,7 +133,7 @@ def _row(
     counts = rows.loc[rows["condition"] == comparison.higher, "n_items"]
     row["n_items"] = int(counts.iloc[0]) if len(counts) else 0
     if not np.isfinite(tested.p):
-        row["verdict"] = "too few pairs"
+        row["verdict"] = FEW
         return row
     names = both.index.to_frame()
     crossed = crossed_test(both["higher"] - both["lower"], list(names.iloc[:, 0]), list(names.iloc[:, 1]))

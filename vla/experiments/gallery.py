@@ -67,7 +67,7 @@ class Gallery:
             )
         except (ValueError, OSError) as error:
             why = f"the dataset {plan.role} cannot be read: {error}"
-            raise Absent(why, advice.flags(str(error), plan)) from error
+            raise Absent(why, advice.flags(str(error), plan) or advice.finding(plan)) from error
 
     def view(self, modality: Modality, member: str) -> View:
         """A single view, as `vla.experiments.sides.Side.members` names it.
@@ -108,7 +108,11 @@ class Gallery:
     def _with_paraphrases(self) -> Dataset:
         made = advice.making("paraphrases", self.plan, self._study.seed)
         if not self.plan.paraphrases:
-            raise Absent(f"no paraphrases of {self.plan.role} are given (datasets.{self.plan.role}.paraphrases)", made)
+            raise Absent(
+                f"no paraphrases of {self.plan.role} are given (datasets.{self.plan.role}.paraphrases); "
+                f"--config.captions={self._study.choices.human_captions} averages human captions alone",
+                made,
+            )
         try:
             return with_paraphrases(self.dataset, self.plan.paraphrases, missing=self.plan.missing)
         except ValueError as error:
@@ -139,7 +143,8 @@ class Gallery:
         except ValueError as error:
             raise Absent(f"CLIP cannot be loaded: {error}") from error
         cache = None if self._read_only and not os.path.isdir(self._clip_cache) else self._clip_cache
-        scores = clip_score(clip, self.dataset, n_captions=None, cache=cache)
+        truncate = self._study.choices.long_captions == "truncate"
+        scores = clip_score(clip, self.dataset, n_captions=None, truncate=truncate, cache=cache)
         if self._study.choices.clip_groups == "median":
             above, below = above_and_below_median(self.dataset, scores, n_captions=count)
             groups = {BEST: above, WORST: below}

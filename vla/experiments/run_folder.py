@@ -117,6 +117,8 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
                 "layers": one.layers,
                 "series": one.series,
                 "k": one.k,
+                "vision_group": one.vision,
+                "language_group": one.language,
                 "status": "run" if run else "not run",
                 "why": "" if run else absent[one.name][0],
                 "n_items": one.items or len(resolved.items.get((experiment.id, one.part), ())) if run else 0,
@@ -196,4 +198,4 @@ def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return "from a checkout" if name == "vla" else "not installed"

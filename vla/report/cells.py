@@ -1,12 +1,13 @@
 """From a score to what produced it: one row per condition and model pair, with keys and the command that reruns it."""
 
 import math
-import string
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from vla.experiments.naming import named
 from vla.report import selecting
 from vla.report.figures.style import ordered_directions
 from vla.report.run_folder import RunFolder
@@ -19,7 +20,8 @@ def cells(run: RunFolder, experiment: Mapping[str, Any], scores: pd.DataFrame) -
 
     Returns:
       `columns`: (metric, direction) of each column of scores; `rows`: dictionaries with condition, vision and language
-      model, layers, n_items, `scores` in the order of the columns, keys and the command.
+      model, layers, n_items, keys, the command, and in the order of the columns `scores`, those of shuffled items as
+      `null` and the ends of their intervals over items as `interval`, None where there is none.
     """
     measured = [
         (metric, direction)
@@ -37,30 +39,74 @@ def cells(run: RunFolder, experiment: Mapping[str, Any], scores: pd.DataFrame) -
                 "n_items": int(own["n_items"]),
                 "scores": [None] * len(measured),
                 "null": [None] * len(measured),
+                "interval": [None] * len(measured),
                 "keys": _keys(own),
-                "command": command(run.run["commands"].get("cell", ""), experiment, own),
+                "command": command(run.run, experiment, own),
                 "map": own["condition"] in maps,
             }
         at = measured.index((own["metric"], own["direction"]))
         for name, column in (("scores", "score"), ("null", "null_mean")):
-            value = own.get(column)
-            rows[key][name][at] = value if isinstance(value, float) and math.isfinite(value) else None
+            rows[key][name][at] = _finite(own.get(column))
+        ends = (_finite(own.get("ci_low")), _finite(own.get("ci_high")))
+        rows[key]["interval"][at] = None if None in ends else ends
     return {"columns": measured, "rows": list(rows.values())}
 
 
-def command(template: str, experiment: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """The command that computes one cell again; fields that the template does not name are left out."""
-    values = {name: row[name] for name in ("condition", "vision_model", "language_model", "metric", "direction")}
-    values["experiment"] = experiment["id"]
-    known = {field for _, field, _, _ in string.Formatter().parse(template) if field}
-    if known - set(values):
-        return template
-    return template.format(**{name: values[name] for name in known})
+def command(run: Mapping[str, Any], experiment: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """The command that scores the experiment of a cell anew, of its two models alone, into a folder of its own.
+
+    It has everything that determines the score: the conditions whose items are shared, and the settings of the run.
+
+    Args:
+      run: `run.json`: its `commands` have under "cell" the command to which flags are added, and under "cell_groups"
+        the group of models that flags can name, where it is one alone.
+      experiment: Whose score it is.
+      row: The score.
+
+    Returns:
+      "" where the run did not say.
+    """
+    condition = next((one for one in experiment.get("conditions", ()) if one["name"] == row["condition"]), {})
+    groups = {modality: condition.get(f"{modality}_group", "") for modality in ("vision", "language")}
+    start, only = run["commands"].get("cell", ""), run["commands"].get("cell_groups", "")
+    if not start or not all(groups.values()) or (only and set(groups.values()) != {only}):
+        return ""
+    sweep = condition.get("series") == "items"
+    asked: dict[str, tuple[str, ...]] = {"experiments": () if sweep else (experiment["id"],)}
+    asked |= {} if sweep else {"sweep": ()}
+    asked |= {f"{modality}.{group}": (_given(run, modality, row[f"{modality}_model"]),)
+              for modality, group in groups.items()}  # fmt: skip
+    flags = {f"--config.{name}": value for name, value in asked.items()}
+    return shlex.join([*_without(shlex.split(start), flags), *(f"{name}={value!r}" for name, value in flags.items())])
+
+
+def _without(words: Sequence[str], flags: Iterable[str]) -> list[str]:
+    """The words less some flags: of a flag given twice, values that are tuples would be joined."""
+    kept, place = [], 0
+    while place < len(words):
+        name, sign, _ = words[place].partition("=")
+        if name not in flags:
+            kept.append(words[place])
+        elif not sign:
+            place += 1
+        place += 1
+    return kept
+
+
+def _given(run: Mapping[str, Any], modality: str, name: str) -> str:
+    """A model as a config names it."""
+    models = [one for one in run["models"] if (one["modality"], one["name"]) == (modality, name)]
+    source = models[0]["source"] if models else name
+    return source if named(source)[0] == name else f"{name}={source}"
 
 
 def short(key: str) -> str:
     """The first digits of a key, by which the store names its groups."""
     return str(key)[:_DIGITS]
+
+
+def _finite(value: Any) -> float | None:
+    return value if isinstance(value, float) and math.isfinite(value) else None
 
 
 def _keys(row: Mapping[str, Any]) -> dict[str, str]:

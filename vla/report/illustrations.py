@@ -102,7 +102,9 @@ def _conditions(run: RunFolder, experiment: Mapping[str, Any], scores: pd.DataFr
                 f"Each thin line is one pair of models, a dot its score under a condition; wide marks are means over "
                 f"pairs, bars their standard errors. Marks above: paired t against {spoken(group.conditions[0])}, "
                 "false discovery rate controlled (*** q < .001, ** q < .01, * q < .05, n.s. not significant). "
-                "Dashed: the score with items shuffled.",
+                "Dashed: the score with items shuffled."
+                + " Dotted: how far the length of captions alone goes."
+                * (beside is not None and not beside.empty),
                 _means(shown, "condition"),
                 lambda shown=shown, tested=tested, beside=beside: conditions.draw(shown, tested, beside),
                 shown,
@@ -150,8 +152,9 @@ def _counted(run: RunFolder, experiment: Mapping[str, Any], metric: str, rows: p
             yield Illustration(
                 file_name(id, word, metric),
                 f"Score against the number of {word} whose embeddings are averaged: mean over model pairs with its "
-                "95 % interval; thin lines are the pairs. The triangle marks where 95 % of the gain is had, by a "
-                "fitted curve, the bar the 95 % interval of that number.",
+                "95 % interval; thin lines are the pairs."
+                + " The triangle marks where 95 % of the gain is had, by a fitted curve, the bar the 95 % interval of "
+                "that number." * bool(found),
                 _means(shown.loc[shown["k"].isin([shown["k"].min(), shown["k"].max()])], "k", word)
                 + _flat(found),
                 lambda shown=shown, word=word, found=found: curves.draw(shown, f"{word} averaged", found),

@@ -16,6 +16,7 @@ from vla.report.figures.pairs import PAIR, interval, scores_by_pair
 from vla.report.figures.style import DIRECTION_WORDS, spoken
 from vla.report.run_folder import RunFolder
 from vla.report.shapes import plateau_marks
+from vla.report.words import number
 
 _LV, _VL = "language_to_vision", "vision_to_language"
 _FLAT, _ROUNDING = 0.05, 0.0005
@@ -176,7 +177,7 @@ def _stays_flat(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> l
     for (direction, name), rows in curves.groupby(["direction", "series"], sort=False):
         means = rows.groupby("k")["score"].mean()
         claim = f"{DIRECTION_WORDS[str(direction)]}: {spoken(str(name))} stay flat at about 0"
-        words = f"means over pairs from {means.min():.3f} to {means.max():.3f}"
+        words = f"means over pairs from {number(means.min())} to {number(means.max())}"
         found.append(Outcome(claim, words, bool(means.abs().max() < _FLAT)))
     return found
 
@@ -223,8 +224,9 @@ def _difference(claim: str, lower: pd.Series, higher: pd.Series) -> Outcome:
     if not difference.size:
         return Outcome(claim, "no model pair has both", None)
     mean, low, high = _interval(difference)
-    words = f"{lower.mean():.3f} against {higher.mean():.3f}, difference {mean:+.3f}"
-    words += f" [{low:+.3f}, {high:+.3f}]" if np.isfinite(low) else " (one pair, no interval)"
+    words = f"{number(lower.mean())} against {number(higher.mean())}, difference {number(mean, sign=True)}"
+    ends = f" [{number(low, sign=True)}, {number(high, sign=True)}]"
+    words += ends if np.isfinite(low) else " (one pair, no interval)"
     return Outcome(claim, words, _above(difference))
 
 

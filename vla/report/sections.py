@@ -12,7 +12,7 @@ from vla.report.outcomes import outcomes
 from vla.report.run_folder import RunFolder
 from vla.report.shapes import peak_table, plateau_table
 from vla.report.verdicts import NOT_RUN, Verdict, verdict
-from vla.report.words import NONE, anchor, number, p_value, table
+from vla.report.words import NONE, anchor, number, p_value, sentence, table
 
 _SIGNS = {
     "agrees": ("agrees", "✓"), "agrees in part": ("part", "◐"), "differs": ("differs", "✗"), NOT_RUN: ("none", "○"),
@@ -37,7 +37,7 @@ def section(run: RunFolder, experiment: Mapping[str, Any], views: Mapping[tuple[
         **{name: experiment.get(name) or "" for name in ("figure", "question", "expected", "why", "command")},
         "dataset": _dataset(run, str(experiment.get("dataset") or "")),
         "id": id,
-        "title": title[0].upper() + title[1:],
+        "title": sentence(title),
         "anchor": place(id),
         "ran": ran,
         "verdict": said,
@@ -51,7 +51,7 @@ def section(run: RunFolder, experiment: Mapping[str, Any], views: Mapping[tuple[
             if shown is not None
         ],
         "cells": _cells(run, experiment, scored, views) if len(scored) else {"rows": []},
-        "conditions": _conditions(experiment),
+        "conditions": _conditions(run, experiment),
         "metrics": ", ".join(metric_words(name) for name in experiment.get("metrics", ())) or NONE,
         "layers": experiment.get("layers") or "penultimate",
     }
@@ -119,7 +119,9 @@ def _cells(
     run: RunFolder, experiment: Mapping[str, Any], scored: pd.DataFrame, views: Mapping[tuple[str, str], str]
 ) -> dict[str, Any]:
     found, id, seen = cells(run, experiment, scored), str(experiment["id"]), set()
-    has_null = any(value is not None for row in found["rows"] for value in row["null"])
+    has_null, has_interval = (
+        any(value is not None for row in found["rows"] for value in row[name]) for name in ("null", "interval")
+    )
     for row in found["rows"]:
         here = cell_place(id, row["condition"])
         row["id"] = "" if here in seen else here
@@ -127,8 +129,8 @@ def _cells(
         row["view"] = views.get((id, row["condition"]), "")
         row["vision_anchor"], row["language_anchor"] = model_places(row["vision_model"], row["language_model"])
         row["values"] = [
-            number(value) + (f" ({number(null, 2)})" if null is not None else "")
-            for value, null in zip(row["scores"], row["null"], strict=True)
+            number(value) + _ends(ends) + (f" ({number(null, 2)})" if null is not None else "")
+            for value, ends, null in zip(row["scores"], row["interval"], row["null"], strict=True)
         ]
         row["groups"] = {side: run.activations.get(key, {}).get("groups", []) for side, key in row["keys"].items()}
         row["keys"] = {side: short(key) for side, key in row["keys"].items()}
@@ -137,7 +139,11 @@ def _cells(
         + ("" if direction == "symmetric" else f", {DIRECTION_WORDS.get(direction, direction)}")
         for metric, direction in found["columns"]
     ]
-    return {"columns": columns, "rows": found["rows"], "has_null": has_null}
+    return {"columns": columns, "rows": found["rows"], "has_null": has_null, "has_interval": has_interval}
+
+
+def _ends(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" [{number(interval[0])}, {number(interval[1])}]"
 
 
 def model_places(vision: str, language: str) -> tuple[str, str]:
@@ -145,7 +151,7 @@ def model_places(vision: str, language: str) -> tuple[str, str]:
     return f"model-{anchor('vision', vision)}", f"model-{anchor('language', language)}"
 
 
-def _conditions(experiment: Mapping[str, Any]) -> dict[str, Any] | None:
+def _conditions(run: RunFolder, experiment: Mapping[str, Any]) -> dict[str, Any] | None:
     conditions: Sequence[Mapping[str, Any]] = experiment.get("conditions", ())
     if not conditions:
         return None
@@ -154,7 +160,7 @@ def _conditions(experiment: Mapping[str, Any]) -> dict[str, Any] | None:
             "Condition": [each["name"] for each in conditions],
             "Images": [each.get("image", "") for each in conditions],
             "Captions": [each.get("caption", "") for each in conditions],
-            "Dataset": [each.get("dataset", "") for each in conditions],
+            "Dataset": [_dataset(run, str(each.get("dataset") or "")) for each in conditions],
             "Items": [each.get("n_items", "") for each in conditions],
             "Left out": [each.get("left_out", "") for each in conditions],
             "Status": [

@@ -12,7 +12,7 @@ from vla.report.figures.style import metric_words
 from vla.report.run_folder import RunFolder
 from vla.report.sections import model_places
 from vla.report.verdicts import NOT_RUN
-from vla.report.words import number, table
+from vla.report.words import figures, number, sentence, table
 
 _COMMANDS = {"run": "The whole run:", "report": "This page, drawn again from the same files:"}
 _FILES = (
@@ -33,6 +33,7 @@ def page(
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vla.report"), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters |= {"figures": figures, "sentence": sentence}
     assert environment.loader is not None
     style = environment.loader.get_source(environment, "study.css")[0]
     described = run.run

@@ -7,9 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from vla.experiments.compare import AGREE, DIFFERS, FEW, NOT_RUN, SIGN
 from vla.report.outcomes import Outcome
-
-SAME, SIGN, DIFFERS, NOT_RUN, FEW = "same sign and significance", "same sign", "differs", "not run", "too few pairs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,22 +27,22 @@ class Verdict:
 def verdict(experiment: Mapping[str, Any], statistics: pd.DataFrame, outcomes: Sequence[Outcome]) -> Verdict:
     """The verdict of an experiment.
 
-    A printed test agrees if its sign and its side of p = .05 are the paper's; a claim in words if it holds. "agrees":
-    all of them; "differs": fewer than half; "agrees in part" else. What was not run or not tested is not counted;
-    "not run" also where all tests are rows that were not run and there is no other claim.
+    A printed test agrees if its sign and its side of .05 are the paper's; a claim in words if it holds. "agrees": all
+    of them; "differs": fewer than half; "agrees in part" else. What was not run, not tested or could not be decided is
+    not counted; "not run" also where all tests are rows that were not run and there is no other claim.
     """
     if experiment["status"] == NOT_RUN:
         return Verdict(NOT_RUN, str(experiment.get("why", "")))
     found = Counter(statistics["verdict"])
-    held, failed = (sum(each.holds is truth for each in outcomes) for truth in (True, False))
-    agree, tested = found[SAME] + held, found[SAME] + found[SIGN] + found[DIFFERS] > 0
-    total = agree + found[SIGN] + found[DIFFERS] + failed
+    held, failed, open_ = (sum(each.holds is truth for each in outcomes) for truth in (True, False, None))
+    alike = sum(found[one] for one in AGREE)
+    compared, agree = alike + found[SIGN] + found[DIFFERS], alike + held
+    total = compared + held + failed
     parts = [
-        f"{found[SAME]} of {found[SAME] + found[SIGN] + found[DIFFERS]} tests with the paper's sign and significance"
-        if found[SAME] + found[SIGN] + found[DIFFERS]
-        else "",
+        f"{alike} of {compared} comparisons as in the paper" if compared else "",
         f"{found[SIGN]} with its sign alone" if found[SIGN] else "",
-        f"{held} of {held + failed} {'further ' * tested}claims hold" if held + failed else "",
+        f"{held} of {held + failed} {'further ' * bool(compared)}claims hold" if held + failed else "",
+        f"{open_} that this run cannot decide" if open_ else "",
         f"{found[FEW]} with too few model pairs" if found[FEW] else "",
         f"{found[NOT_RUN]} not run" if found[NOT_RUN] else "",
     ]

@@ -25,6 +25,17 @@ def p_value(value: Any) -> str:
     return "<.0001" if value < 0.0001 else f"{value:.4f}".lstrip("0") if value < 1 else "1"
 
 
+def figures(numbers: str) -> str:
+    """Numbers of the paper's figures in words: "2, 13" as "Figures 2 and 13"."""
+    each = [one.strip() for one in numbers.split(",")]
+    return f"Figures {', '.join(each[:-1])} and {each[-1]}" if len(each) > 1 else f"Figure {numbers}"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
 def anchor(*parts: object) -> str:
     """An id for a place on the page."""
     return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", str(part)).strip("-") for part in parts)

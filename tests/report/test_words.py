@@ -1,0 +1,53 @@
+"""Numbers and names as the page prints them."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from vla.report.words import NONE, anchor, figures, number, p_value, sentence, table
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "said"),
+    [
+        (0.12345, {}, "0.123"),
+        (-0.5, {"digits": 1}, "−0.5"),
+        (0.5, {"digits": 1, "sign": True}, "+0.5"),
+        (-0.0004, {"sign": True}, "−0.000"),
+        (math.nan, {}, NONE),
+        (math.inf, {}, NONE),
+        (None, {}, NONE),
+        ("0.5", {}, NONE),
+    ],
+)
+def test_numbers_have_a_true_minus_or_are_a_dash(value, options, said):
+    assert number(value, **options) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.04561, ".0456"), (0.00009, "<.0001"), (0.0001, ".0001"), (1.0, "1"), (0.99999, "1.0000"), (math.nan, NONE),
+     ("<0.0001", "<.0001"), ("0.0176", ".0176"), ("", NONE)],
+)  # fmt: skip
+def test_p_values_have_no_leading_zero_and_those_printed_stay_as_they_are(value, said):
+    assert p_value(value) == said
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [("5A", "Figure 5A"), ("3C-D", "Figure 3C-D"), ("2, 13", "Figures 2 and 13"),
+     ("10, 11, 14", "Figures 10, 11 and 14")],
+)  # fmt: skip
+def test_figures_of_the_paper(numbers, said):
+    assert figures(numbers) == said
+
+
+def test_sentences_and_places():
+    assert sentence("vision predicts Language") == "Vision predicts Language" and sentence("") == ""
+    assert anchor("E3", "nouns+verbs", "micro-dinov2@150") == "E3-nouns-verbs-micro-dinov2-150"
+
+
+def test_tables_are_text():
+    shown = table("A caption.", pd.DataFrame({"a": [1.0, math.nan], "b": ["x", 3]}))
+    assert shown == {"caption": "A caption.", "columns": ["a", "b"], "rows": [["1.000", "x"], [NONE, "3"]]}
