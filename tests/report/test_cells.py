@@ -55,9 +55,7 @@ def test_metrics_and_directions_are_columns_of_one_row():
 
 def test_the_command_is_a_study_of_this_pair_and_experiment_alone():
     flags = "--config.null=7 '--config.language.core=(\"a/b\",)'"
-    replaced = (
-        "'--config.sweep=(10, 20)' '--config.vision.core=(\"c/d\", \"e/f\")' --config.language.extra '()'"
-    )
+    replaced = "'--config.sweep=(10, 20)' '--config.vision.core=(\"c/d\", \"e/f\")' --config.language.extra '()'"
     start = f"python -m launch.reproduce --config=configs/paper.py {replaced} {flags} --workdir=run-again"
     said = command(run(pd.DataFrame(), start).run, experiment(), score("symmetric", 0.1))
     words = shlex.split(said)

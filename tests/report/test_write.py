@@ -139,9 +139,9 @@ def test_a_score_leads_to_what_produced_it(run):
     assert row["vision_key"][:12] in cell and 'href="#model-vision-vit-small"' in cell
     command = shlex.split(html.unescape(re.search(r"<pre>(.*?)</pre>", cell)[1]))
     assert command[:4] == ["python", "-m", "launch.reproduce", "--workdir=again"]
-    assert command[4:] == ["--config.experiments=('E2',)", "--config.sweep=()",
-                           "--config.vision.core=('hub/vit-small',)",
-                           "--config.language.core=('hub/teller-1b',)"]  # fmt: skip
+    assert command[4:] == ['--config.experiments=("E2",)', "--config.sweep=()",
+                           '--config.vision.core=("hub/vit-small",)',
+                           '--config.language.core=("hub/teller-1b",)']  # fmt: skip
     view = re.search(r'href="#(view-[^"]+)"', cell)[1]
     shown = page[page.index(f'id="{view}"') :]
     assert "grayscale" in shown[:400] and shown[: shown.index("</details>")].count("data:image/") == 8

@@ -1,5 +1,6 @@
 """From a score to what produced it: one row per condition and model pair, with keys and the command that reruns it."""
 
+import json
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -77,7 +78,14 @@ def command(run: Mapping[str, Any], experiment: Mapping[str, Any], row: Mapping[
     asked |= {f"{modality}.{group}": (_given(run, modality, row[f"{modality}_model"]),)
               for modality, group in groups.items()}  # fmt: skip
     flags = {f"--config.{name}": value for name, value in asked.items()}
-    return shlex.join([*_without(shlex.split(start), flags), *(f"{name}={value!r}" for name, value in flags.items())])
+    return shlex.join(
+        [*_without(shlex.split(start), flags), *(f"{name}={_spelled(value)}" for name, value in flags.items())]
+    )
+
+
+def _spelled(names: Sequence[str]) -> str:
+    """A tuple of a config in double quotes, which a shell's single quotes leave readable."""
+    return f"({''.join(f'{json.dumps(name)},' for name in names)})"
 
 
 def _without(words: Sequence[str], flags: Iterable[str]) -> list[str]:
