@@ -10,20 +10,35 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from vla import devices
+from vla.devices import AnyArray
 from vla.metrics import signatures
-from vla.metrics.gram import centred, linear_gram, u_centred
+from vla.metrics.gram import centred, in_common_scale, linear_gram, u_centred
 from vla.metrics.metric import ROTATIONS, Metric, Pairwise
+from vla.metrics.symmetric import symmetric_product
 
 
-@jax.jit(static_argnames="settings")
-def prepare_biased(x: Float[Array, "N D"], settings: object = None) -> Float[Array, "N N"]:
+def prepare_biased(x: Float[Array, "N D"], settings: object = None) -> signatures.Signature:
     """Signature whose inner products are CKA: the centred Gram matrix, normalised to unit Frobenius norm.
 
     CKA(X, Y) = <HKH, HLH> / (|HKH| |HLH|), in [0, 1]. NaN when all items are alike.
     """
-    return normalised(linear_gram(x))
+    return _biased(devices.multiplied_here(x))
+
+
+@devices.compiled
+def _biased(x: Float[AnyArray, "N D"]) -> signatures.Signature:
+    if not isinstance(x, np.ndarray):
+        return normalised(linear_gram(x))
+    x = in_common_scale(x)
+    if 2 * x.shape[1] < len(x):  # |X X^T| = |X^T X|, which is smaller
+        size = float(np.linalg.norm(symmetric_product(x.T)))
+        return signatures.Factor(x / np.sqrt(size or np.nan))
+    k = symmetric_product(x)
+    return np.divide(k, float(np.linalg.norm(k)) or np.nan, out=k)
 
 
 @jax.jit(static_argnames="settings")

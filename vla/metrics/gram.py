@@ -5,25 +5,32 @@ N items, D units.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from vla import devices
+from vla.devices import AnyArray
 from vla.metrics.standardise import centre, moments
 from vla.metrics.symmetric import symmetric_product
 
 
 @jax.jit
 def linear_gram(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
-    """K = X X^T of column-centred rows, in float64.
+    """K = X X^T of column-centred rows, in float64, up to a factor to which every measure built on it is invariant."""
+    return symmetric_product(in_common_scale(x))
 
-    Columns are centred before the product: X X^T of raw activations, whose mean may be large, would lose the
-    digits that centring K afterwards needs. Units are scaled together to unit root mean square, so that K neither
-    over- nor underflows; every measure built on it is invariant to that.
+
+@devices.compiled
+def in_common_scale(x: Float[AnyArray, "N D"]) -> Float[AnyArray, "N D"]:
+    """Columns centred, and scaled together to unit root mean square, in float64.
+
+    Columns are centred before a product: X X^T of raw activations, whose mean may be large, would lose the digits that
+    centring K afterwards needs. The scale keeps K from over- and underflowing.
     """
-    x = x.astype(jnp.float64)
+    xp, x = x.__array_namespace__(), x.astype(np.float64)
     x = centre(x, moments(x))
-    power = jnp.mean(x**2)
-    x = x / jnp.sqrt(jnp.where(power > 0, power, 1.0))
-    return symmetric_product(x)
+    power = xp.mean(x**2)
+    return x / xp.sqrt(xp.where(power > 0, power, 1.0))
 
 
 @jax.jit

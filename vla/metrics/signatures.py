@@ -12,8 +12,9 @@ import functools
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -21,13 +22,32 @@ from jaxtyping import Array, Float, Int
 from vla import devices
 from vla.devices import AnyArray
 
-Prepare = Callable[[Array, Any], Array]
+
+class Factor(NamedTuple):
+    """The signature F F^T of NumPy's F [N, R]: only what is kept of it is multiplied, where it is kept."""
+
+    rows: Float[np.ndarray, "N R"]
+
+
+Signature = Any
+"""A symmetric matrix [N, N], or its factor."""
+
+Prepare = Callable[[Array, Any], Signature]
+
+Prepared = Callable[[np.ndarray], Signature]
+"""From a layer to its signature, of the library that multiplies fastest here."""
+
+Part = Callable[[int], list[tuple[slice, slice, Any]]]
+"""Rows and columns of an n x n matrix that are kept one after the other, with the weights of the columns."""
 
 # Signatures held at a time, of both sides together; more layers are compared in portions.
 MOST_BYTES = 1 << 31
 
 # Pairs of items gathered and multiplied at a time on the host: what is gathered stays in the cache.
 _CHUNK = 1 << 13
+
+# Signatures laid side by side at a time: as many numbers as a line of the cache has.
+_SIDE_BY_SIDE = 8
 
 # A band ends with a square on the diagonal, all of which it keeps: N^2 / 32 entries more than needed.
 _BANDS = 16
@@ -54,40 +74,40 @@ def all_pairs(
       settings: Of the metric.
       pairings: Row p pairs item i of `x` with item `pairings[p, i]` of `y`; None pairs i with i.
       advance: Called with the number of cells just finished.
-      prepare: From a layer [N, D] and the settings to its signature, a symmetric matrix [N, N].
+      prepare: From a layer [N, D] and the settings to its signature, a symmetric matrix [N, N]; on the host it may be
+        a `Factor`.
       most_bytes: Memory for signatures. Where those of all layers need more, the layers of `x` are taken in
         portions of a third of it and those of `y` in portions of two thirds, and the layers of `y` are prepared
-        once for each portion of `x`.
+        once for each portion of `x`. In progress are besides one signature per core, or eight where pairings shuffle.
       expected: Whether one more row follows: the exact mean over all pairings that there are.
     """
     N = x.shape[1]
     pairings = np.arange(N)[None] if pairings is None else pairings
+    as_given = len(pairings) == 1 and np.array_equal(pairings[0], np.arange(N))
 
-    def prepared(layer: np.ndarray) -> Float[AnyArray, "N N"]:
+    @devices.in_float64
+    def prepared(layer: np.ndarray) -> Signature:
         return devices.multiplied_here(prepare(jnp.asarray(layer), settings))
 
     table = np.empty((len(pairings) + expected, len(x), len(y)))
     at_a_time = max(1, most_bytes // (3 * 4 * N * N))
-    for left in portions(len(x), at_a_time):
-        of_left, kept = [], []
-        for layer in x[left]:
-            signature = prepared(layer)
-            of_left.append(_sums(signature))
-            kept.append(_bands_of(signature))
-        a = kept[0].__array_namespace__().stack(kept)
-        del kept
-        for right in portions(len(y), at_a_time):
-            whole = [prepared(layer) for layer in y[right]]
-            if expected:
-                table[-1, left, right] = expected_products(of_left, [_sums(signature) for signature in whole], N)
-            # Pairs first: reading the items in another order then moves whole rows.
-            b = _pairs_first([signature.ravel() for signature in whole])
-            del whole
-            of_pairing = devices.in_float64(functools.partial(_of_pairing, a, b))
-            with ThreadPoolExecutor(devices.workers()) as pool:
-                for p, products in enumerate(pool.map(of_pairing, pairings)):
-                    table[p, left, right] = products
-                    advance(a.shape[0] * b.shape[1])
+    with ThreadPoolExecutor(devices.workers()) as pool:
+        for left in portions(len(x), at_a_time):
+            a, of_left = _one_below_the_other(x[left], prepared, _weighted_bands, pool)
+            for right in portions(len(y), at_a_time):
+                if as_given:
+                    b, of_right = _one_below_the_other(y[right], prepared, _bands, pool)
+                    table[0, left, right] = np.asarray(a @ b.T)
+                    advance(a.shape[0] * b.shape[0])
+                else:
+                    b, of_right = _pairs_first(y[right], prepared, pool)
+                    of_pairing = devices.in_float64(functools.partial(_of_pairing, a, b))
+                    for p, products in enumerate(pool.map(of_pairing, pairings)):
+                        table[p, left, right] = products
+                        advance(a.shape[0] * b.shape[1])
+                if expected:
+                    table[-1, left, right] = expected_products(of_left, of_right, N)
+                del b  # before the next is made
     return table
 
 
@@ -108,10 +128,13 @@ def expected_products(
     return np.outer(of_a, of_b) / n + np.outer(beside_a, beside_b) / (n * (n - 1))
 
 
-def _sums(signature: Float[AnyArray, "N N"]) -> tuple[float, float]:
+def _sums(signature: Signature) -> tuple[float, float]:
     """The sums on and beside the diagonal."""
-    trace = float(signature.trace())
-    return trace, float(signature.sum()) - trace
+    if isinstance(signature, Factor):
+        trace, whole = np.vdot(signature.rows, signature.rows), np.sum(signature.rows.sum(axis=0) ** 2)
+    else:
+        trace, whole = signature.trace(), signature.sum()
+    return float(trace), float(whole) - float(trace)
 
 
 def portions(count: int, at_a_time: int) -> list[slice]:
@@ -119,39 +142,77 @@ def portions(count: int, at_a_time: int) -> list[slice]:
     return [slice(start, min(start + at_a_time, count)) for start in range(0, count, at_a_time)]
 
 
-def _pairs_first(flat: Sequence[Float[AnyArray, " NN"]]) -> Float[AnyArray, "NN Y"]:
-    """Flattened signatures side by side; on the host chunk by chunk, which writes every line of the cache once."""
-    if not isinstance(flat[0], np.ndarray):
-        return jnp.stack(flat, axis=1)
-    out = np.empty((flat[0].size, len(flat)), flat[0].dtype)
-    for start in range(0, len(out), _CHUNK):
-        some = slice(start, start + _CHUNK)
-        out[some] = np.array([one[some] for one in flat]).T
-    return out
+def _one_below_the_other(
+    layers: Float[np.ndarray, "X N D"], prepared: Prepared, part: Part, pool: ThreadPoolExecutor
+) -> tuple[Float[AnyArray, "X M"], list[tuple[float, float]]]:
+    """A part of every signature, and the sums of each; on the host every thread writes where the part stays."""
+    if not devices.on_cpu():
+        found = [(_flat(signature, part=part), _sums(signature)) for signature in map(prepared, layers)]
+        return jnp.stack([one for one, _ in found]), [sums for _, sums in found]
+    n = layers.shape[1]
+    shapes = [(len(range(n)[rows]), len(range(n)[columns])) for rows, columns, _ in part(n)]
+    edges = np.cumsum([height * width for height, width in shapes])
+    out = np.empty((len(layers), edges[-1]))
+
+    def fill(i: int) -> tuple[float, float]:
+        signature = prepared(layers[i])
+        for (rows, columns, weights), kept, shape in zip(part(n), np.split(out[i], edges[:-1]), shapes, strict=True):
+            place = kept.reshape(shape)
+            if isinstance(signature, Factor):
+                np.matmul(signature.rows[rows], signature.rows[columns].T, out=place)
+                np.multiply(place, weights, out=place)
+            else:
+                np.multiply(signature[rows, columns], weights, out=place)
+        return _sums(signature)
+
+    return out, list(pool.map(fill, range(len(layers))))
 
 
-def _bands(n: int) -> list[tuple[slice, slice]]:
-    """Rows and columns of bands that cover the lower triangle of an n x n matrix."""
+def _pairs_first(
+    layers: Float[np.ndarray, "Y N E"], prepared: Prepared, pool: ThreadPoolExecutor
+) -> tuple[Float[AnyArray, "NN Y"], list[tuple[float, float]]]:
+    """Flattened signatures side by side, so that reading the items in another order moves whole rows, and the sums of
+    each; on the host some at a time and chunk by chunk, which writes whole lines of the cache."""
+    if not devices.on_cpu():
+        flat, sums = _one_below_the_other(layers, prepared, _whole, pool)
+        return jnp.swapaxes(flat, 0, 1), sums
+    out, sums = np.empty((layers.shape[1] ** 2, len(layers))), []
+    for some in portions(len(layers), _SIDE_BY_SIDE):
+        flat, own = _one_below_the_other(layers[some], prepared, _whole, pool)
+        sums += own
+        for start in range(0, len(out), _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            out[chunk, some] = flat[:, chunk].T
+        del flat
+    return out, sums
+
+
+def _bands(n: int) -> list[tuple[slice, slice, Any]]:
+    """Bands that cover the lower triangle."""
     edges = sorted({n * i // _BANDS for i in range(_BANDS + 1)})
-    return [(slice(start, stop), slice(0, stop)) for start, stop in itertools.pairwise(edges)]
+    return [(slice(start, stop), slice(0, stop), 1.0) for start, stop in itertools.pairwise(edges)]
 
 
-@devices.compiled
-def _bands_of(signature: Float[AnyArray, "N N"]) -> Float[AnyArray, " M"]:
-    """The bands one after the other, the entries left of their square part doubled for those above it."""
-    xp = signature.__array_namespace__()
-    weighted = []
-    for rows, columns in _bands(len(signature)):
-        weights = np.where(np.arange(columns.stop) < rows.start, 2.0, 1.0)
-        weighted.append((signature[rows, columns] * weights).ravel())
-    return xp.concatenate(weighted)
+def _weighted_bands(n: int) -> list[tuple[slice, slice, Any]]:
+    """The same, entries left of the square part of a band counting twice, for those above it."""
+    return [(rows, columns, np.where(np.arange(columns.stop) < rows.start, 2.0, 1.0)) for rows, columns, _ in _bands(n)]
+
+
+def _whole(n: int) -> list[tuple[slice, slice, Any]]:
+    return [(slice(0, n), slice(0, n), 1.0)]
+
+
+@functools.partial(jax.jit, static_argnames="part")
+def _flat(signature: Float[Array, "N N"], *, part: Part) -> Float[Array, " M"]:
+    parts = part(len(signature))
+    return jnp.concatenate([(signature[rows, columns] * weights).ravel() for rows, columns, weights in parts])
 
 
 def _pairs(order: Int[np.ndarray, " N"]) -> Int[np.ndarray, " M"]:
     """Where a flattened matrix has the entries of the bands of the reordered one."""
     n = len(order)
     order = order.astype(np.int32 if n * n < 1 << 31 else np.int64)
-    return np.concatenate([(order[rows, None] * n + order[columns]).ravel() for rows, columns in _bands(n)])
+    return np.concatenate([(order[rows, None] * n + order[columns]).ravel() for rows, columns, _ in _bands(n)])
 
 
 def _of_pairing(

@@ -5,20 +5,21 @@ n rows (items), d columns (units).
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
+
+from vla.devices import AnyArray
 
 
 class Moments(NamedTuple):
     """Column means, scales and which columns are constant."""
 
-    mean: Float[Array, " d"]
-    scale: Float[Array, " d"]
-    constant: Bool[Array, " d"]
+    mean: Float[AnyArray, " d"]
+    scale: Float[AnyArray, " d"]
+    constant: Bool[AnyArray, " d"]
 
 
-def moments(x: Float[Array, "n d"]) -> Moments:
+def moments(x: Float[AnyArray, "n d"]) -> Moments:
     """Mean and population standard deviation of every column.
 
     A column counts as constant under scikit-learn's rule: its variance is within the rounding error
@@ -26,18 +27,18 @@ def moments(x: Float[Array, "n d"]) -> Moments:
 
     Equivalent to `sklearn.preprocessing.StandardScaler().fit(x)`.
     """
-    n, eps = x.shape[0], float(np.finfo(np.float64).eps)
+    xp, n, eps = x.__array_namespace__(), x.shape[0], float(np.finfo(np.float64).eps)
     mean = x.mean(axis=0)
-    variance = jnp.mean((x - mean) ** 2, axis=0)
+    variance = xp.mean((x - mean) ** 2, axis=0)
     constant = variance <= n * eps * variance + (n * mean * eps) ** 2
-    return Moments(mean, jnp.where(constant, 1.0, jnp.sqrt(variance)), constant)
+    return Moments(mean, xp.where(constant, 1.0, xp.sqrt(variance)), constant)
 
 
-def centre(x: Float[Array, "n d"], m: Moments) -> Float[Array, "n d"]:
+def centre(x: Float[AnyArray, "n d"], m: Moments) -> Float[AnyArray, "n d"]:
     """Remove the mean; constant columns become exactly zero, not the rounding error of their mean."""
-    return jnp.where(m.constant, 0.0, x - m.mean)
+    return x.__array_namespace__().where(m.constant, 0.0, x - m.mean)
 
 
-def standardise(x: Float[Array, "n d"], m: Moments) -> Float[Array, "n d"]:
+def standardise(x: Float[AnyArray, "n d"], m: Moments) -> Float[AnyArray, "n d"]:
     """Remove the mean and divide by the scale; constant columns become exactly zero."""
     return centre(x, m) / m.scale
