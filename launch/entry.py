@@ -1,9 +1,10 @@
 """What every launch script shares: flags, and one clear line instead of a traceback for a user's mistake."""
 
+import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where in the code an err
 def define(default_config: str, default_workdir: str) -> tuple[flags.FlagHolder[Any], flags.FlagHolder[str]]:
     """Define `--config`, by default a file of this repository, and `--workdir`."""
     path = str(Path(__file__).parents[1] / default_config)
-    config = config_flags.DEFINE_config_file("config", path, "Config file; values by --config.key=value.")
+    with _readable():
+        config = config_flags.DEFINE_config_file("config", path, "Config file; values by --config.key=value.")
     workdir = flags.DEFINE_string("workdir", default_workdir, "Where everything is written.")
     return config, workdir
 
@@ -59,7 +61,26 @@ def run(main: Callable[[], None]) -> None:
                 raise
             sys.exit(f"error: {error}")
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parsed)
+
+
+def _parsed(argv: list[str]) -> list[str]:
+    """What is left of the arguments after the flags."""
+    with _readable():
+        return app.parse_flags_with_usage(argv)
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """A flag that the config does not have, and a config that cannot be read, end in one clear line."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if any(part.lstrip("-") == "traceback" for part in sys.argv):
+            raise
+        # Those of config flags quote the message of another error.
+        said = " ".join(str(error).replace("\\n", " ").replace("\\'", "'").strip("'\"").split())
+        sys.exit(f"error: flags or config cannot be read: {said} (--traceback shows where)")
 
 
 def typed(script: str, without: Sequence[str] = ()) -> str:

@@ -31,6 +31,20 @@ def test_an_unknown_protocol_is_refused_with_those_there_are():
 
 
 @pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"caption": "first"}, "caption='first'; expected the number of a caption from 0, or 'seeded'"),
+        ({"caption": -1}, "caption=-1; expected"),
+        ({"caption": True}, "caption=True; expected"),
+        ({"human_captions": 0}, "human_captions=0; expected how many, 1 or more"),
+    ],
+)
+def test_captions_that_cannot_be_counted(given, words):
+    with pytest.raises(ValueError, match=words):
+        Choices(**given)
+
+
+@pytest.mark.parametrize(
     ("choice", "step", "modality", "parameter"),
     [
         ({"masked_fill": "mean"}, "things_only", "vision", {"fill": "mean"}),

@@ -53,6 +53,15 @@ def test_what_cannot_be_run_stands_below_with_what_helps(tmp_path):
     assert "cannot be run" not in written(plan(study, tmp_path / "run"), [TWO_CORES])
 
 
+def test_a_model_that_nobody_knows_has_those_that_are_spelt_like_it_beside_it(tmp_path):
+    study = folders.study(tmp_path, vision={"core": ("facebook/dinov2-basee", "my/own", "facebook/dinov2-base")})
+    notes = {line.what: line.note for line in plan(study, tmp_path / "run").lines if line.kind == "vision"}
+    assert notes["dinov2-basee"].startswith("not in the register, which has facebook/dinov2-base, ")
+    assert notes["own"] == "not in the register: python -m launch.models lists it" and notes["dinov2-base"] == ""
+    (saved,) = {line.note for line in plan(study, tmp_path / "run").lines if line.kind == "language"}
+    assert saved == "size not known"
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [

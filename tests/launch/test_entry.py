@@ -1,11 +1,16 @@
 """What launch scripts share: one line for a mistake, and the command as it is typed."""
 
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from absl.testing import flagsaver
 
 from launch import entry
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_users_mistake_is_one_line_without_a_traceback(monkeypatch, capsys):
@@ -25,6 +30,22 @@ def test_a_stray_word_is_refused(monkeypatch, capsys):
         entry.run(lambda: None)
     assert stopped.value.code == 1
     assert "Not understood: folder=photos" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--config.experimnts=3", 'Did you mean "experiments" instead of "experimnts"?'),
+        ("--config.choices.protocoll=paper", 'Did you mean "protocol"'),
+    ],
+)
+def test_a_flag_that_the_config_does_not_have_is_one_line(flag, words):
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.reproduce", flag], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: flags or config cannot be read: ") and words in line
 
 
 def test_the_command_can_be_typed_again(monkeypatch):

@@ -20,6 +20,7 @@ from vla.experiments.saved import is_saved
 from vla.experiments.study import MODALITIES, Study
 from vla.experiments.tables import Table, needs, tables
 from vla.metrics import find
+from vla.models.catalogue import alike
 from vla.models.source import is_cached
 from vla.records import Modality, listed
 
@@ -120,7 +121,8 @@ def _is_here(source: str) -> bool:
 
 
 def _model(study: Study, bench: Any, modality: Modality, given: str, views: dict[tuple, str]) -> Line:
-    size, there, work, note = sizes.size(given, modality), None, Work(), ""
+    (name, source), size = named(given), sizes.size(given, modality)
+    there, work, note = None, Work(), ""
     todo = [(key, layers, study.datasets[key[2]].n_items or 1000) for key, layers in views.items()]
     if bench is not None:
         participant, left = bench.participants[modality, given], []
@@ -130,12 +132,18 @@ def _model(study: Study, bench: Any, modality: Modality, given: str, views: dict
                 left.append((key, layers, len(view.ids)))
         there, todo = len(todo) - len(left), left
     if size is None:
-        note = "size not known"
+        note = "size not known" if is_saved(given) or _is_here(source) else _strange(source)
     else:
         for _, layers, items in todo:
             work += estimates.extraction(size, items, layers, study.dtype, study.stream, study.tensor_parallel)
         work += Work(weights=size.bytes if todo else 0.0)
-    return Line(named(given)[0], modality, len(views), there, work, note)
+    return Line(name, modality, len(views), there, work, note)
+
+
+def _strange(source: str) -> str:
+    """Of a model that is neither here nor in the register."""
+    spelt = alike(source)
+    return f"not in the register{f', which has {listed(spelt)}' if spelt else ': python -m launch.models lists it'}"
 
 
 def _experiment(

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from vla.experiments.experiment import Condition, Experiment
 from vla.experiments.gallery import Absent, Gallery
-from vla.experiments.study import Study
+from vla.experiments.study import OUTER_FOLDS, Study
+from vla.metrics import find
 from vla.records import listed
 
 
@@ -68,4 +69,22 @@ def resolve(study: Study, galleries: Mapping[str, Gallery]) -> Resolved:
         for part, ids in shared.items():
             order = galleries[homes[part]].dataset.ids
             items[experiment.id, part] = tuple(id for id in order if id in ids)
+        for condition in experiment.conditions:
+            few = _too_few(study, experiment, condition, len(shared.get(condition.part, ())))
+            if few and (experiment.id, condition.name) not in absent:
+                absent[experiment.id, condition.name] = (few, "")
     return Resolved(items, left_out, absent)
+
+
+def _too_few(study: Study, experiment: Experiment, condition: Condition, shared: int) -> str:
+    """Why items are too few for the folds, of which each must test two; "" where they are enough."""
+    folds, count = study.overrides.get("outer_folds", OUTER_FOLDS), condition.items or shared
+    split = study.choices.symmetric_items == "test_folds" or any(
+        find(name).directed for name in study.metrics_of(experiment)
+    )
+    if not split or count >= 2 * folds:
+        return ""
+    return (
+        f"{count} items that all conditions of its part can show are too few for {folds} folds: at least {2 * folds} "
+        "are needed, or fewer folds (--config.overrides.outer_folds)"
+    )

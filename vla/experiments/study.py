@@ -14,6 +14,8 @@ from vla.records import Modality
 MODALITIES: tuple[Modality, ...] = ("vision", "language")
 STAGES = ("all", "extract", "score")
 OLDER = ("refuse", "recompute")
+# Of every metric that has folds, unless `overrides` says otherwise.
+OUTER_FOLDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +127,9 @@ class Study:
                 f"bootstrap={self.bootstrap} with constant_targets='zero': draws leave constant units out; "
                 "set bootstrap=0 or constant_targets='left_out'"
             )
+        folds = self.overrides.get("outer_folds", OUTER_FOLDS)
+        if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
+            raise ValueError(f"overrides.outer_folds={folds!r}; expected a number of folds, 2 or more")
         i, n = self.shard
         if not 0 <= i < n:
             raise ValueError(f"shard={i}/{n}: expected i/n with i from 0 to n - 1")
