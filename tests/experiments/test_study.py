@@ -35,6 +35,7 @@ def asking(**condition):
         ({"metrics": ("cka", "rsaa")}, "Unknown metric 'rsaa'; expected one of .*rsa"),
         ({"stage": "draw"}, "stage='draw'; expected one of all, extract, score"),
         ({"shard": (2, 2)}, "shard=2/2: expected i/n"),
+        ({"seeds": (1, 2, 1)}, r"seeds=\(1, 2, 1\): expected each once"),
         ({"overrides": {"outer_folds": 1}}, "overrides.outer_folds=1; expected a number of folds, 2 or more"),
         ({"overrides": {"outer_folds": "five"}}, "overrides.outer_folds='five'; expected"),
         ({"bootstrap": 9, "choices": Choices(constant_targets="zero")}, "set bootstrap=0 or constant_targets"),

@@ -127,6 +127,8 @@ class Study:
                 f"bootstrap={self.bootstrap} with constant_targets='zero': draws leave constant units out; "
                 "set bootstrap=0 or constant_targets='left_out'"
             )
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds={self.seeds}: expected each once")
         folds = self.overrides.get("outer_folds", OUTER_FOLDS)
         if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
             raise ValueError(f"overrides.outer_folds={folds!r}; expected a number of folds, 2 or more")
