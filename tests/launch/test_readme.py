@@ -86,3 +86,19 @@ def test_own_metric(folder):
         products = values @ values.T
         near.append((products > np.median(products)).ravel())
     assert score == pytest.approx(np.corrcoef(*near)[0, 1], abs=1e-6)
+
+
+def test_the_study_on_photographs_is_what_its_table_says():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(
+        r"```\n(python -m launch\.reproduce[^`]*?--workdir=photographs.*?)```", text, flags=re.DOTALL
+    )
+    words = shlex.split(command)
+    study = configured.study(config_values(ROOT / "configs/paper.py:E1", words[5:]))
+    assert [one.id for one in study.experiments] == ["E1", "E3", "E6", "E8", "E9", "N sweep"]
+    assert words[3] == "--config=configs/paper.py:E1" and study.datasets["coco"].name == "flickr8k"
+    pairs = study.pairs(study.experiments[0].conditions[0])
+    assert len(pairs) == 6
+    here = [source for source in {*sum(pairs, ())} if "/" in source]
+    assert len(here) == 4 and all((ROOT / source / "config.json").is_file() for source in here)
+    assert [len(one.conditions) for one in study.experiments] == [1, 5, 5, 5, 10, 4], "no images, five captions"
