@@ -24,7 +24,7 @@ _PASS_TOKENS = {"cpu": 1024, "accelerator": 8192}
 
 # Parameters from which the numbers of a row take a CPU longer than a program for another number of rows: batches then
 # have the size, from half of the most, that leaves least of them empty.
-_LARGE = 100_000_000
+_LARGE = 50_000_000
 
 # Rows hold this many captions, or a multiple of it, however few there are: few shapes to compile.
 _SLOTS = 16
