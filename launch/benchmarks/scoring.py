@@ -28,6 +28,8 @@ class Sizes:
       inner_folds: How many inner folds.
       permutations: Of the null of CKA and mutual k-NN.
       table_pairs: Layer pairs that platonic-rep's loop is timed on.
+      most_items: Items up to which growth is measured.
+      most_layers: Layers of each side up to which growth is measured.
       parts: Which comparisons: loo, folds, tables, growth.
     """
 
@@ -41,6 +43,8 @@ class Sizes:
     inner_folds: int = 5
     permutations: int = 200
     table_pairs: int = 20
+    most_items: int = 8000
+    most_layers: int = 16
     parts: str = ",".join(PARTS)
 
 
@@ -58,7 +62,7 @@ def measure(sizes: Sizes, folder: Path) -> Iterator[dict[str, float]]:
         "loo": lambda: measure_ridge(x, y, "loo", sizes.loo_pairs, 0),
         "folds": lambda: measure_ridge(x, y, sizes.inner_folds, sizes.fold_pairs, sizes.fold_pairs),
         "tables": lambda: measure_tables(x, y, sizes.permutations, sizes.table_pairs),
-        "growth": lambda: measure_growth(folder),
+        "growth": lambda: measure_growth(folder, sizes.most_items, sizes.most_layers),
     }
     for part in parts:
         started = time.perf_counter()

@@ -13,31 +13,43 @@ import vla
 from launch.benchmarks.made_up import both_sides
 
 WIDTH = 256
-ITEMS = (250, 500, 1000, 2000, 4000, 8000)
-LAYERS = (2, 4, 8, 16)
 METRICS = ("linear_predictivity", "cka", "mutual_knn")
 
 
-def measure_growth(folder: Path) -> dict[str, float]:
+def measure_growth(folder: Path, most_items: int, most_layers: int) -> dict[str, float]:
     """Seconds of one table without compilation; the exponent between the two largest sizes by name.
 
     Predicted: N^2 where there are more items than units, as here from 1,000 on (Gram matrices of items; no
     decomposition is larger than units times units); X Y for the pairs of layers, less where preparing layers costs
     more than pairs.
+
+    Args:
+      folder: Where figures are written.
+      most_items: The largest number of items; smaller ones are its halves, down to 250.
+      most_layers: The largest number of layers on each side, likewise down to 2.
     """
+    items, many = _halves(most_items, 250), _halves(most_layers, 2)
     seconds: dict[str, dict[str, list[float]]] = {"items": {}, "layers": {}}
     for metric in METRICS:
-        seconds["items"][metric] = [_seconds(metric, 2, n) for n in ITEMS]
-        seconds["layers"][metric] = [_seconds(metric, layers, 400) for layers in LAYERS]
+        seconds["items"][metric] = [_seconds(metric, 2, n) for n in items]
+        seconds["layers"][metric] = [_seconds(metric, layers, 400) for layers in many]
     folder.mkdir(parents=True, exist_ok=True)
     figures = {}
-    for axis, sizes in (("items", ITEMS), ("layers", LAYERS)):
+    for axis, sizes in (("items", items), ("layers", many)):
         _draw(folder / f"scoring_{axis}.png", axis, sizes, seconds[axis])
         for metric, values in seconds[axis].items():
             figures[f"{metric}: seconds at {sizes[-1]} {axis}"] = values[-1]
             last = np.log(values[-1] / values[-2]) / np.log(sizes[-1] / sizes[-2])
             figures[f"{metric}: exponent of growth with {axis}, last doubling (predicted: at most 2)"] = float(last)
     return figures
+
+
+def _halves(most: int, least: int) -> tuple[int, ...]:
+    """A number and its halves, ascending, at least two of them."""
+    sizes = [most, most // 2]
+    while sizes[-1] // 2 >= least:
+        sizes.append(sizes[-1] // 2)
+    return tuple(sizes[::-1])
 
 
 def _seconds(metric: str, layers: int, n: int) -> float:

@@ -1,3 +1,5 @@
+import warnings
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -123,3 +125,19 @@ def test_only_penalties_that_cannot_win_are_left_out(inner, noise):
     assert (left_out.any() or noise > 3) and np.all(exact[left_out] > exact.min())
     if noise > 3 and not inner:  # the largest may win; of small ones only the first is looked at
         assert np.isfinite(found.loss[0, 0]) and left_out[1:4].all()
+
+
+@pytest.mark.parametrize("alphas", [(1e7, 1e9), (1e-300, 1.0)], ids=["only large ones", "one of no use"])
+@devices.in_float64
+def test_penalties_without_a_loss_are_no_cause_for_warnings(alphas):
+    rng = np.random.default_rng(0)
+    a, y = rng.standard_normal((20, 18)), rng.standard_normal((20, 3))
+    a, y = a - a.mean(0), y - y.mean(0)
+    s, blocks = spectrum(a), inner_blocks(20, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = losses(s, np.array(alphas), (y @ y.T / 3)[None], blocks)
+    exact = np.asarray(unit_losses(s, jnp.asarray(alphas), jnp.asarray(y), blocks)).mean(axis=1)
+    known = np.isfinite(found.loss[0])
+    assert known.any() and not known.all() or alphas[0] > 1
+    np.testing.assert_allclose(found.loss[0, known], exact[known], rtol=1e-6)

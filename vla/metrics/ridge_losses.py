@@ -106,14 +106,12 @@ def _residual_maker(
         rows, moved = [], 0.0
         for start, stop in blocks:
             size = stop - start
-            own, identity = s.vectors[start:stop], xp.eye(size, dtype=working)
-            corner = (own * w[a]) @ own.T + c[a] * (xp.eye(size) - 1 / n)
-            block = _inverse(corner).astype(working) @ big_c[start:stop]
-            excess = xp.sum((block[:, start:stop] - identity) ** 2)
-            moved += excess * (n / size) / (len(blocks) * size)
-            block = xp.concatenate([block[:, :start], identity, block[:, stop:]], axis=1)
-            rows.append(block / math.sqrt(len(blocks) * size))
-        return xp.concatenate(rows).astype(dtype), xp.sqrt(moved)
+            weight, identity = 1 / math.sqrt(len(blocks) * size), xp.eye(size, dtype=working)
+            corner = symmetric_product(s.vectors[start:stop], w[a]) + c[a] * (xp.eye(size) - 1 / n)
+            block = (weight * _inverse(corner)).astype(working) @ big_c[start:stop]
+            moved += xp.sum((block[:, start:stop] - weight * identity) ** 2) * (n / size)
+            rows.append(_put(block, (slice(None), slice(start, stop)), weight * identity))
+        return xp.concatenate(rows).astype(dtype, copy=False), xp.sqrt(moved)
 
     return by_block
 
@@ -158,9 +156,9 @@ def _losses_of_many_directions(
     near = np.setdiff1d(np.flatnonzero(alike > 0.1), np.append(large, 0))
     between = small[1:-1]
     compute(np.setdiff1d(np.arange(len(values)), np.concatenate([between, near, large])))
-    lowest = np.concatenate(
-        [np.outer(loss[:, 0] - noise[:, 0], alike[near] ** 2), at_least(s, values[large], grams, blocks)], axis=1
-    )
+    with np.errstate(invalid="ignore"):  # a smallest penalty of no use has neither loss nor noise
+        after_first = np.outer(loss[:, 0] - noise[:, 0], alike[near] ** 2)
+    lowest = np.concatenate([after_first, at_least(s, values[large], grams, blocks)], axis=1)
     # Constant targets have no loss to compare.
     hopeless = (lowest > np.min(loss + noise, axis=1, initial=np.inf, keepdims=True)) | (lowest == 0)
     left = np.concatenate([near, large])[~hopeless.all(axis=0)]
