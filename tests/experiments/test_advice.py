@@ -10,6 +10,7 @@ from tests.config_values import config_values
 from vla.experiments import advice, configured
 from vla.experiments.study import DatasetPlan
 from vla.stimuli.datasets.absences import refuse_absent
+from vla.stimuli.datasets.register import published
 
 ROOT = Path(__file__).parents[2]
 PLAN = DatasetPlan("coco", "coco_val2017", "my coco", options={"masks": "auto"})
@@ -18,6 +19,14 @@ PLAN = DatasetPlan("coco", "coco_val2017", "my coco", options={"masks": "auto"})
 def parsed(line):
     """The values that these flags give `configs/paper.py`, by the shell's rules and those of `--config`."""
     return config_values(f"{ROOT / 'configs/paper.py'}:E2", shlex.split(line))
+
+
+def test_masks_of_stuff_are_had_from_cocos_own_archive():
+    said = "9 items have no mask of stuff. Stuff is known from COCO-Stuff's pixel maps (stuffthingmaps) alone"
+    helps = advice.masks(said, PLAN)
+    assert "stuffthingmaps_trainval2017.zip into my coco, " in helps
+    assert "stuffthingmaps_trainval2017.zip" in published("coco_val2017").files
+    assert advice.masks("something else", PLAN) == "" == advice.masks(said, DatasetPlan("coco", "flickr8k"))
 
 
 def test_captions_too_long_for_clip_may_be_truncated():

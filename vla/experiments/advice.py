@@ -36,6 +36,17 @@ def finding(plan: DatasetPlan) -> str:
     return f"{flag} names a folder that has it; without this flag it is fetched, which needs a network"
 
 
+def masks(message: str, plan: DatasetPlan) -> str:
+    """How masks of stuff are had that a message misses; "" where it misses none, or where the dataset has none."""
+    if "COCO-Stuff's pixel maps" not in message or not plan.name.startswith("coco"):
+        return ""
+    folder = plan.directory or "the folder of the dataset"
+    return (
+        f"unpack COCO-Stuff's stuffthingmaps_trainval2017.zip into {folder}, which then has stuffthingmaps/val2017 "
+        "(third_party/datasets.toml says where it is published), and run again"
+    )
+
+
 def making(what: str, plan: DatasetPlan, seed: int) -> str:
     """The command that makes paraphrases or synthetic images of a dataset, and the flag that then names them.
 

@@ -81,7 +81,8 @@ class Gallery:
             except Absent as error:
                 self._views[modality, member] = error
             except ValueError as error:
-                self._views[modality, member] = Absent(str(error), advice.flags(str(error), self.plan))
+                helps = advice.flags(str(error), self.plan) or advice.masks(str(error), self.plan)
+                self._views[modality, member] = Absent(str(error), helps)
         found = self._views[modality, member]
         if isinstance(found, Absent):
             raise found

@@ -197,7 +197,8 @@ def written(found: Plan, machines: Sequence[Hardware] | None = None) -> str:
     counts = Counter(line.kind for line in found.lines)
     work = found.work
     console.print(
-        f"{counts['vision']} vision and {counts['language']} language models, {counts['experiment']} experiments."
+        f"{counts['vision']} vision and {counts['language']} language models, {counts['experiment']} "
+        f"experiment{'s' * (counts['experiment'] != 1)}."
     )
     if found.unknown:
         console.print(f"{found.unknown[0].upper()}{found.unknown[1:]}.")
