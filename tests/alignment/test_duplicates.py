@@ -47,8 +47,19 @@ def test_what_is_alike_in_one_layer_only_is_not_the_same():
     y[1, 5] = y[1, 6]
     assert len(np.unique(same_items(x, y))) == 40
     assert len(np.unique(same_items(x[:1], y))) == 40, "a layer that is the same for all items tells nothing"
+    assert len(np.unique(same_items(np.array([[[1.5], [2.5], [1.5], [3.5]]])))) == 4, "nor does one number"
     lengths = np.random.default_rng(0).integers(3, 6, (1, 40, 2)).astype(float)
     assert len(np.unique(same_items(lengths, y))) == 40, "nor do a few numbers"
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_copies_are_found_in_a_few_numbers_that_do_not_agree_by_chance(exact):
+    x = np.random.default_rng(0).standard_normal((1, 40, 2))
+    x[0, 30] = x[0, 2] if exact else x[0, 2] * (1 + 1e-7)
+    labels = same_items(x)
+    assert labels[30] == labels[2] and len(np.unique(labels)) == 39
+    x[0, 5, 0] = x[0, 7, 0]
+    assert len(np.unique(same_items(x))) == 40, "two items agree in one number of two: so may others"
 
 
 def test_many_copies_and_near_items_are_told_apart():

@@ -258,6 +258,25 @@ def test_bad_activations_are_refused_by_name(pair):
         score(x.isel(item=slice(9)), y.isel(item=slice(9)))
 
 
+def test_masked_values_are_refused(pair):
+    with pytest.raises(ValueError, match="x has masked values: leave these items"):
+        score(np.ma.masked_greater(pair[0].values, 1), pair[1])
+
+
+@pytest.mark.parametrize(
+    ("metric", "asked", "words"),
+    [
+        ("mutual_knn", {"bootstrap": 2}, "bootstrap= scores random halves of the 14 items, 7 in each: neighbours=10"),
+        ("cka_debiased", {"halves": 1}, "halves= scores random halves of the 6 items, 3 in each: .* at least 4 items"),
+        ("linear_predictivity", {"halves": 1}, "halves= .* 12 items, 6 in each: 6 items are too few for 5 folds"),
+    ],
+)
+def test_too_few_items_in_a_half_are_said_to_be_so(pair, metric, asked, words):
+    n = int(words.split(" items")[0].split()[-1])
+    with pytest.raises(ValueError, match=words):
+        score(*(side.values[:1, :n] for side in pair), metric=metric, **asked)
+
+
 def test_metrics_are_listed_with_their_facts():
     facts = vla.metrics()
     assert {"linear_predictivity", "cka", "cka_debiased"} <= facts.keys()

@@ -104,6 +104,8 @@ def _with_dims(x: Any, role: str) -> xr.DataArray:
         # One layer chosen by `sel` keeps its name as a scalar.
         array = x if "layer" in x.dims else x.expand_dims("layer")
         return array.transpose(*DIMS)
+    if np.ma.is_masked(x):
+        raise ValueError(f"{role} has masked values: leave these items or units out, on both sides the same items.")
     if isinstance(x, xr.Dataset):
         raise ValueError(
             f"{role} is a Dataset with the variables {sorted(map(str, x))}; give one, such as {role}[name]."

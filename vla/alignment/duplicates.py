@@ -3,8 +3,8 @@
 N items, L layers, D units.
 
 A copy of a training item in the test fold is no test. Items count as the same where all layers of one side that vary
-at all agree to a relative 1e-5, about what float32 leaves of one stimulus in two batches. A side of a few numbers, such
-as the lengths of captions, cannot tell stimuli apart and is not asked.
+at all agree to a relative 1e-5, about what float32 leaves of one stimulus in two batches. A side of a few numbers that
+may agree by chance, such as the lengths of captions, cannot tell stimuli apart and is not asked.
 """
 
 import dataclasses
@@ -94,7 +94,8 @@ def _parted(labels: Int[np.ndarray, " N"], folds: int, seed: int) -> list[list[i
 def _pairs(side: Float[np.ndarray, "L N D"]) -> Int[np.ndarray, "P 2"]:
     """Pairs of rows that agree in every layer that varies; those of a set of copies form a chain."""
     varied = [layer for layer in side if not (layer == layer[0]).all()]
-    if not varied or side.shape[0] * side.shape[2] < _FEWEST_NUMBERS:
+    few = side.shape[0] * side.shape[2] < _FEWEST_NUMBERS
+    if not varied or (few and not _tells_apart(np.concatenate(varied, axis=1))):
         return np.empty((0, 2), np.int64)
     # Rows that agree have projections that agree: only neighbours in that order are looked at whole.
     rng = np.random.default_rng(0)
@@ -113,6 +114,14 @@ def _pairs(side: Float[np.ndarray, "L N D"]) -> Int[np.ndarray, "P 2"]:
                 found.append((row, other))
                 break  # further copies follow the other
     return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _tells_apart(numbers: Float[np.ndarray, "N C"]) -> bool:
+    """Whether a few numbers an item are no counts, and agree in one place only where they agree in all."""
+    numbers = numbers[:, (numbers != numbers[0]).any(axis=0)]
+    rows = len(np.unique(numbers, axis=0))
+    whole = bool((numbers == np.round(numbers)).all())
+    return not whole and numbers.shape[1] > 1 and all(len(np.unique(column)) == rows for column in numbers.T)
 
 
 def _alike(a: Float[np.ndarray, " D"], b: Float[np.ndarray, " D"]) -> bool:

@@ -115,7 +115,7 @@ def measure(
         result["resampled_score"] = (("resample", *PAIR), _resampled(task, x, y, table, scores[0], advance))
     if task.halves:
         sides = [rows for both in subsets.halves(n_items, _groups(task), task.halves, task.seed) for rows in both]
-        of_halves = subsets.all_pairs(task.metric, x, y, task.settings, sides, advance)
+        of_halves = _of_halves(task, x, y, sides, "halves", advance)
         result["half_score"] = (("split", "half", *PAIR), of_halves.reshape(task.halves, 2, *of_halves.shape[1:]))
     return result
 
@@ -145,8 +145,19 @@ def _resampled(
         )
     else:
         some = [half for half, _ in subsets.halves(x.shape[1], _groups(task), task.bootstrap, task.seed)]
-        drawn = subsets.all_pairs(task.metric, x, y, task.settings, some, advance)
+        drawn = _of_halves(task, x, y, some, "bootstrap", advance)
     return score + drawn - drawn.mean(axis=0)
+
+
+def _of_halves(
+    task: Task, x: np.ndarray, y: np.ndarray, some: list[np.ndarray], asked: str, advance: Callable[[int], None]
+) -> np.ndarray:
+    try:
+        return subsets.all_pairs(task.metric, x, y, task.settings, some, advance)
+    except ValueError as error:
+        raise ValueError(
+            f"{asked}= scores random halves of the {x.shape[1]} items, {len(some[0])} in each: {error}"
+        ) from error
 
 
 def _chance(task: Task, n_items: int) -> float | None:

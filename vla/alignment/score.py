@@ -41,8 +41,9 @@ def score(
       null: Number of scores with the correspondence of items shuffled; one permutation serves all layer pairs.
       bootstrap: Number of draws of items for intervals; one draw serves all layer pairs, and every call with the same
         items, seed and folds, so that differences between calls are paired. Of ridge regression, the items of each
-        test fold are drawn with replacement after they were predicted, whole groups where there are groups. Of other
-        metrics, random halves are drawn without replacement: an item drawn twice would be its own perfect match.
+        test fold are drawn with replacement after they were predicted, whole groups where there are groups: the
+        interval is that of these fitted maps on other items, and leaves out the spread of fitting them to others. Of
+        other metrics, random halves are drawn without replacement: an item drawn twice would be its own perfect match.
         `vla.alignment.measure` has the reasons and sources.
       halves: Number of splits of the items into random halves, each of which is scored on its own.
       confidence: Of the intervals.
