@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -163,6 +164,30 @@ def compiled(function: Callable[P, R], **how: Any) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return either
+
+
+# A layer of so many bytes is computed sooner than the programs for its shape are compiled.
+_SMALL_BYTES = 1 << 21
+
+
+def loaded(array: np.ndarray, each: int | None = None) -> Any:
+    """The array for functions that are `compiled`: as JAX's, but on the host's own cores as it is where it is small.
+
+    Args:
+      array: In host memory.
+      each: Bytes that count: those of a layer where the array has many; of the whole unless given.
+    """
+    small = (array.nbytes if each is None else each) <= _SMALL_BYTES
+    return np.asarray(array) if on_cpu() and small else jnp.asarray(array)
+
+
+def mapped(function: Callable[[Any], T], arrays: Any) -> T:
+    """`jax.lax.map(function, arrays)`; of NumPy's arrays, one call after another."""
+    leaves, structure = jax.tree.flatten(arrays)
+    if any(isinstance(leaf, jax.Array) for leaf in leaves):
+        return jax.lax.map(function, arrays)
+    found = [function(structure.unflatten(own)) for own in zip(*leaves, strict=True)]
+    return jax.tree.map(lambda *parts: np.stack(parts), *found)
 
 
 def cores() -> int:

@@ -22,7 +22,7 @@ used = set()
 from vla.metrics import ridge_predictor, linear_predictivity
 prepare = linear_predictivity.prepare_predictor
 def seen(layer, *rest):
-    used.update(layer.devices())
+    used.add(jax.config.jax_default_device)
     return prepare(layer, *rest)
 linear_predictivity.prepare_predictor = seen
 import vla

@@ -107,12 +107,12 @@ def all_measures(
         Table(np.full(shape, np.nan), np.full(shape + units, np.nan), np.zeros(shape, np.int64)) for _ in measures
     )
     own_statistics = settings.test_statistics == "test"
-    y_layers = jnp.asarray(y)
+    y_layers = devices.loaded(y, y[0].nbytes)
     alphas = devices.multiplied_here(jnp.asarray(settings.alphas))
 
     @devices.in_float64
     def prepared(layer: np.ndarray, train: np.ndarray, test: np.ndarray) -> Predictor:
-        return prepare_predictor(jnp.asarray(layer), train, test, own_statistics)
+        return prepare_predictor(devices.loaded(layer), train, test, own_statistics)
 
     @devices.in_float64
     def scored(some: Sequence[Predictor], targets: Targets, grams: Any, blocks: Blocks) -> list[list[Cells]]:

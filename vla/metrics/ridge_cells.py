@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from vla import devices
 from vla.devices import AnyArray
@@ -52,7 +51,7 @@ def compare(
         ]
         found = []
         for one, own in zip(predictors, chosen, strict=True):
-            predicted = _predict_per_unit(one, targets, alphas[jnp.asarray(own)], mean=mean)
+            predicted = _predict_per_unit(one, targets, alphas[own], mean=mean)
             found.append([MEASURES[measure](predicted, targets) for measure in measures])
     else:
         chosen, maps, places = [], [], []
@@ -117,21 +116,20 @@ def _measured(
         predicted = [Predicted(out[:, :-1], out[:, -1]) if mean else Predicted(out, None) for out in parts]
         return [[MEASURES[measure](out, of)[0] for measure in measures] for out in predicted]
 
-    if xp is np:
-        found = [one((own, Targets(*leaves))) for own, *leaves in zip(which, *targets, strict=True)]
-        return jax.tree.map(lambda *of_target: np.stack(of_target), *found)
-    return jax.lax.map(one, (which, targets))
+    return devices.mapped(one, (which, targets))
 
 
-@functools.partial(jax.jit, static_argnames="mean")
-def _predict_per_unit(predictor: Predictor, targets: Targets, alphas: Float[Array, "T e"], *, mean: bool) -> Predicted:
+@functools.partial(devices.compiled, static_argnames="mean")
+def _predict_per_unit(
+    predictor: Predictor, targets: Targets, alphas: Float[AnyArray, "T e"], *, mean: bool
+) -> Predicted:
     """Each target unit with its own penalty: the weights act between A_test A^T U and U^T Y."""
     s = predictor.spectrum
 
-    def one(target_and_alphas: tuple[Float[Array, "n e"], Float[Array, " e"]]) -> Predicted:
+    def one(target_and_alphas: tuple[Float[AnyArray, "n e"], Float[AnyArray, " e"]]) -> Predicted:
         train, own = target_and_alphas
         coefficients = solution_weights(s.values, own).T * (s.vectors.T @ train)
         rows = (predictor.projected_test @ coefficients).astype(train.dtype)
         return Predicted(rows, (predictor.projected_mean @ coefficients).astype(train.dtype) if mean else None)
 
-    return jax.lax.map(one, (targets.train, alphas))
+    return devices.mapped(one, (targets.train, alphas))

@@ -60,23 +60,25 @@ def losses(
     return _losses_of_few_directions(s, alphas, grams)
 
 
-@functools.partial(jax.jit, static_argnames="blocks")
-def unit_losses(s: Spectrum, alphas: Float[Array, " a"], y: Float[Array, "n e"], blocks: Blocks) -> Float[Array, "a e"]:
+@functools.partial(devices.compiled, static_argnames="blocks")
+def unit_losses(
+    s: Spectrum, alphas: Float[AnyArray, " a"], y: Float[AnyArray, "n e"], blocks: Blocks
+) -> Float[AnyArray, "a e"]:
     """Losses of every target unit, from the residuals themselves, in float64: slower, but nothing cancels."""
-    n = s.vectors.shape[0]
-    y = y.astype(jnp.float64)
+    xp, n = s.vectors.__array_namespace__(), s.vectors.shape[0]
+    y = y.astype(np.float64)
     if blocks is not None:
-        maker = _residual_maker(s, alphas, blocks, jnp.dtype("float64"))
-        return jax.lax.map(lambda a: jnp.sum((maker(a)[0] @ y) ** 2, axis=0), jnp.arange(alphas.shape[0]))
-    centred, turned = y - jnp.mean(y, axis=0), s.vectors.T @ y
+        maker = _residual_maker(s, alphas, blocks, np.dtype("float64"))
+        return devices.mapped(lambda a: xp.sum((maker(a)[0] @ y) ** 2, axis=0), xp.arange(len(alphas)))
+    centred, turned = y - xp.mean(y, axis=0), s.vectors.T @ y
 
-    def leave_one_out(cw: tuple[Float[Array, ""], Float[Array, " r"]]) -> Float[Array, " e"]:
+    def leave_one_out(cw: tuple[Any, Float[AnyArray, " r"]]) -> Float[AnyArray, " e"]:
         c, w = cw
         diagonal = c * (1 - 1 / n) + (s.vectors**2) @ w
         residuals = (c * centred + s.vectors @ (w[:, None] * turned)) / diagonal[:, None]
-        return jnp.mean(residuals**2, axis=0)
+        return xp.mean(residuals**2, axis=0)
 
-    return jax.lax.map(leave_one_out, residual_weights(s, alphas))
+    return devices.mapped(leave_one_out, residual_weights(s, alphas))
 
 
 def _residual_maker(
@@ -260,15 +262,15 @@ def _lower_inner_products(
     return total
 
 
-def _inner_products(a: Float[Array, "X r c"], b: Float[Array, "Y r c"]) -> Float[Array, "X Y"]:
+def _inner_products(a: Float[AnyArray, "X r c"], b: Float[AnyArray, "Y r c"]) -> Float[AnyArray, "X Y"]:
     """Sums of elementwise products of all pairs: in the arrays' precision within a run of rows, in float64 beyond."""
     runs = math.gcd(a.shape[1], 8)
-    by_run = jnp.einsum("xqk,yqk->qxy", a.reshape(len(a), runs, -1), b.reshape(len(b), runs, -1))
-    return jnp.sum(by_run.astype(jnp.float64), axis=0)
+    one, other = (side.reshape(len(side), runs, -1).swapaxes(0, 1) for side in (a, b))
+    return (one @ other.swapaxes(1, 2)).astype(np.float64).sum(axis=0)
 
 
-@jax.jit
-def _losses_of_few_directions(s: Spectrum, alphas: Float[Array, " a"], grams: Float[Array, "T n n"]) -> Losses:
+@devices.compiled
+def _losses_of_few_directions(s: Spectrum, alphas: Float[AnyArray, " a"], grams: Float[AnyArray, "T n n"]) -> Losses:
     """Leave-one-out losses without any n x n matrix per penalty, in the precision of `grams`.
 
     With V = [1/sqrt(n), U], H = V diag(f) V^T, f = (1, s / (s + alpha)) and g_i = (1 - H_ii)^-2, expanding
@@ -276,17 +278,20 @@ def _losses_of_few_directions(s: Spectrum, alphas: Float[Array, " a"], grams: Fl
 
         sum_i g_i G_ii  -  2 sum_k f_k (V^T diag(g) G V)_kk  +  sum_kl f_k f_l (V^T diag(g) V)_kl (V^T G V)_kl.
     """
-    n, dtype = s.vectors.shape[0], grams.dtype
-    v = jnp.concatenate([jnp.full((n, 1), 1 / np.sqrt(n)), s.vectors], axis=1)
+    xp, n, dtype = grams.__array_namespace__(), s.vectors.shape[0], grams.dtype
+    v = xp.concatenate([xp.full((n, 1), 1 / np.sqrt(n)), s.vectors], axis=1)
     shrunk = s.values / (s.values + alphas[:, None])
-    f = jnp.concatenate([jnp.ones_like(alphas)[:, None], shrunk], axis=1)
+    f = xp.concatenate([xp.ones_like(alphas)[:, None], shrunk], axis=1)
     g = 1 / (1 - f @ (v**2).T) ** 2
     v, f, weight = v.astype(dtype), f.astype(dtype), g.astype(dtype)
-    gv = grams @ v
-    own = jnp.einsum("an,tnn->ta", g, grams.astype(jnp.float64))
-    by_direction = jnp.einsum("an,tnk->tak", weight, v * gv)
-    crossed = jnp.sum((by_direction * f).astype(jnp.float64), axis=-1)
-    weighted = jax.lax.map(lambda gf: (v.T * gf[0]) @ v * jnp.outer(gf[1], gf[1]), (weight, f))
-    squared = _inner_products(v.T @ gv, weighted)
-    noise = _NOISE_UNITS * jnp.finfo(dtype).eps * (own + jnp.abs(crossed) + squared)
+    weighted = devices.mapped(lambda gf: (v.T * gf[0]) @ v * xp.outer(gf[1], gf[1]), (weight, f))
+
+    def by_target(gram: Float[AnyArray, "n n"]) -> tuple[AnyArray, AnyArray, AnyArray]:
+        gv = gram @ v
+        by_direction = weight @ (v * gv)
+        return g @ xp.diagonal(gram).astype(np.float64), (by_direction * f).astype(np.float64).sum(axis=-1), v.T @ gv
+
+    own, crossed, turned = devices.mapped(by_target, grams)
+    squared = _inner_products(turned, weighted)
+    noise = _NOISE_UNITS * float(np.finfo(dtype).eps) * (own + xp.abs(crossed) + squared)
     return Losses((own - 2 * crossed + squared) / n, noise / n)

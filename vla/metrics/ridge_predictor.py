@@ -3,12 +3,11 @@
 N items, n training items, m test items, d predictor units, r directions.
 """
 
+import functools
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Float, Int
 
 from vla import devices
 from vla.devices import AnyArray
@@ -31,14 +30,13 @@ class Predictor(NamedTuple):
     projected_mean: Float[AnyArray, " r"]
 
 
-@jax.jit
+@functools.partial(devices.compiled, static_argnames="own")
 def _standardised(
-    layer: Float[Array, "N d"], train: Int[Array, " n"], test: Int[Array, " m"], own: Bool[Array, ""]
-) -> tuple[Float[Array, "n d"], Float[Array, "m d"]]:
-    rows, test_rows = layer[train].astype(jnp.float64), layer[test].astype(jnp.float64)
-    of_train, of_test = moments(rows), moments(test_rows)
-    scaled = jnp.where(own, standardise(test_rows, of_test), standardise(test_rows, of_train))
-    return standardise(rows, of_train), scaled
+    layer: Float[AnyArray, "N d"], train: Int[AnyArray, " n"], test: Int[AnyArray, " m"], *, own: bool
+) -> tuple[Float[AnyArray, "n d"], Float[AnyArray, "m d"]]:
+    rows, test_rows = layer[train].astype(np.float64), layer[test].astype(np.float64)
+    of_train = moments(rows)
+    return standardise(rows, of_train), standardise(test_rows, moments(test_rows) if own else of_train)
 
 
 @devices.compiled
@@ -51,7 +49,7 @@ def _project(
 
 
 def prepare_predictor(
-    layer: Float[Array, "N d"], train: np.ndarray, test: np.ndarray, own_statistics: bool
+    layer: Float[AnyArray, "N d"], train: np.ndarray, test: np.ndarray, own_statistics: bool
 ) -> Predictor:
     """Standardise and factorise one layer; every penalty and every target layer reuses the result.
 
@@ -61,6 +59,6 @@ def prepare_predictor(
       test: Rows to predict.
       own_statistics: Standardise the test rows by their own mean and scale instead of the training rows'.
     """
-    a, a_test = devices.multiplied_here(_standardised(layer, train, test, own_statistics))
+    a, a_test = devices.multiplied_here(_standardised(layer, train, test, own=own_statistics))
     s = spectrum(a)
     return Predictor(s, *_project(a, a_test, s))

@@ -5,13 +5,13 @@ N items, n training items, m test items, e target units, Y layers, T target laye
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from vla import devices
 from vla.devices import AnyArray
 from vla.metrics.standardise import moments, standardise
 from vla.metrics.symmetric import symmetric_product
@@ -37,12 +37,12 @@ class Targets(NamedTuple):
     constant: Bool[AnyArray, "T e"]
 
 
-@functools.partial(jax.jit, static_argnames="standardize")
+@functools.partial(devices.compiled, static_argnames="standardize")
 def prepare_targets(
-    layers: Float[Array, "Y N e"],
-    which: Int[Array, " T"],
-    train: Int[Array, "T n"],
-    test: Int[Array, "T m"],
+    layers: Float[AnyArray, "Y N e"],
+    which: Int[AnyArray, " T"],
+    train: Int[AnyArray, "T n"],
+    test: Int[AnyArray, "T m"],
     *,
     standardize: bool,
 ) -> Targets:
@@ -58,25 +58,25 @@ def prepare_targets(
       test: Rows to predict, for each of them.
       standardize: Whether penalties are chosen by z-scored targets.
     """
-    dtype = layers.dtype
+    xp, dtype = layers.__array_namespace__(), layers.dtype
 
-    def one(task: tuple[Int[Array, ""], Int[Array, " n"], Int[Array, " m"]]) -> Targets:
+    def one(task: tuple[Any, Int[AnyArray, " n"], Int[AnyArray, " m"]]) -> Targets:
         layer, train_rows, test_rows = task
-        rows, unseen = (layers[layer][part].astype(jnp.float64) for part in (train_rows, test_rows))
+        rows, unseen = (layers[layer][part].astype(np.float64) for part in (train_rows, test_rows))
         of_train, of_test = moments(rows), moments(unseen)
         z = standardise(rows, of_train).astype(dtype)
-        scale = jnp.ones_like(of_train.scale) if standardize else of_train.scale
+        scale = xp.ones_like(of_train.scale) if standardize else of_train.scale
         unit = standardise(unseen, of_test) / np.sqrt(unseen.shape[0])
         return Targets(
             train=z,
             scale=scale,
             test=unit.astype(dtype),
-            spread=jnp.where(of_test.constant, 0.0, of_test.scale) / of_train.scale * np.sqrt(unseen.shape[0]),
+            spread=xp.where(of_test.constant, 0.0, of_test.scale) / of_train.scale * np.sqrt(unseen.shape[0]),
             offset=(of_test.mean - of_train.mean) / of_train.scale,
             constant=of_train.constant | of_test.constant,
         )
 
-    return jax.lax.map(one, (which, train, test))
+    return devices.mapped(one, (which, train, test))
 
 
 def target_grams(targets: Targets, spread: Callable[[Callable, Sequence], Iterable] = map) -> Float[AnyArray, "T n n"]:

@@ -23,7 +23,7 @@ from vla.report.words import anchor
 
 FIGURES = "figures"
 # A process takes some seconds to start, in which another draws this many figures.
-WORTH_A_PROCESS = 40
+WORTH_A_PROCESS = 20
 
 
 class Planned(NamedTuple):

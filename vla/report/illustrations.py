@@ -45,7 +45,8 @@ def illustrations(run: RunFolder, experiment: Mapping[str, Any]) -> Iterator[Ill
     """The figures that the tables of an experiment allow, in the order of the paper's panels."""
     id = str(experiment["id"])
     scores, counted = run.of("scores", id), run.of("curves", id)
-    yield from _maps(id, selecting.layer_maps(scores), run.of("peaks", id))
+    if not selecting.along_training(experiment):  # of which one figure shows the layers at every step
+        yield from _maps(id, selecting.layer_maps(scores), run.of("peaks", id))
     yield from _conditions(run, experiment, selecting.scalars(scores, run.run["models"]))
     for metric, rows in counted.groupby("metric", sort=False):
         yield from _counted(run, experiment, str(metric), rows)

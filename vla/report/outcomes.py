@@ -59,7 +59,7 @@ def _depth(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[O
         rows = maps.loc[maps["direction"] == direction]
         early, late = (_best(rows.loc[part]) for part in _thirds(rows, side))
         found.append(
-            _difference(f"{DIRECTION_WORDS[direction]}: low in early {side} layers, higher in late ones", early, late)
+            difference(f"{DIRECTION_WORDS[direction]}: low in early {side} layers, higher in late ones", early, late)
         )
     for direction, side in ((_LV, "language"), (_VL, "vision")):
         rows = maps.loc[maps["direction"] == direction]
@@ -67,9 +67,9 @@ def _depth(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[O
     early_language, early_vision = ratios[_LV], ratios[_VL]
     share = f"early language layers reach {early_language.mean():.0%} of the best score"
     share += f", early vision layers {early_vision.mean():.0%} in the other direction"
-    difference = (early_language - early_vision).to_numpy(float)
+    gap = (early_language - early_vision).to_numpy(float)
     claim = "Early language layers already predict vision; vision predicts language only with depth"
-    return [*found, Outcome(claim, share, _above(difference))]
+    return [*found, Outcome(claim, share, _above(gap))]
 
 
 def with_depth(maps: pd.DataFrame) -> pd.DataFrame:
@@ -100,7 +100,7 @@ def _order(first: str, second: str, directions: tuple[str, ...], claim: str) -> 
             wide = scores_by_pair(own, "condition", [low, high])
             if len(wide):
                 words = f"{DIRECTION_WORDS[direction]}: {claim}"
-                found.append(_difference(words, wide[low], wide[high]))
+                found.append(difference(words, wide[low], wide[high]))
         return found
 
     return claims
@@ -160,7 +160,7 @@ def _gains_more(word: str, more: str, less: str) -> Callable[..., list[Outcome]]
         if any(gain.empty for gain in gains.values()):
             return []
         claim = f"averaging {word}: {DIRECTION_WORDS[more]} gains more than the other direction"
-        return [_difference(claim, *gains.values())]
+        return [difference(claim, *gains.values())]
 
     return claims
 
@@ -200,7 +200,7 @@ def _backbones(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> li
         if any(each.empty for each in scored.values()):
             found.append(Outcome(claim, "these vision models are not in this run", None))
         else:
-            found.append(_difference(claim, *scored.values()))
+            found.append(difference(claim, *scored.values()))
     spread = most.groupby(["series", "direction", "vision_model"])["score"].mean()
     spread = spread.groupby(["series", "direction"]).std().unstack("direction")
     if {_LV, _VL} <= set(spread):
@@ -215,28 +215,34 @@ def _weaker_images(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -
     gains = [_gain(selecting.matched(curves, word)) for word in ("images", "captions")]
     if any(gain.empty for gain in gains):
         return []
-    return [_difference("averaging images gains less than averaging captions", *gains)]
+    return [difference("averaging images gains less than averaging captions", *gains)]
 
 
-def _difference(claim: str, lower: pd.Series, higher: pd.Series) -> Outcome:
-    """That the second is higher than the first within pairs."""
-    difference = (higher - lower).dropna().to_numpy(float)
-    if not difference.size:
+def difference(claim: str, lower: pd.Series, higher: pd.Series) -> Outcome:
+    """That the second is higher than the first within pairs.
+
+    Args:
+      claim: In words.
+      lower: Scores by pair.
+      higher: Scores of the same pairs.
+    """
+    differences = (higher - lower).dropna().to_numpy(float)
+    if not differences.size:
         return Outcome(claim, "no model pair has both", None)
-    mean, low, high = _interval(difference)
+    mean, low, high = _interval(differences)
     words = f"{number(lower.mean())} against {number(higher.mean())}, difference {number(mean, sign=True)}"
     ends = f" [{number(low, sign=True)}, {number(high, sign=True)}]"
     words += ends if np.isfinite(low) else " (one pair, no interval)"
-    return Outcome(claim, words, _above(difference))
+    return Outcome(claim, words, _above(differences))
 
 
-def _interval(difference: np.ndarray) -> tuple[float, float, float]:
-    mean, low, high = interval(difference[:, None])
+def _interval(differences: np.ndarray) -> tuple[float, float, float]:
+    mean, low, high = interval(differences[:, None])
     return float(mean[0]), float(low[0]), float(high[0])
 
 
-def _above(difference: np.ndarray) -> bool | None:
-    low = _interval(difference[np.isfinite(difference)])[1]
+def _above(differences: np.ndarray) -> bool | None:
+    low = _interval(differences[np.isfinite(differences)])[1]
     return low > 0 if np.isfinite(low) else None
 
 

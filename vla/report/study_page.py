@@ -9,6 +9,7 @@ import pandas as pd
 
 from vla.experiments.naming import trunk
 from vla.report.figures.style import metric_words
+from vla.report.main_claims import main_claims
 from vla.report.run_folder import RunFolder
 from vla.report.sections import model_places
 from vla.report.verdicts import NOT_RUN
@@ -42,6 +43,7 @@ def page(
         style=markupsafe.Markup(style),
         note=described["note"],
         glance=_glance(run, sections),
+        main=main_claims(run),
         missing=run.missing,
         overview=overview,
         experiments=sections,

@@ -1,0 +1,28 @@
+"""Along training, one figure shows the layers at every step: there is no map of each checkpoint beside it."""
+
+import pandas as pd
+
+from vla.report.illustrations import illustrations
+from vla.report.run_folder import RunFolder
+
+LAYERS = ["block_1", "block_2", "block_3"]
+
+
+def test_layer_maps_are_drawn_of_experiments_that_do_not_follow_training(tmp_path):
+    rows = [
+        ("E", f"step {step}", "v", "l", "linear_predictivity", "vision_to_language", v, t, 40, 0.1, float("nan"))
+        for step in (0, 10)
+        for v in LAYERS
+        for t in LAYERS
+    ]
+    names = "experiment condition vision_model language_model metric direction vision_layer language_layer n_items"
+    scores = pd.DataFrame(rows, columns=[*names.split(), "score", "null_mean"])
+    curves = scores.assign(series="step", k=[0] * 9 + [10] * 9)
+    models = [{"name": "v", "layers": LAYERS}, {"name": "l", "layers": LAYERS}]
+    run = RunFolder(tmp_path, {"models": models}, scores, pd.DataFrame(columns=["experiment"]), curves, {}, {}, {}, ())
+    found = {
+        title: [one.name for one in illustrations(run, {"id": "E", "title": title})]
+        for title in ("Layer maps", "Both models along training")
+    }
+    assert sum("--maps--" in name for name in found["Layer maps"]) == 2
+    assert found["Both models along training"] == ["E--training--linear-predictivity"]

@@ -1,0 +1,82 @@
+"""What the study is about, in a handful of claims over all its experiments, each held against the run."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from vla.report import selecting
+from vla.report.figures.pairs import PAIR, scores_by_pair
+from vla.report.figures.style import DIRECTION_WORDS
+from vla.report.outcomes import Outcome, difference, outcomes
+from vla.report.run_folder import RunFolder
+from vla.report.words import number
+
+_IMAGES = "E2"
+_SEMANTIC, _APPEARANCE = ("things only", "stuff only"), ("grayscale", "rotation")
+_TESTED = (
+    ("Untrained", "training", "trained networks are more aligned than the same networks before training"),
+    ("E6", "captions averaged", "averaging captions raises alignment"),
+    ("E7", "images averaged", "averaging images raises alignment"),
+)
+
+
+def main_claims(run: RunFolder) -> list[Outcome]:
+    """Whether alignment is learned, above chance, rises with depth, is about meaning, and rises with averaging.
+
+    By linear predictivity, in each direction; of claims for which the run has no data there is nothing.
+    """
+    learned, *averaged = (list(_tested(run, *one)) for one in _TESTED)
+    deep = [one for one in outcomes(run, {"id": "E1"}) if ": low in early" in one.claim]
+    return [*learned, *_above_chance(run), *deep, *_about_meaning(run), *(one for each in averaged for one in each)]
+
+
+def _tested(run: RunFolder, experiment: str, comparison: str, claim: str) -> Iterator[Outcome]:
+    """A comparison of which there is a paired test over model pairs."""
+    found = run.of("statistics", experiment)
+    if found.empty:
+        return
+    found = found.loc[(found["comparison"] == comparison) & (found["metric"] == "linear_predictivity")]
+    for row in found.to_dict("records"):
+        tested = pd.notna(row["ci_low"]) and pd.notna(row["ci_high"])
+        words = f"{number(row['mean_lower'])} against {number(row['mean_higher'])}, difference "
+        words += number(row["mean_difference"], sign=True)
+        ends = f" [{number(row['ci_low'], sign=True)}, {number(row['ci_high'], sign=True)}]"
+        words += ends if tested else " (one pair, no interval)"
+        holds = bool(row["ci_low"] > 0) if tested else None
+        yield Outcome(f"{DIRECTION_WORDS[row['direction']]}: {claim}", words, holds)
+
+
+def _above_chance(run: RunFolder) -> Iterator[Outcome]:
+    for direction, rows in _originals(run).groupby("direction", sort=False):
+        rows = rows.dropna(subset=["score", "null_mean"]).set_index(PAIR)
+        if len(rows):
+            claim = f"{DIRECTION_WORDS[str(direction)]}: above the same with items shuffled"
+            yield difference(claim, rows["null_mean"], rows["score"])
+
+
+def _about_meaning(run: RunFolder) -> Iterator[Outcome]:
+    """What is left after manipulations of either kind; the less, the more they took."""
+    rows = _scalars(run, _IMAGES)
+    if not {*_SEMANTIC, *_APPEARANCE} <= set(rows["condition"]):
+        return
+    for direction, own in rows.groupby("direction", sort=False):
+        wide = scores_by_pair(own, "condition", [*_SEMANTIC, *_APPEARANCE])
+        claim = (
+            f"{DIRECTION_WORDS[str(direction)]}: images without their things or stuff score less than images whose "
+            "look alone was changed (grayscale, rotation)"
+        )
+        yield difference(claim, wide[list(_SEMANTIC)].mean(axis=1), wide[list(_APPEARANCE)].mean(axis=1))
+
+
+def _originals(run: RunFolder) -> pd.DataFrame:
+    """Scores of images and captions as they are."""
+    rows = _scalars(run, _IMAGES)
+    rows = rows.loc[rows["condition"] == "original"]
+    if rows.empty:
+        rows = _scalars(run, "E1")
+    return rows
+
+
+def _scalars(run: RunFolder, experiment: str) -> pd.DataFrame:
+    rows = selecting.scalars(run.of("scores", experiment), run.run["models"])
+    return rows.loc[rows["metric"] == "linear_predictivity"]
