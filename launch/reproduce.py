@@ -26,7 +26,7 @@ join = entry.define_processes()
 
 def main() -> None:
     """Flags to study to report."""
-    from vla import devices
+    from vla import devices, progress
     from vla.experiments import configured, engine, plan
 
     join()
@@ -34,24 +34,27 @@ def main() -> None:
     commands = {"run": entry.typed("reproduce", without=("dry_run",))}
     commands["report"] = f"python -m launch.report --workdir={shlex.quote(WORKDIR.value)}"
     commands["cell"] = f"{commands['run']} --workdir={shlex.quote(WORKDIR.value.rstrip('/') + '-again')}"
-    if "microworld" in values:
-        # What compares models along their training is added where none are named; it has no flags of its own.
-        commands["cell_groups"] = "core"
-        from vla.microworld.layout import laid_out
-
-        values = laid_out(values, workdir / "microworld", devices.this_process()[0] == 0)
-    study = configured.study(values, commands)
-    if DRY_RUN.value:
-        print(plan.written(plan.plan(study, workdir)))
-        return
     first = devices.this_process()[0] == 0
-    outcome = engine.run(study, workdir, show_progress=first)
-    if first and outcome.finished:
-        from vla.report.write import write_report
+    with progress.whole("all stages together", first and not DRY_RUN.value):
+        if "microworld" in values:
+            # What compares models along their training is added where none are named; it has no flags of its own.
+            commands["cell_groups"] = "core"
+            from vla.microworld.layout import laid_out
 
+            values = laid_out(values, workdir / "microworld", first)
+        study = configured.study(values, commands)
+        if DRY_RUN.value:
+            print(plan.written(plan.plan(study, workdir)))
+            return
+        outcome = engine.run(study, workdir, show_progress=first)
+        if first and outcome.finished:
+            from vla.report.write import write_report
+
+            page = write_report(workdir, helped=True, again=False)
+    if first and outcome.finished:
         for line in outcome.absent:
             print(f"not run: {line}", file=sys.stderr)
-        print(write_report(workdir, helped=True))
+        print(page)
         if not outcome.scored:
             raise ValueError("nothing could be scored, for the reasons above; the report has them too")
     elif first:

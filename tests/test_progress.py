@@ -3,7 +3,8 @@
 import pytest
 from rich.progress import Progress
 
-from vla.progress import RateColumn, bar
+from vla import progress as module
+from vla.progress import RateColumn, bar, expect, stage, whole
 
 
 def test_a_bar_says_what_how_far_and_how_long(capsys):
@@ -17,6 +18,39 @@ def test_a_bar_says_what_how_far_and_how_long(capsys):
 def test_a_bar_may_be_silent(capsys):
     with bar("extracting", 4, enabled=False) as advance:
         advance(4)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_bar_of_a_whole_run_counts_the_seconds_that_its_stages_were_expected_to_take(capsys):
+    with whole("all together"):
+        run = module._WHOLE.get()
+        assert run is not None
+        (all_of_it,) = run.shown.tasks
+        assert all_of_it.total is None
+        expect({"extracting": 30.0, "scoring": 70.0})
+        expect({"scoring": 60.0})
+        assert (all_of_it.total, all_of_it.completed) == (90.0, 0.0)
+        with bar("extracting", 4) as advance:
+            advance(1)
+            assert all_of_it.completed == pytest.approx(7.5)
+        assert all_of_it.completed == 30.0, "a stage that ended early is over"
+        with stage("something nobody expected"):
+            pass
+        assert all_of_it.completed == 30.0
+        with stage("scoring"):
+            assert all_of_it.completed == 30.0
+        assert all_of_it.completed == 90.0
+    assert module._WHOLE.get() is None
+    shown = capsys.readouterr().err
+    for words in ("all together", "100 %", "1/4", "something nobody expected"):
+        assert words in shown
+
+
+def test_a_silent_stage_of_a_silent_run_counts_nothing_on_the_screen(capsys):
+    with whole("all together", enabled=False):
+        expect({"extracting": 30.0})
+        with bar("extracting", 4, enabled=False) as advance:
+            advance(4)
     assert capsys.readouterr() == ("", "")
 
 

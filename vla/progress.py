@@ -1,7 +1,9 @@
-"""Progress bars with rate and time left, on standard error."""
+"""Progress bars with rate and time left, on standard error; of a long run one more, for all its stages together."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import (
@@ -10,11 +12,22 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+
+class CountColumn(MofNCompleteColumn):
+    """Steps of how many; of a whole run its share, of a stage without steps nothing."""
+
+    def render(self, task: Task) -> Text:
+        """As it stands."""
+        if task.fields.get("whole"):
+            return Text(f"{task.percentage:.0f} %" if task.total else "")
+        return super().render(task) if task.total else Text("")
 
 
 class RateColumn(ProgressColumn):
@@ -23,23 +36,101 @@ class RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         """The rate of late, or of the whole when the task is finished."""
         rate = task.finished_speed or task.speed
-        if not rate:
+        if not rate or task.fields.get("whole"):
             return Text("")
         return Text(f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each")
+
+
+@dataclasses.dataclass
+class _Whole:
+    """The bar of a whole run, which counts in seconds expected.
+
+    Attributes:
+      shown: What shows it.
+      task: Its number there.
+      expected: Seconds by stage.
+      done: Of stages that are over, and of those under way so far.
+    """
+
+    shown: Progress
+    task: TaskID
+    expected: dict[str, float] = dataclasses.field(default_factory=dict)
+    done: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def show(self) -> None:
+        self.shown.update(self.task, total=sum(self.expected.values()) or None, completed=sum(self.done.values()))
+
+
+_WHOLE: ContextVar[_Whole | None] = ContextVar("whole", default=None)
+
+
+@contextlib.contextmanager
+def whole(description: str, enabled: bool = True) -> Iterator[None]:
+    """Show one bar, with the time left, for all `bar` and `stage` within that `expect` has named."""
+    with _shown(enabled) as progress:
+        before = _WHOLE.set(_Whole(progress, progress.add_task(description, total=None, whole=True)))
+        try:
+            yield
+        finally:
+            _WHOLE.reset(before)
+
+
+def expect(stages: Mapping[str, float]) -> None:
+    """Tell the bar of the whole run, if there is one, how many seconds stages will take.
+
+    Args:
+      stages: By description; what was said of one before is replaced.
+    """
+    run = _WHOLE.get()
+    if run is not None:
+        run.expected.update(stages)
+        run.show()
+
+
+@contextlib.contextmanager
+def stage(description: str, enabled: bool = True) -> Iterator[None]:
+    """Show that something is done of which there are no steps to count."""
+    with _task(description, None, enabled):
+        yield
 
 
 @contextlib.contextmanager
 def bar(description: str, total: int, enabled: bool = True) -> Iterator[Callable[[float], None]]:
     """Show a bar while the block runs; yields a function that advances it by a number of steps, or part of one."""
-    columns = (
+    with _task(description, total, enabled) as advance:
+        yield advance
+
+
+@contextlib.contextmanager
+def _task(description: str, total: int | None, enabled: bool) -> Iterator[Callable[[float], None]]:
+    run = _WHOLE.get()
+    share = run.expected.get(description, 0.0) if run else 0.0
+    with contextlib.nullcontext(run.shown) if run and enabled else _shown(enabled) as progress:
+        task = progress.add_task(description, total=total)
+
+        def advance(steps: int | float) -> None:
+            progress.advance(task, steps)
+            if run and share and total:
+                run.done[description] = min(run.done.get(description, 0.0) + share * steps / total, share)
+                run.show()
+
+        yield advance
+        if run and share:
+            run.done[description] = share
+            run.show()
+        if total is None:
+            progress.update(task, total=1, completed=1)
+
+
+def _shown(enabled: bool) -> Progress:
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        CountColumn(),
         RateColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not enabled,
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not enabled) as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda steps: progress.advance(task, steps)

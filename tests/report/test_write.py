@@ -1,5 +1,6 @@
 """The report of a run: one page that needs no other file, says what is missing, and is the same every time."""
 
+import functools
 import html
 import json
 import re
@@ -174,6 +175,24 @@ def test_drawing_again_by_two_processes_gives_the_same_bytes(run, monkeypatch):
     monkeypatch.setattr(all_figures, "WORTH_A_PROCESS", 0)
     assert write_report(folder, [".svg"], show_progress=False, helped=True) == page
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_what_is_there_from_the_same_files_is_not_drawn_again_unless_asked(tmp_path, monkeypatch):
+    model = {"name": "seer", "modality": "vision", "losses": {"steps": [0, 1], "loss": [2.0, 1.0]}}
+    described = {"experiments": [{"id": "E1", "status": "not run"}], "models": [model]}
+    (tmp_path / "run.json").write_text(json.dumps(described))
+    draw = functools.partial(write_report, tmp_path, show_progress=False)
+    page = draw()
+    before = page.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("vla.report.write.draw_all", None)
+        assert draw(again=False) == page
+        with pytest.raises(TypeError):
+            draw()
+    (tmp_path / "figures" / "losses.svg").unlink()
+    assert draw(again=False).read_bytes() == before and (tmp_path / "figures" / "losses.svg").is_file()
+    (tmp_path / "run.json").write_text(json.dumps({**described, "title": "Another"}))
+    assert draw(again=False).read_bytes() != before
 
 
 def test_files_that_are_missing_are_said(tmp_path):

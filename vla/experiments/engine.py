@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vla import devices, progress
 from vla.activations.store import Store
 from vla.alignment.score_store import ScoreStore
 from vla.experiments import run_folder
+from vla.experiments.expected import expected
 from vla.experiments.experiment import Condition
 from vla.experiments.gallery import Gallery
 from vla.experiments.older import refuse_older
@@ -20,6 +22,8 @@ from vla.experiments.sides import LENGTH
 from vla.experiments.study import Study
 from vla.experiments.tables import Table, needs, tables
 from vla.records import Modality, View
+
+LOOKING = "looking at views"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,18 +55,23 @@ def run(study: Study, workdir: Path, show_progress: bool = True) -> Outcome:
       ValueError: As the parts of the library that do the work; what was finished before is kept.
     """
     began = time.monotonic()
-    bench, resolved = prepare(study, workdir)
-    times = {"looking at views": time.monotonic() - began}
-    todo = list(tables(study, resolved.usable, functools.partial(readable, bench)))
+    with progress.stage(LOOKING, show_progress):
+        bench, resolved = prepare(study, workdir)
+        todo = list(tables(study, resolved.usable, functools.partial(readable, bench)))
+        views = _unseen(bench, resolved) if study.stage in ("all", "extract") else {}
+        unscored = _unscored(bench, todo) if study.stage in ("all", "score") else []
+        if show_progress:
+            progress.expect(expected(study, bench, views, unscored, len(todo)))
+    times = {LOOKING: time.monotonic() - began}
     if study.stage in ("all", "extract"):
-        times["extracting"] = _extract(bench, resolved, show_progress)
+        times["extracting"] = _extract(bench, views, show_progress)
     if study.stage in ("all", "score"):
-        times["scoring"] = _score(bench, todo, show_progress)
+        times["scoring"] = _score(bench, unscored, show_progress)
     devices.wait_for_all("scored")
     missing = sum(not scored(bench, one) for one in todo)
     first = devices.this_process()[0] == 0
     if not missing and first:
-        with devices.alone():
+        with devices.alone(), progress.stage("writing tables", show_progress):
             run_folder.write(bench, resolved, todo, workdir, times)
     return Outcome(not missing, missing, workdir, len(todo), resolved.reasons)
 
@@ -97,18 +106,23 @@ def wanted(bench: Bench, resolved: Resolved) -> dict[tuple[Modality, str], list[
     return {key: list(views.values()) for key, views in found.items()}
 
 
-def _extract(bench: Bench, resolved: Resolved, show_progress: bool) -> float:
-    """This shard's part of the extraction: its share of the views of every model."""
-    began, (i, n) = time.monotonic(), bench.study.shard
-    found = wanted(bench, resolved)
+def _unseen(bench: Bench, resolved: Resolved) -> dict[tuple[Modality, str], list[tuple[View, str]]]:
+    """This shard's share of the views of every model that are to be extracted."""
+    i, n = bench.study.shard
     missing = {}
-    for key, views in found.items():
+    for key, views in wanted(bench, resolved).items():
         participant = bench.participants[key]
         if isinstance(participant, Checkpoint):
             refuse_older(bench.study, participant, views)
             own = [one for one in views if not participant.has(*one)]
             missing[key] = own if n == 1 else [one for place, one in enumerate(views) if place % n == i and one in own]
-    total = sum(len(view.ids) for views in missing.values() for view, _ in views)
+    return missing
+
+
+def _extract(
+    bench: Bench, missing: Mapping[tuple[Modality, str], Sequence[tuple[View, str]]], show_progress: bool
+) -> float:
+    began, total = time.monotonic(), sum(len(view.ids) for views in missing.values() for view, _ in views)
     with progress.bar("extracting", total, show_progress and total > 0) as advance:
         for key, views in missing.items():
             participant = bench.participants[key]
@@ -117,12 +131,15 @@ def _extract(bench: Bench, resolved: Resolved, show_progress: bool) -> float:
     return time.monotonic() - began
 
 
-def _score(bench: Bench, todo: list[Table], show_progress: bool) -> float:
-    """This shard's part of the scoring, and this process's of that."""
-    began, (i, n) = time.monotonic(), bench.study.shard
-    process, processes = devices.this_process()
+def _unscored(bench: Bench, todo: Sequence[Table]) -> list[Table]:
+    """This shard's share of the tables, and this process's of that, as far as they are to be scored."""
+    (i, n), (process, processes) = bench.study.shard, devices.this_process()
     own = [one for place, one in enumerate(todo) if place % (n * processes) == i * processes + process]
-    missing = [one for one in own if not scored(bench, one)]
+    return [one for one in own if not scored(bench, one)]
+
+
+def _score(bench: Bench, missing: Sequence[Table], show_progress: bool) -> float:
+    began = time.monotonic()
     with progress.bar("scoring", len(missing), show_progress and bool(missing)) as advance, side_by_side() as submit:
         for one in missing:
             if _extracted(bench, one):

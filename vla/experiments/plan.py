@@ -13,13 +13,13 @@ from rich.table import Table as Printed
 
 from vla.experiments import engine, estimates, sizes
 from vla.experiments.estimates import Work
+from vla.experiments.expected import table_work
 from vla.experiments.experiment import Experiment
 from vla.experiments.hardware import Hardware, accelerators, this_machine
 from vla.experiments.naming import named
 from vla.experiments.saved import is_saved
 from vla.experiments.study import MODALITIES, Study
 from vla.experiments.tables import Table, needs, tables
-from vla.metrics import find
 from vla.models.catalogue import alike
 from vla.models.source import is_cached
 from vla.records import Modality, listed
@@ -155,24 +155,9 @@ def _experiment(
         there = len(found) - len(todo)
     work = Work()
     for one in todo:
-        work += _table(study, bench, one)
+        work += table_work(study, bench, one)
     note = f"not run: {listed(absent, 3)}" if absent else ""
     return Line(experiment.id, "experiment", len(found), there, work, note)
-
-
-def _table(study: Study, bench: Any, table: Table) -> Work:
-    vision, language = sizes.size(table.vision, "vision"), sizes.size(table.language, "language")
-    if vision is None or language is None:
-        return Work()
-    sides = {}
-    for modality, one, stacked in (("vision", vision, table.images), ("language", language, table.captions)):
-        sides[modality] = (one.depth + 2 if table.layers == "all" else len(stacked), one.width)
-    ordered = ("language", "vision") if table.direction == "language_to_vision" else ("vision", "language")
-    items = table.items or (len(bench.items[table.part]) if bench else study.datasets[table.dataset].n_items or 1000)
-    draws = study.draws(table.layers)
-    # Of directed metrics, held-out predictions are made once more and then drawn from.
-    again = min(draws, 1) if find(table.metric).directed else draws
-    return estimates.scoring(table.metric, [sides[name] for name in ordered], items, 1 + study.null + again)
 
 
 def written(found: Plan, machines: Sequence[Hardware] | None = None) -> str:

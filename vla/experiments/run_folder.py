@@ -1,5 +1,6 @@
 """The run folder: what a study leaves for the report, each file whole or not at all."""
 
+import copy
 import importlib.metadata
 import io
 import json
@@ -25,15 +26,28 @@ from vla.experiments.scoring import Bench
 from vla.experiments.sides import LENGTH
 from vla.experiments.study import MODALITIES
 from vla.experiments.tables import Table
+from vla.experiments.unchanged import unchanged, write_record
 from vla.records import View, listed
 from vla.stimuli.generators.files import write_whole
+
+# What the other files were made from.
+RECORD = "made.json"
 
 _PACKAGES = ("vla", "jax", "flax", "numpy", "scipy", "scikit-learn", "xarray", "zarr", "transformers", "spacy")
 
 
 def write(bench: Bench, resolved: Resolved, finished: Sequence[Table], workdir: Path, times: dict[str, float]) -> None:
-    """Write `scores.parquet`, the tables made of it, `activations.json`, `samples/` and, last, `run.json`."""
+    """Write `scores.parquet`, the tables made of it, `activations.json`, `samples/` and, last, `run.json`.
+
+    Where they are there, made from the same scores and settings by the same code, nothing is done: their times stay
+    those of the run that did the work.
+    """
     study = bench.study
+    described = {**_run(bench, resolved, finished), "content": write_run_content(bench, resolved, workdir)}
+    made_from = [described, [recipe.key for one in finished for recipe in bench.recipes(one)], _seen(bench, resolved)]
+    if unchanged(workdir / RECORD, made_from):
+        return
+    (workdir / RECORD).unlink(missing_ok=True)
     table = scores(bench, finished)
     found = statistics(study, table, resolved.absent)
     data = io.BytesIO()
@@ -45,16 +59,38 @@ def write(bench: Bench, resolved: Resolved, finished: Sequence[Table], workdir: 
     for name, frame in (("curves", counted), ("plateaus", plateaus(counted)), ("depth", profiles), ("peaks", peaks)):
         _csv(workdir / f"{name}.csv", frame)
     _json(workdir / "activations.json", _activations(bench, finished))
-    described = _run(bench, resolved, finished, times)
-    described["content"] = write_run_content(bench, resolved, workdir)
     shown = samples.write(bench, resolved, workdir / "samples")
-    for experiment in described["experiments"]:
+    written = {**copy.deepcopy(described), "times": {name: round(seconds, 1) for name, seconds in times.items()}}
+    for experiment in written["experiments"]:
         for condition in experiment["conditions"]:
             condition["samples"] = shown.get((experiment["id"], condition["name"]), "")
-    _json(workdir / "run.json", described)
+    _json(workdir / "run.json", written)
+    write_record(workdir / RECORD, made_from, files(workdir))
 
 
-def _run(bench: Bench, resolved: Resolved, finished: Sequence[Table], times: dict[str, float]) -> dict[str, Any]:
+def files(workdir: Path) -> list[Path]:
+    """What a run folder holds beside stores and reports, its record apart."""
+    found = [path for pattern in ("*.csv", "*.parquet", "*.json") for path in workdir.glob(pattern)]
+    found += [path for path in (workdir / "samples").rglob("*") if path.is_file()]
+    return sorted(path for path in found if not path.name.startswith(".") and path.name != RECORD)
+
+
+def _seen(bench: Bench, resolved: Resolved) -> dict[str, list[str]]:
+    """What determines the views of every condition, of which samples are kept."""
+    return {
+        f"{experiment.id}, {one.name}": [
+            bench.galleries[one.dataset].view(side.modality, member).content
+            for side in bench.study.sides(one)
+            for member in side.members
+            if member != LENGTH
+        ]
+        for experiment in bench.study.experiments
+        for one in experiment.conditions
+        if resolved.usable(experiment, one)
+    }
+
+
+def _run(bench: Bench, resolved: Resolved, finished: Sequence[Table]) -> dict[str, Any]:
     study, choices = bench.study, bench.study.choices
     settings = [
         {
@@ -89,7 +125,6 @@ def _run(bench: Bench, resolved: Resolved, finished: Sequence[Table], times: dic
         ],
         "experiments": [_experiment(bench, resolved, finished, one) for one in study.experiments],
         "stores": {"scores": bench.store.root},
-        "times": {name: round(seconds, 1) for name, seconds in times.items()},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {name: _version(name) for name in _PACKAGES} | {"python": platform.python_version()},
     }

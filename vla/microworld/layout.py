@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vla import progress
 from vla.microworld.along_training import along_training, untrained
 from vla.microworld.shipped import shipped
 from vla.microworld.step_zero import write_step_zero
@@ -13,6 +14,9 @@ from vla.microworld.world_folder import write_world
 MODELS = ("trained", "untrained")
 STUDIED = {"vision": ("micro-dinov2", "micro-vit"), "language": ("micro-llama", "micro-bloom")}
 JUDGE = "micro-clip"
+
+# Seconds of the study of a world, fixed and by scene, as two cores take them: its display has them until it is planned.
+_EXPECTED = {"extracting": (10.0, 0.08), "scoring": (25.0, 0.03), "writing tables": (5.0, 0.0), "drawing": (12.0, 0.0)}
 
 
 def laid_out(config: Mapping[str, Any], folder: Path, show_progress: bool = False) -> dict[str, Any]:
@@ -34,6 +38,7 @@ def laid_out(config: Mapping[str, Any], folder: Path, show_progress: bool = Fals
     if asked["models"] not in MODELS:
         raise ValueError(f"microworld.models={asked['models']!r}; expected one of {', '.join(MODELS)}")
     n, seed = asked["n"], asked["seed"]
+    progress.expect({stage: fixed + each * n for stage, (fixed, each) in _EXPECTED.items()})
     world = write_world(
         folder / f"world-{n}-{seed}",
         n,

@@ -22,6 +22,9 @@ from vla.microworld.tagger import write_tagger
 # Raised whenever the same seed would give other files.
 VERSION = 1
 MOST_RENDERINGS = 15
+DRAWING = "drawing the world"
+# Seconds of one picture by two cores, for the display.
+_PICTURE = 0.0025
 
 
 class WorldFolders(NamedTuple):
@@ -93,12 +96,13 @@ def write_world(
     }
 
     def fill(draft: Path) -> None:
+        progress.expect({DRAWING: _PICTURE * n * (1 + renderings)})
         chosen = distinct_scenes(n + flickr8k, seed)
         scenes, others = chosen[:n], chosen[n:]
         captions = [describe(what) for what in scenes]
         with (
             helper(n * (1 + renderings) + 2 * judgments + flickr8k) as pool,
-            progress.bar("drawing the world", n * (1 + renderings), show_progress) as advance,
+            progress.bar(DRAWING, n * (1 + renderings), show_progress) as advance,
         ):
             later = []
             whole: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [(write_tagger, (tagger, seed))]

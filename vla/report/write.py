@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib
+
 from vla import progress
-from vla.report.all_figures import draw_all, planned
+from vla.experiments.run_folder import RECORD, files
+from vla.experiments.unchanged import unchanged, write_record
+from vla.records import file_hash
+from vla.report.all_figures import FIGURES, draw_all, planned
 from vla.report.drawing import FORMATS
 from vla.report.extras import extra_sections
 from vla.report.run_folder import RunFolder, read
@@ -13,9 +18,15 @@ from vla.report.seen import views
 from vla.report.study_page import page
 from vla.report.whole import whole
 
+REPORT = "report"
+
 
 def write_report(
-    workdir: Path, formats: Sequence[str] = FORMATS, show_progress: bool = True, helped: bool = False
+    workdir: Path,
+    formats: Sequence[str] = FORMATS,
+    show_progress: bool = True,
+    helped: bool = False,
+    again: bool = True,
 ) -> Path:
     """Write `workdir/report/index.html` and `workdir/figures/`, from what the run left in `workdir` alone.
 
@@ -27,6 +38,7 @@ def write_report(
       show_progress: Show a bar with the time left.
       helped: Let a second process draw as well where that pays. It imports the script that runs, so that a script
         must do its work under `if __name__ == "__main__"`.
+      again: Draw also what is there already, made from the same files by the same code.
 
     Returns:
       The page.
@@ -37,6 +49,11 @@ def write_report(
     run = read(workdir)
     _complete(run)
     formats = tuple(dict.fromkeys((".svg", *formats)))
+    made_from = [formats, matplotlib.__version__, {path.name: file_hash(path) for path in files(workdir)}]
+    record, index = workdir / REPORT / RECORD, workdir / REPORT / "index.html"
+    if not again and unchanged(record, made_from):
+        return index
+    record.unlink(missing_ok=True)
     seen, places = views(run)
     sections = [section(run, experiment, places) for experiment in run.experiments]
     extras = extra_sections(run)
@@ -50,8 +67,11 @@ def write_report(
             figure.place["figures"].append(data)
     alone = {figure.place: data for figure, data in zip(figures, shown, strict=True) if isinstance(figure.place, str)}
     text = page(run, sections, extras, seen, alone.get("overview"), alone.get("losses"))
-    whole(workdir / "report" / "index.html", lambda path: path.write_text(text, encoding="utf-8"))
-    return workdir / "report" / "index.html"
+    whole(index, lambda path: path.write_text(text, encoding="utf-8"))
+    names = [figure.shown.name for figure in figures]
+    drawn = [workdir / FIGURES / f"{name}{suffix}" for name in names for suffix in (*formats, ".csv", ".json")]
+    write_record(record, made_from, [index, *drawn])
+    return index
 
 
 def _complete(run: RunFolder) -> None:

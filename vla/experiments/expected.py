@@ -1,0 +1,69 @@
+"""How long the stages of a run will take, for its display: products by this machine's rates, the rest by the piece."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vla.experiments import estimates, sizes
+from vla.experiments.estimates import Work
+from vla.experiments.hardware import this_machine
+from vla.experiments.study import Study
+from vla.experiments.tables import Table
+from vla.metrics import find
+from vla.records import Modality, View
+
+# Seconds beside the products, as two cores of a CPU took them in the study of the drawn world: reading and preparing an
+# item, preparing and keeping a table of scores, making its rows, and drawing what an experiment has to show.
+ITEM, TABLE, ROWS, FIGURES = 0.0008, 0.2, 0.02, 1.0
+
+
+def expected(
+    study: Study, bench: Any, views: Mapping[tuple[Modality, str], Sequence[tuple[View, str]]],
+    missing: Sequence[Table], tables: int,
+) -> dict[str, float]:  # fmt: skip
+    """Seconds by stage.
+
+    Args:
+      study: What is asked.
+      bench: Its models, datasets and stores.
+      views: To be extracted, with their layers, by model.
+      missing: Tables to be scored.
+      tables: How many there will be.
+    """
+    items = sum(len(view.ids) for own in views.values() for view, _ in own)
+    work = Work()
+    for (modality, given), own in views.items():
+        if size := sizes.size(given, modality):
+            for view, layers in own:
+                n = len(view.ids)
+                work += estimates.extraction(size, n, layers, study.dtype, study.stream, study.tensor_parallel)
+    for table in missing:
+        work += table_work(study, bench, table)
+    extracting, scoring = work.seconds(this_machine(), study.dtype) if items or missing else (0.0, 0.0)
+    return {
+        "extracting": extracting + ITEM * items,
+        "scoring": scoring + TABLE * len(missing),
+        "writing tables": ROWS * tables,
+        "drawing": FIGURES * len(study.experiments),
+    }
+
+
+def table_work(study: Study, bench: Any, table: Table) -> Work:
+    """What scoring a table takes; nothing where a model's size is not known.
+
+    Args:
+      study: What is asked.
+      bench: Its items; None where the dataset is not at hand.
+      table: Which.
+    """
+    vision, language = sizes.size(table.vision, "vision"), sizes.size(table.language, "language")
+    if vision is None or language is None:
+        return Work()
+    sides = {}
+    for modality, one, stacked in (("vision", vision, table.images), ("language", language, table.captions)):
+        sides[modality] = (one.depth + 2 if table.layers == "all" else len(stacked), one.width)
+    ordered = ("language", "vision") if table.direction == "language_to_vision" else ("vision", "language")
+    items = table.items or (len(bench.items[table.part]) if bench else study.datasets[table.dataset].n_items or 1000)
+    draws = study.draws(table.layers)
+    # Of directed metrics, held-out predictions are made once more and then drawn from.
+    again = min(draws, 1) if find(table.metric).directed else draws
+    return estimates.scoring(table.metric, [sides[name] for name in ordered], items, 1 + study.null + again)

@@ -1,0 +1,57 @@
+"""Whether files are still those that would be made again, so that making them can be left out."""
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import vla.records
+from vla.records import canonical_hash, file_hash
+from vla.stimuli.generators.files import write_whole
+
+_SOURCES = (".py", ".toml", ".csv", ".j2", ".css", ".json")
+
+
+@functools.cache
+def code() -> str:
+    """SHA-256 of the package's own sources, templates and tables."""
+    root, found = Path(vla.records.__file__).parent, hashlib.sha256()
+    for path in sorted(path for path in root.rglob("*") if path.suffix in _SOURCES):
+        found.update(f"{path.relative_to(root)}\0{file_hash(path)}\n".encode())
+    return found.hexdigest()
+
+
+def unchanged(record: Path, made_from: object) -> bool:
+    """Whether a record says that its files were made from the same, and each is there as it was made.
+
+    Args:
+      record: As written by `write_record`; one that cannot be read counts as none.
+      made_from: All that determines the files apart from the package's code: a JSON value.
+    """
+    try:
+        said = json.loads(record.read_text(encoding="utf-8"))
+        return said["made_from"] == _key(made_from) and all(
+            file_hash(record.parent / name) == before for name, before in said["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def write_record(record: Path, made_from: object, files: Iterable[Path]) -> None:
+    """Keep what files were made from, and how they were.
+
+    Args:
+      record: Where; files are named from its folder.
+      made_from: As of `unchanged`.
+      files: All of them.
+    """
+    root = record.parent.absolute()
+    hashes = {os.path.relpath(path.absolute(), root): file_hash(path) for path in sorted(files)}
+    text = json.dumps({"made_from": _key(made_from), "files": hashes}, indent=1, ensure_ascii=False)
+    write_whole(record, f"{text}\n".encode())
+
+
+def _key(made_from: object) -> str:
+    return canonical_hash([code(), made_from])
