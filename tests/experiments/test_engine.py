@@ -119,7 +119,8 @@ from vla.alignment.score_store import ScoreStore
 from vla.experiments.engine import run
 write = ScoreStore.write
 def told(self, *arguments):
-    print("table", flush=True)
+    sys.stdout.write("table\n")  # in one piece, as tables are scored beside one another
+    sys.stdout.flush()
     write(self, *arguments)
 ScoreStore.write = told
 run(folders.study(Path(sys.argv[1])), Path(sys.argv[2]), show_progress=False)

@@ -61,7 +61,7 @@ def words(tmp_path):
         for one, said in zip(found, ("agrees", "differs", "not run"), strict=True)
     ]
     text = Text()
-    text.feed(page(run, sections, [], [], None, None))
+    text.feed(page(run, sections, [], [], None, None, []))
     return " ".join(text.words)
 
 

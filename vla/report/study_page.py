@@ -9,7 +9,7 @@ import pandas as pd
 
 from vla.experiments.naming import trunk
 from vla.report.figures.style import metric_words
-from vla.report.main_claims import main_claims
+from vla.report.outcomes import Outcome
 from vla.report.run_folder import RunFolder
 from vla.report.sections import model_places
 from vla.report.verdicts import NOT_RUN
@@ -29,8 +29,9 @@ def page(
     seen: Sequence[Mapping[str, Any]],
     overview: Mapping[str, Any] | None,
     losses: Mapping[str, Any] | None,
+    main: Sequence[Outcome],
 ) -> str:
-    """The page, from what `vla.report.sections` and `vla.report.drawing` made of a run."""
+    """The page, from what `vla.report.sections`, `vla.report.main_claims` and `vla.report.drawing` made of a run."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vla.report"), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -43,7 +44,7 @@ def page(
         style=markupsafe.Markup(style),
         note=described["note"],
         glance=_glance(run, sections),
-        main=main_claims(run),
+        main=main,
         missing=run.missing,
         overview=overview,
         experiments=sections,

@@ -12,6 +12,7 @@ from vla.records import file_hash
 from vla.report.all_figures import FIGURES, draw_all, planned
 from vla.report.drawing import FORMATS
 from vla.report.extras import extra_sections
+from vla.report.main_claims import main_claims
 from vla.report.run_folder import RunFolder, read
 from vla.report.sections import section
 from vla.report.seen import views
@@ -66,7 +67,7 @@ def write_report(
         if isinstance(figure.place, dict):
             figure.place["figures"].append(data)
     alone = {figure.place: data for figure, data in zip(figures, shown, strict=True) if isinstance(figure.place, str)}
-    text = page(run, sections, extras, seen, alone.get("overview"), alone.get("losses"))
+    text = page(run, sections, extras, seen, alone.get("overview"), alone.get("losses"), main_claims(run))
     whole(index, lambda path: path.write_text(text, encoding="utf-8"))
     names = [figure.shown.name for figure in figures]
     drawn = [workdir / FIGURES / f"{name}{suffix}" for name in names for suffix in (*formats, ".csv", ".json")]
