@@ -119,7 +119,7 @@ from vla.alignment.score_store import ScoreStore
 from vla.experiments.engine import run
 write = ScoreStore.write
 def told(self, *arguments):
-    sys.stdout.write("table\n")  # in one piece, as tables are scored beside one another
+    sys.stdout.write("table\\n")  # in one piece, as tables are scored beside one another
     sys.stdout.flush()
     write(self, *arguments)
 ScoreStore.write = told
