@@ -46,6 +46,12 @@ def test_the_bar_of_a_whole_run_counts_the_seconds_that_its_stages_were_expected
         assert words in shown
 
 
+def test_a_run_that_ended_is_done_whatever_was_expected(capsys):
+    with whole("all together"):
+        expect({"extracting": 30.0})
+    assert "100 %" in capsys.readouterr().err
+
+
 def test_a_silent_stage_of_a_silent_run_counts_nothing_on_the_screen(capsys):
     with whole("all together", enabled=False):
         expect({"extracting": 30.0})

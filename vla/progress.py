@@ -68,11 +68,14 @@ _WHOLE: ContextVar[_Whole | None] = ContextVar("whole", default=None)
 def whole(description: str, enabled: bool = True) -> Iterator[None]:
     """Show one bar, with the time left, for all `bar` and `stage` within that `expect` has named."""
     with _shown(enabled) as progress:
-        before = _WHOLE.set(_Whole(progress, progress.add_task(description, total=None, whole=True)))
+        task = progress.add_task(description, total=None, whole=True)
+        before = _WHOLE.set(_Whole(progress, task))
         try:
             yield
         finally:
             _WHOLE.reset(before)
+        # Stages that turned out not to be needed are done as well.
+        progress.update(task, total=1, completed=1)
 
 
 def expect(stages: Mapping[str, float]) -> None:
