@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from vla.report.illustrations import illustrations
+from vla.report.illustrations import _paired, illustrations
 from vla.report.run_folder import RunFolder
 
 LAYERS = ["block_1", "block_2", "block_3"]
@@ -26,3 +26,16 @@ def test_layer_maps_are_drawn_of_experiments_that_do_not_follow_training(tmp_pat
     }
     assert sum("--maps--" in name for name in found["Layer maps"]) == 2
     assert found["Both models along training"] == ["E--training--linear-predictivity"]
+
+
+def test_a_checkpoint_is_joined_to_its_model_unless_both_stand_in_one_condition():
+    def rows(*cells):
+        return pd.DataFrame(
+            [(condition, "symmetric", vision, "l") for condition, vision in cells],
+            columns=["condition", "direction", "vision_model", "language_model"],
+        )
+
+    joined = _paired(rows(("trained", "v"), ("untrained", "v@0")))
+    assert joined["vision_model"].tolist() == ["v", "v"]
+    both = rows(("all", "v"), ("all", "v@0"), ("few", "v@0"))
+    assert _paired(both)["vision_model"].tolist() == ["v", "v@0", "v@0"]

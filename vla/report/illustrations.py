@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from vla.experiments.naming import trunk
 from vla.report import selecting
 from vla.report.figures import backbones, conditions, curves, depth, layer_maps, training
 from vla.report.figures.style import DIRECTION_WORDS, metric_words, spoken
@@ -107,10 +108,17 @@ def _conditions(run: RunFolder, experiment: Mapping[str, Any], scores: pd.DataFr
                 + " Dotted: how far the length of captions alone goes."
                 * (beside is not None and not beside.empty),
                 _means(shown, "condition"),
-                lambda shown=shown, tested=tested, beside=beside: conditions.draw(shown, tested, beside),
+                lambda shown=shown, tested=tested, beside=beside: conditions.draw(_paired(shown), tested, beside),
                 shown,
                 "scores.parquet",
             )
+
+
+def _paired(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows in which checkpoints bear their model's name where a condition has one of each, as they are compared."""
+    models = ["vision_model", "language_model"]
+    named = rows.assign(**{name: rows[name].map(trunk) for name in models})
+    return rows if named.duplicated(["condition", "direction", *models]).any() else named
 
 
 def _counted(run: RunFolder, experiment: Mapping[str, Any], metric: str, rows: pd.DataFrame) -> Iterator[Illustration]:
