@@ -1,7 +1,7 @@
 """The quick start: the whole study on a drawn world, offline, E1 to E9 and E11 by the engine that runs the paper.
 
 Question: what does the whole study look like, from conditions to statistics, on a world that fits a laptop?
-Cost: about four minutes on two cores. `:quick` takes 60 scenes and short averages.
+Cost: about two minutes on two cores; seconds where nothing has changed. `:quick` takes 60 scenes, short averages.
 Expect: an illustration by four small models that were trained apart, on this world's images or on its captions. As they
 were before training: --config.microworld.models=untrained.
 

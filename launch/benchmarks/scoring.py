@@ -24,7 +24,8 @@ class Sizes:
       x_width: Units of one side.
       y_width: Units of the other.
       loo_pairs: Layer pairs that scikit-learn is timed on with leave-one-out, in both directions.
-      fold_pairs: Layer pairs that scikit-learn and himalaya are timed on with inner folds, in both directions.
+      fold_pairs: Layer pairs that scikit-learn is timed on with inner folds, in both directions.
+      himalaya_pairs: Layer pairs that himalaya is timed on with inner folds, in both directions, in each precision.
       inner_folds: How many inner folds.
       permutations: Of the null of CKA and mutual k-NN.
       table_pairs: Layer pairs that platonic-rep's loop is timed on.
@@ -40,6 +41,7 @@ class Sizes:
     y_width: int = 2560
     loo_pairs: int = 2
     fold_pairs: int = 1
+    himalaya_pairs: int = 3
     inner_folds: int = 5
     permutations: int = 200
     table_pairs: int = 20
@@ -60,7 +62,7 @@ def measure(sizes: Sizes, folder: Path) -> Iterator[dict[str, float]]:
     x, y = both_sides(sizes.x_layers, sizes.y_layers, sizes.n_items, sizes.x_width, sizes.y_width)
     measured = {
         "loo": lambda: measure_ridge(x, y, "loo", sizes.loo_pairs, 0),
-        "folds": lambda: measure_ridge(x, y, sizes.inner_folds, sizes.fold_pairs, sizes.fold_pairs),
+        "folds": lambda: measure_ridge(x, y, sizes.inner_folds, sizes.fold_pairs, sizes.himalaya_pairs),
         "tables": lambda: measure_tables(x, y, sizes.permutations, sizes.table_pairs),
         "growth": lambda: measure_growth(folder, sizes.most_items, sizes.most_layers),
     }

@@ -36,19 +36,19 @@ def scikit_learn_cell(x: np.ndarray, y: np.ndarray, settings: RidgeSettings) -> 
     return np.array(scores), np.array(alphas)
 
 
-def himalaya_cell(x: np.ndarray, y: np.ndarray, settings: RidgeSettings) -> Cell:
-    """One layer pair with himalaya on torch, in float32 with inner folds.
+def himalaya_cell(x: np.ndarray, y: np.ndarray, settings: RidgeSettings, dtype: type = np.float32) -> Cell:
+    """One layer pair with himalaya on torch, with inner folds, all of it in one precision.
 
     `KernelRidgeCV`, its way for fewer items than units: one eigendecomposition per inner fold for all penalties, one
     penalty for all units. It has no leave-one-out of its own short of as many folds as items.
     """
     backend.set_backend("torch")
     scores, alphas = [], []
-    grid = torch.tensor(settings.alphas, dtype=torch.float32)
+    grid = torch.from_numpy(np.asarray(settings.alphas, dtype))
     for train, test in KFold(settings.outer_folds, shuffle=True, random_state=settings.seed).split(x):
         of_x, of_y = StandardScaler().fit(x[train]), StandardScaler().fit(y[train])
         a, b, unseen = (
-            torch.from_numpy(part.astype(np.float32))
+            torch.from_numpy(part.astype(dtype))
             for part in (of_x.transform(x[train]), of_y.transform(y[train]), of_x.transform(x[test]))
         )
         model = KernelRidgeCV(

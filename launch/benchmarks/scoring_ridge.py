@@ -3,6 +3,7 @@
 X and Y layers, N items, D and E units.
 """
 
+import functools
 import resource
 import time
 from collections.abc import Callable
@@ -58,7 +59,12 @@ def measure_ridge(x: np.ndarray, y: np.ndarray, inner_cv: str | int, pairs: int,
         "float32 products, GFLOP/s": max(rates) / 1e9,
         "peak memory of the process so far, GiB": peak,
     }
-    peers = [("scikit-learn", scikit_learn_cell, pairs, np.float64), ("himalaya", himalaya_cell, himalaya_pairs, None)]
+    double = functools.partial(himalaya_cell, dtype=np.float64)
+    peers = [
+        ("scikit-learn", scikit_learn_cell, pairs, np.float64),
+        ("himalaya", himalaya_cell, himalaya_pairs, None),
+        ("himalaya in float64", double, himalaya_pairs, None),
+    ]
     for name, cell, count, dtype in peers:
         if count:
             figures.update(_against(name, cell, count, dtype, x, y, settings, tables, ours))

@@ -96,8 +96,11 @@ _SINGLE = 1e-5
 def _by_single_products(x: Float[np.ndarray, "N D"], k: int) -> Int[np.ndarray, "N K"]:
     """Neighbours by cosine from float32 products; where these cannot tell the last neighbour from the next, the items
     that may be either are compared in float64."""
-    near = np.array(_single_products(x if devices.on_cpu() else jnp.asarray(x)))
-    np.copyto(near, np.inf, where=np.isnan(near))
+    near = np.require(_single_products(x if devices.on_cpu() else jnp.asarray(x)), requirements="W")
+    # An item without a direction is as near as can be to all.
+    lost = np.isnan(np.diagonal(near))
+    near[lost] = np.inf
+    near[:, lost] = np.inf
     np.fill_diagonal(near, -np.inf)
     nearest = _first(near, k + 1)  # an item itself is the last, at -inf
     last, next_one = np.take_along_axis(near, nearest[:, k - 1 :], axis=1).T
@@ -126,9 +129,16 @@ def _unit(x: Float[AnyArray, "N D"]) -> Float[AnyArray, "N D"]:
     return x / xp.linalg.norm(x, axis=1, keepdims=True)
 
 
+# Of how near items are, looked through at a time.
+_ROWS_BYTES = 1 << 22
+
+
 def _first(near: Float[np.ndarray, "R N"], k: int) -> Int[np.ndarray, "R K"]:
     """Columns of the k largest entries of every row, the largest first; of equal ones those that come first, and NaN
     before all."""
+    step = max(1, _ROWS_BYTES // near[0].nbytes)
+    if len(near) > step:  # a few rows at a time, which stay in the cache
+        return np.concatenate([_first(near[start : start + step], k) for start in range(0, len(near), step)])
     near = np.where(np.isnan(near), np.inf, near)
     n = near.shape[1]
     least = np.partition(near, n - k, axis=1)[:, n - k, None]
