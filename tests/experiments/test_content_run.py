@@ -80,6 +80,11 @@ def test_a_second_run_looks_into_nothing_again_unless_asked_otherwise(world, mon
     after = folders.tree(where / "run")
     names = ("items.parquet", "spectrum.csv", "directions.csv", "content.csv", "samples/content.json")
     assert not calls and all(before[name] == after[name] for name in names)
+    (where / "run" / "spectrum.csv").write_text("edited")
+    run(study, where / "run", show_progress=False)
+    assert len(calls) == 2 * len({*pd.read_parquet(where / "run" / "items.parquet")["vision_model"]})
+    assert all(folders.tree(where / "run")[name] == before[name] for name in names)
+    calls.clear()
     other = dataclasses.replace(study, content=dataclasses.replace(study.content, pairs="all", norms="", instances=""))
     run(other, where / "run", show_progress=False)
     assert len(calls) == 2 * 4

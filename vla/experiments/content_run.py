@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ from vla.experiments.item_facts import instances_beside, item_facts
 from vla.experiments.resolve import Resolved
 from vla.experiments.scoring import Bench
 from vla.experiments.sides import LENGTH, Side
+from vla.experiments.unchanged import unchanged, write_record
 from vla.metrics.ridge_settings import RidgeSettings
 from vla.records import View, canonical_hash, file_hash
-from vla.stimuli.generators.files import write_whole
 from vla.stimuli.samples import write_samples
 
 SAMPLES = "content"
@@ -61,9 +60,10 @@ def write_run_content(bench: Bench, resolved: Resolved, workdir: Path) -> dict[s
         views, instances = _views(bench, asked), plan.instances or instances_beside(plan_of_data)
         absent = _absent(bench, asked, instances)
         key = _key(bench, asked, views, instances)
-        if not _there(workdir, key):
+        if not unchanged(workdir / _MADE, key):
             _make(bench, asked, views, instances, workdir)
-            write_whole(workdir / _MADE, (json.dumps({"key": key}) + "\n").encode())
+            made = [*(workdir / name for name in NAMES.values()), workdir / "samples" / f"{SAMPLES}.json"]
+            write_record(workdir / _MADE, key, made)
     except ValueError as error:
         return {**said, "status": "not run", "why": str(error)}
     return {**said, "status": "run", "why": "", "absent": absent}
@@ -137,12 +137,6 @@ def _key(bench: Bench, asked: _Asked, views: Sequence[View], instances: str) -> 
     settings = dataclasses.asdict(dataclasses.replace(plan, norms="", instances=""))
     ids = list(bench.items[asked.experiment.id, asked.condition.part])
     return canonical_hash([sources, files, settings, ids, repr(_settings(bench, asked, ids)), asked.condition.name])
-
-
-def _there(workdir: Path, key: str) -> bool:
-    """Whether the tables of this key are in the folder."""
-    files = [workdir / _MADE, *(workdir / name for name in NAMES.values()), workdir / "samples" / f"{SAMPLES}.json"]
-    return all(file.is_file() for file in files) and json.loads(files[0].read_text()) == {"key": key}
 
 
 def _settings(bench: Bench, asked: _Asked, ids: Sequence[str]) -> RidgeSettings:
