@@ -7,9 +7,8 @@ import pandas as pd
 from vla.report import selecting
 from vla.report.figures.pairs import PAIR, scores_by_pair
 from vla.report.figures.style import DIRECTION_WORDS
-from vla.report.outcomes import Outcome, difference, outcomes
+from vla.report.outcomes import Outcome, difference, outcomes, raised
 from vla.report.run_folder import RunFolder
-from vla.report.words import number
 
 _IMAGES = "E2"
 _SEMANTIC, _APPEARANCE = ("things only", "stuff only"), ("grayscale", "rotation")
@@ -32,18 +31,13 @@ def main_claims(run: RunFolder) -> list[Outcome]:
 
 def _tested(run: RunFolder, experiment: str, comparison: str, claim: str) -> Iterator[Outcome]:
     """A comparison of which there is a paired test over model pairs."""
-    found = run.of("statistics", experiment)
-    if found.empty:
+    rows = run.of("statistics", experiment)
+    if rows.empty:
         return
-    found = found.loc[(found["comparison"] == comparison) & (found["metric"] == "linear_predictivity")]
-    for row in found.to_dict("records"):
-        tested = pd.notna(row["ci_low"]) and pd.notna(row["ci_high"])
-        words = f"{number(row['mean_lower'])} against {number(row['mean_higher'])}, difference "
-        words += number(row["mean_difference"], sign=True)
-        ends = f" [{number(row['ci_low'], sign=True)}, {number(row['ci_high'], sign=True)}]"
-        words += ends if tested else " (one pair, no interval)"
-        holds = bool(row["ci_low"] > 0) if tested else None
-        yield Outcome(f"{DIRECTION_WORDS[row['direction']]}: {claim}", words, holds)
+    rows = rows.loc[(rows["comparison"] == comparison) & (rows["metric"] == "linear_predictivity")]
+    for row in rows.to_dict("records"):
+        means, found = (row["mean_lower"], row["mean_higher"]), ("mean_difference", "ci_low", "ci_high")
+        yield raised(f"{DIRECTION_WORDS[row['direction']]}: {claim}", means, *(row[name] for name in found))
 
 
 def _above_chance(run: RunFolder) -> Iterator[Outcome]:

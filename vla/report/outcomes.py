@@ -229,11 +229,23 @@ def difference(claim: str, lower: pd.Series, higher: pd.Series) -> Outcome:
     differences = (higher - lower).dropna().to_numpy(float)
     if not differences.size:
         return Outcome(claim, "no model pair has both", None)
-    mean, low, high = _interval(differences)
-    words = f"{number(lower.mean())} against {number(higher.mean())}, difference {number(mean, sign=True)}"
+    return raised(claim, (lower.mean(), higher.mean()), *_interval(differences))
+
+
+def raised(claim: str, means: tuple[float, float], gap: float, low: float, high: float) -> Outcome:
+    """That a mean difference is above 0.
+
+    Args:
+      claim: In words.
+      means: Over pairs, of what is lower and of what is higher by the claim.
+      gap: Their mean difference within pairs.
+      low: Lower end of its interval; not finite where there is none.
+      high: Upper end.
+    """
+    words = f"{number(means[0])} against {number(means[1])}, difference {number(gap, sign=True)}"
     ends = f" [{number(low, sign=True)}, {number(high, sign=True)}]"
-    words += ends if np.isfinite(low) else " (one pair, no interval)"
-    return Outcome(claim, words, _above(differences))
+    tested = bool(np.isfinite(low))
+    return Outcome(claim, words + (ends if tested else " (one pair, no interval)"), bool(low > 0) if tested else None)
 
 
 def _interval(differences: np.ndarray) -> tuple[float, float, float]:
