@@ -1,4 +1,4 @@
-"""How programs are compiled in tests: once for a whole run, and without polish.
+"""How programs are compiled in tests: once for a whole run, and without polish; and no test finds another's files.
 
 A program of a test runs once or twice, so that most of its time is its compilation. XLA's own passes, which decide what
 is computed and in which precision, are those of every user; what is left out is LLVM's optimisation of the code made
@@ -16,7 +16,9 @@ if OWN:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="vla-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
+import fsspec  # noqa: E402
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_disable_most_optimizations", True)
 
@@ -24,3 +26,12 @@ jax.config.update("jax_disable_most_optimizations", True)
 def pytest_unconfigure() -> None:
     if OWN:
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def memory_files():
+    """The file system memory://, empty at the start of every test: it is one for the whole process."""
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+    return system

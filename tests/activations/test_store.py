@@ -3,7 +3,6 @@
 import dataclasses
 import warnings
 
-import fsspec
 import numpy as np
 import pytest
 import xarray as xr
@@ -20,11 +19,7 @@ def small_chunks(monkeypatch):
 
 @pytest.fixture(params=["my runs/activations", "memory://my runs/activations"])
 def root(request, tmp_path):
-    if "://" not in request.param:
-        return str(tmp_path / request.param)
-    memory = fsspec.filesystem("memory")
-    memory.store.clear()
-    return request.param
+    return request.param if "://" in request.param else str(tmp_path / request.param)
 
 
 def test_xarray_alone_reads_it_without_a_warning(root):

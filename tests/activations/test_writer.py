@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 from fsspec.implementations.local import LocalFileSystem
@@ -92,13 +91,10 @@ def test_a_local_writer_killed_at_any_step_is_taken_up_with_the_same_bytes(tmp_p
     assert steps > 15 * 3
 
 
-def test_a_remote_writer_killed_at_any_step_is_taken_up_with_the_same_bytes():
-    memory = fsspec.filesystem("memory")
-
+def test_a_remote_writer_killed_at_any_step_is_taken_up_with_the_same_bytes(memory_files):
     def content(root):
-        return {path.removeprefix(root): memory.cat_file(path) for path in memory.find(root)}
+        return {path.removeprefix(root): memory_files.cat_file(path) for path in memory_files.find(root)}
 
-    memory.store.clear()
     recipe = make_recipe()
     write(Store("memory://whole"), recipe)
     whole = content("/whole")
