@@ -108,6 +108,24 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "transformers_version": "4.32.0.dev0",
         "use_swiglu_ffn": False,
     },
+    "dinov2 with registers, transformers 4.48": {
+        "apply_layernorm": True,
+        "hidden_act": "gelu",
+        "hidden_size": 768,
+        "image_size": 518,
+        "interpolate_antialias": True,
+        "interpolate_offset": 0.0,
+        "layer_norm_eps": 1e-06,
+        "layerscale_value": 1.0,
+        "mlp_ratio": 4,
+        "model_type": "dinov2_with_registers",
+        "num_attention_heads": 12,
+        "num_hidden_layers": 12,
+        "num_register_tokens": 4,
+        "patch_size": 14,
+        "qkv_bias": True,
+        "use_swiglu_ffn": False,
+    },
     "clip, transformers 4.16": {
         "architectures": ["CLIPModel"],
         "initializer_factor": 1.0,
@@ -252,6 +270,8 @@ REFUSED = {
     "heads too narrow to turn": ("dinov3_vit", {"hidden_size": 36}, "leaves 6 units per head; .* multiple of 4"),
     "a field of siglip's tower": ("siglip", {"vision_config": {"window": 2}}, "'vision_config' has fields .*: window"),
     "siglip of any resolution": ("siglip2", {}, "model_type 'siglip2' is not supported"),
+    "another kernel": ("dinov2_with_registers", {"interpolate_antialias": False}, "'interpolate_antialias' is False"),
+    "an offset": ("dinov2_with_registers", {"interpolate_offset": 0.1}, "'interpolate_offset' is 0.1"),
     "no registers": ("dinov2_with_registers", {"num_register_tokens": 0}, "'num_register_tokens' is 0; .* at least 1"),
 }
 

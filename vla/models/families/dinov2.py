@@ -47,6 +47,9 @@ def read_dinov2(fields: Fields) -> VisionConfig:
 
 def read_dinov2_with_registers(fields: Fields) -> VisionConfig:
     """Read a config with `model_type` dinov2_with_registers; defaults as in Dinov2WithRegistersConfig."""
+    # Published configs name what the code has built in.
+    fields.only("interpolate_antialias", True, "transformers always antialiases here")
+    fields.only("interpolate_offset", 0.0, "transformers resizes to the exact size")
     # unlike plain DINOv2, whose default is 14
     patch = fields.side("patch_size", 16)
     return _read(fields, patch, registers=fields.whole("num_register_tokens", 4), antialias=True)

@@ -46,6 +46,8 @@ def read_gemma(fields: Fields) -> DecoderConfig:
 def read_gemma2(fields: Fields) -> DecoderConfig:
     """Read a config with `model_type` gemma2; defaults are those of transformers' Gemma2Config."""
     shape = _read_later_shape(fields, vocabulary=256_000, length=8192)
+    # published beside sliding_window, which is the one that transformers reads
+    fields.ignore("sliding_window_size")
     cap = fields.number("attn_logit_softcapping", fields.or_null("attn_logit_softcapping", 50.0))
     rotary = read_rotary(fields, length=shape["length"], head_width=shape["head_width"])
     return _later_config(fields, shape, every=2, rotary=rotary, score_cap=cap)

@@ -10,7 +10,8 @@ from vla.models.nonlinearities import NONLINEARITIES
 
 def read_llama(fields: Fields) -> DecoderConfig:
     """Read a config with `model_type` llama; defaults are those of transformers' LlamaConfig."""
-    fields.ignore("pretraining_tp")
+    # The first conversions of LLaMA called max_position_embeddings so; transformers does not read it.
+    fields.ignore("max_sequence_length")
     fields.only("rope_interleaved", False, "units are paired by halves")
     shape = read_shape(fields)
     attention_bias = fields.flag("attention_bias", False)

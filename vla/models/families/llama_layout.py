@@ -33,7 +33,7 @@ def read_shape(
     Raises:
       ValueError: Sizes that are missing, of another kind or at odds with one another.
     """
-    fields.ignore("attention_dropout")
+    fields.ignore("attention_dropout", "pretraining_tp")
     width, heads = fields.whole("hidden_size", width), fields.whole("num_attention_heads", heads)
     head_width = fields.whole("head_dim", head_width) or share_of_heads(fields, width, heads)
     kv_heads = fields.whole("num_key_value_heads", fields.or_null("num_key_value_heads", kv_heads)) or heads
