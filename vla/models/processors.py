@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from vla.models.decoder import DecoderConfig
+from vla.models.dinov3_images import dinov3_transform
 from vla.models.families.family import TokenizerClass
 from vla.models.fields import read_json
 from vla.models.timm_images import timm_transform
@@ -122,7 +123,7 @@ class ImageProcessor:
           ValueError: There is none, or transformers cannot read it.
         """
         self._config = config
-        self._transform: Callable[[Image.Image], np.ndarray] | None = None
+        self._transform: Callable[[Image.Image], np.ndarray] | None = dinov3_transform(directory)
         if not any((directory / name).is_file() for name in IMAGE_PROCESSOR_FILES):
             self._transform = timm_transform(directory)
         if self._transform is not None:
@@ -137,7 +138,7 @@ class ImageProcessor:
                 str(directory), trust_remote_code=False, local_files_only=True, backend="pil"
             )
         except Exception as error:  # as above
-            said = str(error).partition(". ")[0].splitlines()[0]
+            said = (str(error).strip() or type(error).__name__).partition(". ")[0].splitlines()[0]
             raise ValueError(
                 f"transformers cannot read the image processor in {directory}: {said}. Download it again, or give "
                 "another as processor="
