@@ -283,6 +283,8 @@ def test_views_by_spec(whole, pipeline):
     synthetic = image_view(whole, source="synthetic", index=1)
     assert view(whole, "vision", "original:source=synthetic,index=1") == synthetic
     assert view(whole, "vision", {"name": "original", "source": "synthetic", "index": 1}) == synthetic
+    shuffled = image_view(whole, "patch_shuffle", source="synthetic", index=1)
+    assert view(whole, "vision", "patch_shuffle:source=synthetic,index=1") == shuffled
     assert view(whole, "language") == view(whole, "language", "original") == caption_view(whole)
     assert view(whole, "language", "original:index=1") == caption_view(whole, 1)
     spec = "nouns_verbs:source=paraphrase,index=0 + scrambled"

@@ -44,7 +44,8 @@ def image_view(
     """
     steps = read_steps(manipulation, IMAGE_MANIPULATIONS, **parameters)
     spoken, images = images_of(dataset, source, index)
-    drawn_for = [] if source != "synthetic" else ["synthetic", index]
+    # A config gives the index as text; the draws are those of the number.
+    drawn_for = [] if source != "synthetic" else ["synthetic", int(index)]
     if not steps:
         name = f"{dataset.name}/{ORIGINAL if source == 'photograph' else spoken}"
         return make_view(name, "vision", dataset.ids, images)
