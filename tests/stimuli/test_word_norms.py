@@ -51,6 +51,35 @@ def test_a_caption_is_the_mean_of_its_words():
     assert math.isnan(means[4]) and shares[4] == 0
 
 
+@pytest.mark.parametrize(
+    ("word", "base", "other"),
+    [
+        ("kites", "kite", "kit"),
+        ("planes", "plane", "plan"),
+        ("slides", "slide", "slid"),
+        ("dishes", "dish", "dishe"),
+        ("buses", "bus", "buse"),
+        ("boxes", "box", "boxe"),
+        ("tomatoes", "tomato", "tomatoe"),
+        ("riding", "ride", "rid"),
+        ("stared", "stare", "star"),
+        ("typing", "type", "typ"),
+        ("using", "use", "us"),
+        ("eating", "eat", "eate"),
+        ("snowing", "snow", "snowe"),
+        ("opened", "open", "op"),
+        ("walking", "walk", "walke"),
+        ("sitting", "sit", "sitt"),
+        ("starring", "star", "stare"),
+        ("hissing", "hiss", "his"),
+        ("falling", "fall", "fal"),
+        ("travelling", "travel", "trave"),
+    ],
+)
+def test_an_ending_is_cut_as_it_is_spelt(word, base, other):
+    assert caption_norms([word], {base: 1.0, other: 5.0})[0] == [1.0]
+
+
 def test_a_word_of_its_own_is_not_cut():
     assert caption_norms(["glasses"], {"glasses": 4.9, "glass": 4.8})[0] == [4.9]
     assert caption_norms(["was is as"], {"wa": 1.0, "i": 1.0, "a": 1.0})[0] == [1.0]

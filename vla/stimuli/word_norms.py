@@ -13,6 +13,8 @@ from vla.records import listed
 WORD, VALUE = "Word", "Conc.M"
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _VOWELS = frozenset("aeiou")
+_HISS = re.compile(r"(?:[cs]h|[oszx])$")
+_SHORT = re.compile(r"(?:^|[^aeiou])[aeiouy][^aeiouwxy]$")
 
 
 def read_norms(path: str | os.PathLike[str], word: str = WORD, value: str = VALUE) -> dict[str, float]:
@@ -95,12 +97,22 @@ def _bases(word: str) -> Iterator[str]:
             yield f"{word.removesuffix(ending)}y"
     for ending in ("ing", "ed", "es", "s"):
         if word.endswith(ending) and len(word) > len(ending) + 1:
-            stem = word.removesuffix(ending)
-            if ending in ("ing", "ed") and len(stem) > 2 and stem[-1] == stem[-2] and stem[-1] not in _VOWELS:
-                yield stem[:-1]
-            yield stem
-            if ending != "s":
-                yield f"{stem}e"
+            yield from _spelt(word.removesuffix(ending), ending)
+
+
+def _spelt(stem: str, ending: str) -> tuple[str, ...]:
+    """How the base form may be spelt of which an ending left this stem, the likeliest first."""
+    silent = f"{stem}e"
+    if ending == "s":
+        return (stem,)
+    if ending == "es":
+        # Only a hiss or an o takes -es: dishes, but kites are no kits and planes no plans.
+        return (stem, silent) if _HISS.search(stem) else (silent, stem)
+    if len(stem) > 2 and stem[-1] == stem[-2] and stem[-1] not in _VOWELS:
+        # Running is to run; but hissing and falling are to hiss and to fall.
+        return (stem, stem[:-1], silent) if stem[-1] in "flsz" else (stem[:-1], stem, silent)
+    # One consonant after a short vowel would have been doubled: riding is to ride, not to rid.
+    return (silent, stem) if _SHORT.search(stem) else (stem, silent)
 
 
 def _number(text: str) -> float | None:
