@@ -30,10 +30,10 @@ def test_byte_order_mark_and_crlf(tmp_path):
 
 
 def test_imagefolder_csv_with_other_columns_ids_and_blank_lines(tmp_path):
-    text = "label, file_name ,text,id\n3,train/./a.jpg,  Un café ,7\n\n4,train/b.jpg,B,\n"
+    text = "label, file_name ,text,id\n3,train/./a.jpg,  Un café ,7\n\n  \t\n4,train/b.jpg,B,\n"
     assert read_captions(written(tmp_path, "metadata.csv", text)) == [
         CaptionRow(2, "train/a.jpg", ("Un café",), "7"),
-        CaptionRow(4, "train/b.jpg", ("B",), None),
+        CaptionRow(5, "train/b.jpg", ("B",), None),
     ]
 
 

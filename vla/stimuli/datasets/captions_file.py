@@ -96,7 +96,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict | _BadRow]]:
         end = reader.line_num
         for fields in reader:
             line, end = end + 1, reader.line_num
-            if not fields:
+            if len(fields) < 2 and not "".join(fields).strip():
                 continue
             if len(fields) == len(header):
                 yield line, dict(zip(header, fields, strict=True))
