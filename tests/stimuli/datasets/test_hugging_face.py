@@ -63,6 +63,13 @@ def test_every_form_gives_the_same_items(tmp_path, form):
     assert pickle.loads(pickle.dumps(dataset.items[2].image)).open() == JPEGS[2]
 
 
+def test_a_dot_is_part_of_a_name_and_a_suffix_is_not(tmp_path):
+    table().save_to_disk(tmp_path / "photos-1.5")
+    table().to_parquet(tmp_path / "photos-1.5.parquet")
+    for place in ("photos-1.5", "photos-1.5.parquet"):
+        assert read_dataset("hugging_face", tmp_path / place, text="captions").name == "photos-1.5"
+
+
 def test_an_imagefolder(tmp_path):
     for i, data in enumerate(JPEGS):
         (tmp_path / f"{i}.jpg").write_bytes(data)

@@ -99,7 +99,9 @@ def read_hugging_face(
         return (chosen if wanted is None else chosen.select(wanted)).with_format(None)[:][column]
 
     table = Table(where, rows.column_names, len(rows), cells, lambda row, _: pictures[row])
-    called = Path(where).stem if name is None else name
+    # A file's suffix is no part of the name; what follows a dot in that of a folder or of the Hub is.
+    own = place.stem if place.is_file() else Path(where).name
+    called = own if name is None else name
     return read_table(table, image, text, id, name=called, n=n, seed=seed, missing_images=missing_images)
 
 
