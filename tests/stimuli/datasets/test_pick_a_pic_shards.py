@@ -16,16 +16,8 @@ SHARDS = 4
 ROWS = 5
 
 
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """Four shards of `train` and one of `validation`, five judgments each, the last of each a tie."""
-    files = {}
-    for split, shards, start in (("train", SHARDS, 0), ("validation", 1, 100)):
-        for shard in range(shards):
-            first = start + ROWS * shard
-            rows = [judgment(first + row) for row in range(ROWS - 1)] + [judgment(first + ROWS - 1, 0.5, 0.5)]
-            name = f"data/{split}-{shard:05d}-of-{shards:05d}-{shard:016x}.parquet"
-            files[name] = write_pick_a_pic(tmp_path / "hub" / name, rows).read_bytes()
+def published(files):
+    """What the Hub answers of a repository with these parquet files."""
     siblings = [
         {
             "rfilename": name,
@@ -39,8 +31,21 @@ def hub(tmp_path, monkeypatch):
     listing = {"id": REPOSITORY, "sha": COMMIT, "private": False, "tags": [], "downloads": 0, "siblings": siblings}
     served = {f"/datasets/{REPOSITORY}/resolve/{COMMIT}/{name}": data for name, data in files.items()}
     served[f"/api/datasets/{REPOSITORY}/revision/main"] = json.dumps(listing).encode()
+    return served
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Four shards of `train` and one of `validation`, five judgments each, the last of each a tie."""
+    files = {}
+    for split, shards, start in (("train", SHARDS, 0), ("validation", 1, 100)):
+        for shard in range(shards):
+            first = start + ROWS * shard
+            rows = [judgment(first + row) for row in range(ROWS - 1)] + [judgment(first + ROWS - 1, 0.5, 0.5)]
+            name = f"data/{split}-{shard:05d}-of-{shards:05d}-{shard:016x}.parquet"
+            files[name] = write_pick_a_pic(tmp_path / "hub" / name, rows).read_bytes()
     monkeypatch.setenv("NO_PROXY", "*")
-    with serving(Site(served)) as site:
+    with serving(Site(published(files))) as site:
         monkeypatch.setenv("HF_ENDPOINT", site.url)
         yield site
 
@@ -120,3 +125,14 @@ def test_a_shard_that_is_not_what_the_hub_says_is_refused(hub, tmp_path):
     with pytest.raises(ValueError, match="sha256"):
         read_dataset("pick_a_pic", data_dir=tmp_path / "data", n=1)
     assert not list(tmp_path.rglob("dataset_info.json"))
+
+
+def test_a_judgment_in_two_shards_is_refused(hub, tmp_path):
+    files = {}
+    for shard in range(2):
+        name = f"data/train-{shard:05d}-of-00002.parquet"
+        files[name] = write_pick_a_pic(tmp_path / "twice" / name, [judgment(shard), judgment(7)]).read_bytes()
+    hub.files.update(published(files))
+    with pytest.raises(ValueError, match="1 judgments of .* are in more than one of its shards: 1007-"):
+        read_dataset("pick_a_pic", data_dir=tmp_path / "data", n=3)
+    assert len(read_dataset("pick_a_pic", data_dir=tmp_path / "data", n=2)) == 2

@@ -1,5 +1,6 @@
 """Fetches shards of Pick-a-Pic from the Hugging Face Hub, as many as are needed and no more."""
 
+import collections
 import dataclasses
 import json
 import math
@@ -78,8 +79,8 @@ def pick_a_pic(
       empty_prompts: "drop" or "refuse".
 
     Raises:
-      ValueError: neither `n` nor `shards` says how much to fetch; no such split; fewer judgments than `n`; the Hub
-        cannot be reached; or as `fetch` and `read_pick_a_pic`.
+      ValueError: neither `n` nor `shards` says how much to fetch; no such split; fewer judgments than `n`; one
+        judgment in two shards; the Hub cannot be reached; or as `fetch` and `read_pick_a_pic`.
     """
     enough = _enough(n, shards)
     options = {"ties": ties, "unlabelled": unlabelled, "empty_prompts": empty_prompts}
@@ -95,8 +96,19 @@ def pick_a_pic(
             break
         parts.append(read_prepared(_prepared(shard, repository, commit, data_dir, options)))
     items = tuple(item for part in parts for item in part.items)
+    _refuse_twice(repository, [item.id for item in items])
     dropped = tuple(sorted(id for part in parts for id in part.dropped))
     return sample(Dataset("pick_a_pic", items, dropped), n, seed)
+
+
+def _refuse_twice(repository: str, ids: list[str]) -> None:
+    """Refuse judgments that cannot be told apart; those of one shard were checked when it was read."""
+    twice = [id for id, times in collections.Counter(ids).items() if times > 1]
+    if twice:
+        raise ValueError(
+            f"{len(twice)} judgments of {repository} are in more than one of its shards: {listed(twice)}. Draw from "
+            "other shards, by another seed or fewer of them"
+        )
 
 
 def _enough(n: Any, shards: Any) -> float:
