@@ -219,14 +219,28 @@ def test_other_arrays_are_refused(array):
 def test_pixels_without_a_fixed_range_are_refused():
     with pytest.raises(ValueError, match="image of item 'x' has pixels of PIL's mode 'F'; save it with 8 bits"):
         decode_image(Image.fromarray(np.zeros((2, 2), np.float32)), "x")
-    for value in (-1, 65536):
-        with pytest.raises(ValueError, match="has pixels outside 0..65535"):
-            decode_image(Image.fromarray(np.full((2, 2), value, np.int32)))
+    # values that 16 bits could hold too: black, white or something between, nobody knows
+    whole = Image.fromarray(np.array([[0, 200]], np.int32))
+    for source in (whole, encoded(whole, "TIFF")):
+        with pytest.raises(
+            ValueError, match=r"of item 'x'.* has pixels of PIL's mode 'I', whole numbers .*save it with 8"
+        ):
+            decode_image(source, "x")
 
 
-@pytest.mark.parametrize(
-    "mode", ["1", "CMYK", "HSV", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr", "I", "I;16"]
-)
+def test_grey_maps_of_16_bits_are_scaled():
+    # as whole numbers of 32 bits to PIL
+    data = b"P5 3 1 65535\n" + np.array([0, 13107, 65535], ">u2").tobytes()
+    np.testing.assert_array_equal(np.asarray(decode_image(data))[0, :, 0], [0, 51, 255])
+
+
+def test_a_transparent_grey_of_16_bits_is_laid_on_white():
+    image = Image.open(io.BytesIO(encoded(Image.fromarray(np.array([[1000, 13107]], np.uint16)), "PNG")))
+    image.info["transparency"] = 1000
+    np.testing.assert_array_equal(np.asarray(decode_image(image))[0, :, 0], [255, 51])
+
+
+@pytest.mark.parametrize("mode", ["1", "CMYK", "HSV", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr", "I;16"])
 def test_every_mode_said_to_be_read_is_read(mode):
     assert decode_image(Image.new(mode, (3, 2))).mode == "RGB"
 

@@ -13,7 +13,9 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from vla.records import Picture
 
 WHITE = (255, 255, 255, 255)
-GREY_16 = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
+# The formats whose 16-bit grey PIL hands out, or once handed out, as whole numbers of 32 bits.
+GREY_16_AS_I = ("PNG", "PPM")
 EIGHT_BITS = ("1", "CMYK", "HSV", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
 
 
@@ -48,7 +50,7 @@ def decode_image(source: object, name: str | None = None) -> Image.Image:
     # Decoders raise whatever a broken file drives them into: OSError, SyntaxError, struct.error, ...
     except Exception as error:
         raise _unreadable(label, error) from error
-    return _rgb(label, upright)
+    return _rgb(label, upright, picture.format)
 
 
 def _opened(source: object, name: str | None) -> tuple[str, Image.Image]:
@@ -108,14 +110,15 @@ def _from_array(label: str, array: np.ndarray) -> tuple[str, Image.Image]:
     return label, Image.fromarray(array)
 
 
-def _rgb(label: str, image: Image.Image) -> Image.Image:
-    """The same picture in 8-bit RGB."""
-    if image.mode in GREY_16:
-        # PIL's own conversion clips at 255 and turns nearly everything white.
-        grey_hw = np.asarray(image).astype(np.int64)
-        if grey_hw.min() < 0 or grey_hw.max() > 65535:
-            raise ValueError(f"{label} has pixels outside 0..65535; save it with 8 or 16 bits a channel")
-        image = Image.fromarray(((grey_hw + 128) // 257).astype(np.uint8))
+def _rgb(label: str, image: Image.Image, format: str | None) -> Image.Image:
+    """The same picture in 8-bit RGB; `format` is that of the file it was opened from."""
+    if image.mode in GREY_16 or (image.mode == "I" and format in GREY_16_AS_I):
+        image = _grey(image)
+    if image.mode == "I":
+        raise ValueError(
+            f"{label} has pixels of PIL's mode 'I', whole numbers of which nothing says what is white; save it with 8 "
+            "or 16 bits a channel"
+        )
     if image.mode not in EIGHT_BITS:
         raise ValueError(
             f"{label} has pixels of PIL's mode {image.mode!r}; save it with 8 bits a channel, in a mode of "
@@ -125,6 +128,15 @@ def _rgb(label: str, image: Image.Image) -> Image.Image:
         seen = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", seen.size, WHITE), seen)
     return image.convert("RGB")
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """16-bit grey, 0..65535, in 8 bits, with what is transparent on white."""
+    # PIL's own conversion clips at 255 and turns nearly everything white.
+    grey_hw = np.asarray(image).astype(np.int64)
+    if "transparency" in image.info:
+        grey_hw[grey_hw == image.info["transparency"]] = 65535
+    return Image.fromarray(((grey_hw + 128) // 257).astype(np.uint8))
 
 
 def _unreadable(label: str, error: Exception) -> ValueError:
