@@ -46,6 +46,7 @@ def test_without_a_model_the_first_step_below_a_share_of_the_gain():
     """Gains 10, 5, 4, 0.5, 0: of 19.5 in all, the first below 5 % (0.975) is the step from 4."""
     found = plateau([np.cumsum([0, 10, 5, 4, 0.5, 0])], range(1, 7))
     assert found.first_flat == 4 and found.note == "no interval: one curve" and np.isnan(found.k_low)
+    assert plateau([-np.cumsum([0, 10, 5, 4, 0.5, 0])], range(1, 7)).first_flat == 4
     assert np.isnan(plateau([np.arange(6.0)], range(1, 7)).first_flat)
 
 

@@ -53,6 +53,18 @@ def test_every_score_is_that_of_vla_score(ran):
         assert row["n_items"] == folders.ITEMS
 
 
+def test_curves_over_checkpoints_have_no_plateau(tmp_path):
+    base = folders.study(tmp_path)
+    groups = {f"at {k}": (f"mine@{k}={base.vision['core'][k % 2]}",) for k in range(4)}
+    points = tuple(Condition(name, series="step", k=k, layers="all", vision=name) for k, name in enumerate(groups))
+    along = folders.experiment(id="Steps", conditions=points, comparisons=())
+    study = dataclasses.replace(base, experiments=(along,), vision={**base.vision, **groups}, null=0)
+    assert along.along_training and not folders.experiment().along_training
+    run(study, tmp_path / "run", show_progress=False)
+    assert len(pd.read_csv(tmp_path / "run" / "curves.csv")) == 4 * 3 * 2 * 2
+    assert pd.read_csv(tmp_path / "run" / "plateaus.csv").empty
+
+
 def test_statistics_are_scipys(ran):
     where, _ = ran
     table = pd.read_parquet(where / "run" / "scores.parquet")

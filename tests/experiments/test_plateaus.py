@@ -57,6 +57,6 @@ def test_too_few_counts_and_one_pair_are_said_and_no_number_is_invented():
 
 def test_curves_that_average_nothing_are_left_out():
     sweep = _curves("items", _saturating, id="N sweep")
-    steps = _curves("block_2", _saturating, id="training")
-    assert plateaus(pd.concat([sweep, steps])).empty
+    steps = _curves("block_2", _saturating, id="Both along training")
+    assert plateaus(pd.concat([sweep, steps]), ["Both along training"]).empty
     assert plateaus(sweep.head(0)).empty and list(plateaus(sweep.head(0))) == list(COLUMNS)

@@ -28,7 +28,8 @@ class Plateau:
       k_low: Lower end of its interval over model pairs.
       k_high: Upper end; infinite where some draws of pairs do not flatten within the counts measured.
       first_flat: First measured count whose step to the next gains less than `fraction` of the whole measured gain, per
-        exemplar; without a model of the curve, and without an interval. NaN if there is none.
+        exemplar, or loses less where the curve falls; without a model of the curve, and without an interval. NaN if
+        there is none.
       level: Height of the plateau.
       level_low: Lower end of its interval.
       level_high: Upper end.
@@ -130,6 +131,7 @@ def _fit(
 
 
 def _first_flat(mean: Float[np.ndarray, " K"], counts: Float[np.ndarray, " K"], fraction: float) -> float:
-    steps = np.diff(mean) / np.diff(counts)
-    flat = np.flatnonzero(steps < fraction * (mean[-1] - mean[0]))
+    whole = mean[-1] - mean[0]
+    steps = np.sign(whole) * np.diff(mean) / np.diff(counts)
+    flat = np.flatnonzero(steps < fraction * abs(whole))
     return float(counts[flat[0]]) if len(flat) else np.nan

@@ -122,6 +122,12 @@ class Experiment:
         """The condition of that name."""
         return next(one for one in self.conditions if one.name == name)
 
+    @property
+    def along_training(self) -> bool:
+        """Whether the points of a curve are other models, as of checkpoints: such curves average nothing."""
+        points = {(one.series, one.vision, one.language) for one in self.conditions if one.series}
+        return len(points) > len({series for series, *_ in points})
+
     def groups(self, modality: Modality) -> tuple[str, ...]:
         """Groups of models that its conditions ask for, each once."""
         return tuple(dict.fromkeys(getattr(one, modality) for one in self.conditions))

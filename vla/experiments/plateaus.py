@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Collection
 
 import pandas as pd
 
@@ -17,28 +18,30 @@ _PAIR = ["vision_model", "language_model"]
 _RESAMPLES = 1000
 
 
-def plateaus(curves: pd.DataFrame) -> pd.DataFrame:
+def plateaus(curves: pd.DataFrame, along_training: Collection[str] = ()) -> pd.DataFrame:
     """One row per curve, metric and direction, by `vla.alignment.plateau`.
 
     Args:
       curves: As of `vla.experiments.assemble.curves`; scores of several fold seeds are averaged. Curves over numbers of
-        items and over steps of training average nothing and are left out.
+        items average nothing and are left out.
+      along_training: Ids of experiments whose curves are over steps of training, which are left out likewise.
 
     Returns:
       `COLUMNS`: `most` is the last count measured; `k` where all but 5 % of the fitted gain is had, infinite where that
       is beyond `most`; `level` the height of the plateau, `gain` what it is above the first count; NaN with the reason
       in `note` where nothing can be said.
     """
-    rows = [_row(dict(zip(_ONE, key, strict=True)), own) for key, own in _averaged(curves).groupby(_ONE, sort=False)]
+    over_exemplars = _averaged(curves, along_training)
+    rows = [_row(dict(zip(_ONE, key, strict=True)), own) for key, own in over_exemplars.groupby(_ONE, sort=False)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _averaged(curves: pd.DataFrame) -> pd.DataFrame:
+def _averaged(curves: pd.DataFrame, along_training: Collection[str]) -> pd.DataFrame:
     """The rows of curves over exemplars."""
     if curves.empty:
         return curves
     names = curves["series"].astype(str)
-    return curves.loc[(names != "items") & (curves["experiment"].astype(str) != "training")]
+    return curves.loc[(names != "items") & ~curves["experiment"].astype(str).isin(list(along_training))]
 
 
 def _row(of: dict[str, str], rows: pd.DataFrame) -> dict:

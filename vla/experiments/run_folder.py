@@ -55,8 +55,9 @@ def write(bench: Bench, resolved: Resolved, finished: Sequence[Table], workdir: 
     write_whole(workdir / "scores.parquet", data.getvalue())
     _csv(workdir / "statistics.csv", found)
     counted = curves(table, study.experiments)
+    flat = plateaus(counted, [one.id for one in study.experiments if one.along_training])
     profiles, peaks = depths(table)
-    for name, frame in (("curves", counted), ("plateaus", plateaus(counted)), ("depth", profiles), ("peaks", peaks)):
+    for name, frame in (("curves", counted), ("plateaus", flat), ("depth", profiles), ("peaks", peaks)):
         _csv(workdir / f"{name}.csv", frame)
     _json(workdir / "activations.json", _activations(bench, finished))
     shown = samples.write(bench, resolved, workdir / "samples")

@@ -13,6 +13,7 @@ from vla.alignment.table import COLUMNS
 from vla.experiments.depths import PEAKS, PROFILES, depths
 from vla.experiments.plateaus import COLUMNS as PLATEAUS
 from vla.experiments.plateaus import plateaus
+from vla.report.selecting import along_training
 
 _EMPTY = {
     "scores": (*COLUMNS, "null_mean", "vision_key", "language_key"),
@@ -74,7 +75,8 @@ class RunFolder:
     @functools.cached_property
     def plateaus(self) -> pd.DataFrame:
         """`plateaus.csv`, or what it would be."""
-        return self._derived("plateaus.csv", PLATEAUS, lambda: plateaus(self.curves))
+        trained = [str(one["id"]) for one in self.run.get("experiments", ()) if along_training(one)]
+        return self._derived("plateaus.csv", PLATEAUS, lambda: plateaus(self.curves, trained))
 
     @functools.cached_property
     def profiles(self) -> pd.DataFrame:
