@@ -24,7 +24,7 @@ def study(experiment, **choices):
     return Study((experiment,), {"coco": DatasetPlan("coco", "coco_val2017")}, *groups, choices=Choices(**choices))
 
 
-def scores(draw=0, conditions=CONDITIONS, **columns):
+def scores(draw=0, conditions=CONDITIONS, spread=0.05, **columns):
     """Scores in an order in which no pair stands where it does in another condition."""
     rng, rows = np.random.default_rng(draw), []
     for (condition, mean), direction in itertools.product(conditions.items(), DIRECTIONS):
@@ -32,10 +32,11 @@ def scores(draw=0, conditions=CONDITIONS, **columns):
         for v, t in rng.permutation(pairs):
             own = 0.1 * VISION.index(v) + 0.03 * LANGUAGE.index(t)
             rows.append(
-                ("E3", condition, v, t, "linear_predictivity", direction, 900, mean + own + 0.05 * rng.normal())
+                ("E3", condition, v, t, "linear_predictivity", direction, 900, mean + own + spread * rng.normal())
             )
     names = ("experiment", "condition", "vision_model", "language_model", "metric", "direction", "n_items", "score")
-    return pd.DataFrame(rows, columns=list(names)).assign(**columns)
+    layers = {"vision_layer": "block_11", "language_layer": "block_2"}
+    return pd.DataFrame(rows, columns=list(names)).assign(**{**layers, **columns})
 
 
 def wide(table, direction):
@@ -91,6 +92,12 @@ def test_one_pair_has_means_and_no_test():
     assert found["mean_difference"].notna().all() and found[["t", "p", "q", "crossed_p"]].isna().all(axis=None)
 
 
+def test_pairs_that_all_differ_alike_are_not_called_too_few():
+    found = statistics(study(catalogue()["E3"]), scores(conditions=dict.fromkeys(CONDITIONS, 0.4), spread=0), {})
+    assert set(found["n_pairs"]) == {8} and set(found["verdict"]) == {"no test"}
+    assert found["note"].str.contains("the differences of all model pairs are alike").all()
+
+
 def test_pairs_without_one_of_the_two_are_left_out_and_counted():
     table = scores()
     lost = (table["condition"] == "nouns") & (table["language_model"] == "u")
@@ -100,7 +107,13 @@ def test_pairs_without_one_of_the_two_are_left_out_and_counted():
     assert row["note"] == "2 of 8 model pairs left out: no score"
 
 
-def test_layers_and_seeds_are_averaged_before_pairs_are_compared():
+def test_of_layer_maps_the_penultimate_blocks_are_compared():
+    depths = [scores(draw, vision_layer=f"block_{draw + 1}") for draw in range(3)]
+    found = statistics(study(catalogue()["E3"]), pd.concat(depths), {})
+    pd.testing.assert_frame_equal(found, statistics(study(catalogue()["E3"]), depths[1], {}))
+
+
+def test_seeds_are_averaged_before_pairs_are_compared():
     one, other = scores(0, seed=1), scores(1, seed=2)
     found = statistics(study(catalogue()["E3"]), pd.concat([one, other]), {}).iloc[0]
     own = (wide(one, found["direction"]) + wide(other, found["direction"])) / 2

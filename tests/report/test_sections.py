@@ -75,10 +75,10 @@ def test_a_score_has_its_interval_its_baseline_and_what_is_behind_it(said):
     first, second = said["cells"]["rows"]
     assert first["values"] == ["0.310 [0.250, 0.370] (−0.00)"] and second["values"] == ["0.350"]
     assert said["cells"]["has_null"] and said["cells"]["has_interval"]
-    assert (first["id"], first["view"], second["view"]) == ("cell-E2-original", "view-a", "")
+    assert (first["id"], first["view"], second["view"]) == ("cell-E2--original", "view-a", "")
     assert first["groups"] == {"vision": ["seer--original--1"], "language": []}
     assert first["keys"] == {"vision": "0123456789ab", "language": "f" * 12}
-    assert first["vision_anchor"] == "model-vision-seer"
+    assert first["vision_anchor"] == "model-vision--seer"
 
 
 def test_what_was_asked_and_what_of_it_was_run(said):

@@ -5,7 +5,7 @@ import pandas as pd
 
 from vla.report import selecting
 
-CELL = {"vision_model": "v", "language_model": "t", "metric": "cka", "direction": "symmetric"}
+CELL = {"experiment": "E", "vision_model": "v", "language_model": "t", "metric": "cka", "direction": "symmetric"}
 
 
 def rows(*cells):
@@ -36,23 +36,24 @@ def test_conditions_without_a_part_are_told_apart_by_the_side_that_changes():
     assert [(group.name, group.conditions) for group in found] == [("images", ("o", "g")), ("captions", ("o", "n"))]
 
 
-def test_maps_and_the_penultimate_score_of_each():
-    models = [{"name": "v", "layers": ["embed", "block_1", "block_2", "block_3", "final_norm"]},
-              {"name": "t", "layers": ("embed", "block_1", "block_2", "final_norm")}]  # fmt: skip
-    grid = [(a, b) for a in models[0]["layers"] for b in models[1]["layers"]]
+def test_maps_are_rows_of_several_layers():
+    grid = [(a, b) for a in ("block_1", "block_2") for b in ("block_1", "block_2", "block_3")]
     table = rows(*(("map", a, b, place) for place, (a, b) in enumerate(grid)), ("one", "block_9", "length", 0.5))
-    assert set(selecting.layer_maps(table)["condition"]) == {"map"} and len(selecting.layer_maps(table)) == 20
-    found = selecting.scalars(table, models).set_index("condition")
-    assert found.loc["map", "score"] == grid.index(("block_2", "block_1"))
-    # What has one score keeps it, from whichever layer.
-    assert found.loc["one", "score"] == 0.5
-    empty = table.iloc[:0]
-    assert selecting.layer_maps(empty).empty and selecting.scalars(empty, models).empty
+    assert set(selecting.layer_maps(table)["condition"]) == {"map"} and len(selecting.layer_maps(table)) == 6
+    assert selecting.layer_maps(table.iloc[:0]).empty
 
 
-def test_penultimate_blocks():
-    assert selecting.penultimate(["embed", "block_2", "block_10", "block_9"]) == "block_9"
-    assert selecting.penultimate(["embed", "block_1"]) == "" and selecting.penultimate([]) == ""
+def test_an_experiment_follows_training_where_the_points_of_a_curve_are_other_models():
+    def points(*groups, **more):
+        return [condition(f"{i}", vision_group=group, language_group="core", **more) for i, group in enumerate(groups)]
+
+    assert selecting.along_training({"id": "a", "title": "Checkpoints", "conditions": points("0", "9", series="step")})
+    training_free = {"id": "b", "title": "A training-free measure"}
+    assert not selecting.along_training({**training_free, "conditions": points("core")})
+    assert not selecting.along_training({**training_free, "conditions": points("core", "core", series="captions")})
+    apart = [*points("core", series="captions"), *points("extra", series="captions, extra")]
+    assert not selecting.along_training({**training_free, "conditions": apart})
+    assert selecting.along_training({"id": "c", "title": "Both models along training"})
 
 
 def test_curves_by_what_is_averaged_and_whether_it_is_shuffled():

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from vla.experiments.compare import DIFFERS, FEW, NEITHER, NOT_RUN, SAME, SIGN, UNTESTED
+from vla.experiments.compare import ALIKE, DIFFERS, FEW, NEITHER, NOT_RUN, SAME, SIGN, UNTESTED
 from vla.report.outcomes import Outcome
 from vla.report.verdicts import verdict
 
@@ -28,6 +28,8 @@ HOLDS, FAILS, OPEN = (Outcome("a claim", "found", holds) for holds in (True, Fal
         ([NOT_RUN, ""], [], "no claim to compare"),
         ([NOT_RUN, FEW], [], "too few pairs"),
         ([], [], "no claim to compare"),
+        ([ALIKE, ALIKE], [], "no test"),
+        ([ALIKE, SAME], [], "agrees"),
     ],
 )
 def test_verdicts(rows, claims, words):
@@ -35,10 +37,10 @@ def test_verdicts(rows, claims, words):
 
 
 def test_the_tally_says_what_a_verdict_rests_on():
-    rows = pd.DataFrame({"verdict": [SAME, NEITHER, SIGN, FEW, NOT_RUN]})
+    rows = pd.DataFrame({"verdict": [SAME, NEITHER, SIGN, FEW, ALIKE, NOT_RUN]})
     assert verdict({"status": "run"}, rows, [HOLDS, FAILS, OPEN]).tally == (
         "2 of 3 comparisons as in the paper, 1 with its sign alone, 1 of 2 further claims hold, 1 that this run cannot "
-        "decide, 1 with too few model pairs, 1 not run"
+        "decide, 1 with too few model pairs, 1 without a test: all model pairs differ alike, 1 not run"
     )
     assert verdict({"status": "run"}, pd.DataFrame({"verdict": [""]}), [HOLDS]).tally == "1 of 1 claims hold"
     assert verdict({"status": "not run", "why": "no weights"}, pd.DataFrame({"verdict": []}), []).tally == "no weights"

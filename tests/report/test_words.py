@@ -45,7 +45,10 @@ def test_figures_of_the_paper(numbers, said):
 
 def test_sentences_and_places():
     assert sentence("vision predicts Language") == "Vision predicts Language" and sentence("") == ""
-    assert anchor("E3", "nouns+verbs", "micro-dinov2@150") == "E3-nouns-verbs-micro-dinov2-150"
+    assert anchor("E3", "things only", "micro-dinov2") == "E3--things_only--micro-dinov2"
+    names = ["a b", "a-b", "a_b", "a+b", "a.b", "a--b", "ab", "-a", "模型", "网络", "+", "", "a.2b.b"]
+    pairs = [anchor(one, other) for one in names for other in names]
+    assert len(set(pairs)) == len(names) ** 2 and not any(set(pair) & set(" \t\"'&<>#%") for pair in pairs)
 
 
 def test_tables_are_text():

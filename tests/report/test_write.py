@@ -134,10 +134,10 @@ def test_a_score_leads_to_what_produced_it(run):
     page = run[1].read_text(encoding="utf-8")
     scores = pd.read_parquet(run[0] / "scores.parquet")
     row = scores.query("experiment == 'E2' and condition == 'grayscale'").iloc[0]
-    start = page.index('id="cell-E2-grayscale"')
+    start = page.index('id="cell-E2--grayscale"')
     cell = page[start : page.index("</tr>", start)]
     assert f"{row['score']:.3f}" in cell and f"({row['null_mean']:.2f})" in cell
-    assert row["vision_key"][:12] in cell and 'href="#model-vision-vit-small"' in cell
+    assert row["vision_key"][:12] in cell and 'href="#model-vision--vit-small"' in cell
     command = shlex.split(html.unescape(re.search(r"<pre>(.*?)</pre>", cell)[1]))
     assert command[:4] == ["python", "-m", "launch.reproduce", "--workdir=again"]
     assert command[4:] == ['--config.experiments=("E2",)', "--config.sweep=()",
@@ -165,6 +165,26 @@ def test_every_figure_has_beside_it_its_numbers_and_what_made_it(run):
             or name.startswith(("E6", "E7", "E8", "E9", "N-", "training"))
         )
     assert not list((run[0] / "figures").glob(".unfinished*"))
+
+
+def test_names_that_differ_in_signs_alone_or_are_not_latin_have_places_and_figures_of_their_own(tmp_path):
+    names = ["a+b", "a b", "A-b", "实验一", "实验二", "long " * 90]
+    curve = {"series": "captions", "vision_model": "v", "metric": "cka", "direction": "symmetric", "n_items": 9}
+    rows = [
+        {**curve, "experiment": name, "k": k, "language_model": model, "score": place + k / 10}
+        for place, name in enumerate(names) for model in ("t", "u") for k in (1, 2)
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "curves.csv", index=False)
+    run = {"experiments": [{"id": name, "status": "run"} for name in names]}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    page = write_report(tmp_path, [".svg"], show_progress=False).read_text(encoding="utf-8")
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids)) and len({one for one in ids if one.startswith("figure-")}) == len(names)
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
+    shown = [tmp_path / "report" / link for link in re.findall(r'href="(../figures/[^"]+csv)"', page)]
+    assert [pd.read_csv(path)["experiment"].unique().tolist() for path in shown] == [[name] for name in names]
+    assert len({path.name.casefold() for path in shown}) == len(names)
+    assert all(len(path.name.encode()) < 240 for path in shown)
 
 
 def test_drawing_again_by_two_processes_gives_the_same_bytes(run, monkeypatch):

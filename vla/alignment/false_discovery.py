@@ -48,5 +48,5 @@ def with_q_values(
         # A family of one direction, as of a symmetric metric, is named by it all the same.
         directions = frame["direction"].iloc[tested].unique()
         named = [*(str(first[column]) for column in by), " and ".join(map(str, directions))]
-        words[tested] = f"{', '.join(named)} ({len(tested)} tests)"
+        words[tested] = f"{', '.join(named)} ({len(tested)} test{'s' * (len(tested) > 1)})"
     return frame.assign(family=words.astype(str) if len(words) else words, q=q)

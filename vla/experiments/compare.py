@@ -14,6 +14,7 @@ from vla.alignment.false_discovery import with_q_values
 from vla.alignment.paired import paired_test
 from vla.experiments.experiment import Comparison, Experiment
 from vla.experiments.naming import trunk
+from vla.experiments.penultimate import scalars
 from vla.experiments.study import Study
 from vla.experiments.tables import directions
 
@@ -28,7 +29,7 @@ COLUMNS = (
 LEVEL = 0.05
 
 SAME, NEITHER, UNTESTED = "same sign and significance", "neither significant", "same sign, not tested in the paper"
-SIGN, DIFFERS, NOT_RUN, FEW = "same sign", "differs", "not run", "too few pairs"
+SIGN, DIFFERS, NOT_RUN, FEW, ALIKE = "same sign", "differs", "not run", "too few pairs", "no test"
 # Verdicts that agree with the paper.
 AGREE = (SAME, NEITHER, UNTESTED)
 
@@ -59,9 +60,9 @@ def statistics(study: Study, table: pd.DataFrame, absent: Mapping[tuple[str, str
 def verdict(row: Mapping) -> str:
     """What a row says of the paper's: "" where the paper says nothing.
 
-    "not run", "too few pairs" (no test could be made), one of `AGREE`, "same sign" or "differs". Where the paper has
-    that something is not significant, ours agrees if it is not significant either, whatever its sign. What is
-    significant is told by q; by p where the paper prints p alone.
+    "not run", "too few pairs", "no test" (all pairs differ alike, or not at all), one of `AGREE`, "same sign" or
+    "differs". Where the paper has that something is not significant, ours agrees if it is not significant either,
+    whatever its sign. What is significant is told by q; by p where the paper prints p alone.
     """
     if row["verdict"]:
         return row["verdict"]
@@ -116,6 +117,7 @@ def _row(
     rows = table.loc[
         (table["experiment"] == experiment.id) & (table["metric"] == metric) & (table["direction"] == direction)
     ]
+    rows = scalars(rows)
     models = ["vision_model", "language_model"]
     if not _same_models(experiment, comparison):
         # Each checkpoint is compared with that of the same model.
@@ -133,7 +135,7 @@ def _row(
     counts = rows.loc[rows["condition"] == comparison.higher, "n_items"]
     row["n_items"] = int(counts.iloc[0]) if len(counts) else 0
     if not np.isfinite(tested.p):
-        row["verdict"] = FEW
+        row["verdict"] = FEW if tested.n_pairs < 2 else ALIKE
         return row
     names = both.index.to_frame()
     crossed = crossed_test(both["higher"] - both["lower"], list(names.iloc[:, 0]), list(names.iloc[:, 1]))

@@ -10,6 +10,7 @@ import xarray as xr
 
 from vla.activations.labels import as_activations
 from vla.experiments.naming import named
+from vla.experiments.penultimate import penultimate
 from vla.records import Modality, View, canonical_hash, file_hash, listed
 
 ENDINGS = (".npy", ".npz", ".zarr")
@@ -113,12 +114,9 @@ class SavedModel:
 
 
 def _chosen(names: Sequence[Any], layers: str) -> tuple[str, ...]:
-    """All layers, or the block before the last; where layers have other names the one before the last; one is meant."""
+    """All layers, or the penultimate one."""
     found = tuple(map(str, names))
-    if layers != "penultimate":
-        return found
-    blocks = [name for name in found if name.startswith("block_")]
-    return (blocks[-2] if len(blocks) > 1 else found[max(0, len(found) - 2)],)
+    return (penultimate(found),) if layers == "penultimate" else found
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,7 +1,9 @@
 """All figures of a report: which there are, and drawing them, by two processes where that pays."""
 
 import contextlib
+import dataclasses
 import functools
+import itertools
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -15,11 +17,11 @@ from vla.report.drawing import drawn
 from vla.report.extras import extra_sections
 from vla.report.figures import losses as losses_figure
 from vla.report.figures import overview
+from vla.report.figures.style import DIRECTION_WORDS
 from vla.report.illustrations import Illustration, illustrations
 from vla.report.run_folder import RunFolder, read
 from vla.report.sections import section
 from vla.report.seen import views
-from vla.report.words import anchor
 
 FIGURES = "figures"
 # A process takes some seconds to start, in which another draws this many figures.
@@ -60,7 +62,16 @@ def planned(run: RunFolder, sections: Sequence[dict[str, Any]], extras: Sequence
     ]
     found += [(made, shown, "") for made in extras for shown in made["planned"]]
     found += [(name, shown, "") for name, shown in (("overview", _overview(run)), ("losses", _losses(run))) if shown]
-    return [Planned(*one, command, _keys(run, one[1])) for one in found]
+    taken: set[str] = set()
+    return [Planned(place, _named(shown, taken), of, command, _keys(run, shown)) for place, shown, of in found]
+
+
+def _named(shown: Illustration, taken: set[str]) -> Illustration:
+    """The figure under a name that no other has, where file systems do not tell capitals from small letters either."""
+    tries = (f"{shown.name}-{count}" if count > 1 else shown.name for count in itertools.count(1))
+    name = next(one for one in tries if one.casefold() not in taken)
+    taken.add(name.casefold())
+    return dataclasses.replace(shown, name=name)
 
 
 def draw_all(
@@ -142,8 +153,8 @@ def _overview(run: RunFolder) -> Illustration | None:
         "significant. The height of t depends on the number of model pairs. Values beyond ±25 stand at the edge.",
         f"{int(same.sum())} of {len(rows)} printed tests have the same sign here as in the paper. "
         + "; ".join(
-            f"{row['experiment']} {row['comparison']}, {anchor(row['direction']).replace('-', ' ')}: t {row['t']:.1f}, "
-            f"the paper {row['paper_t']:.1f}"
+            f"{row['experiment']} {row['comparison']}, {DIRECTION_WORDS.get(row['direction'], row['direction'])}: "
+            f"t {row['t']:.1f}, the paper {row['paper_t']:.1f}"
             for row in rows.to_dict("records")
         )
         + ".",

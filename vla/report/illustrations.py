@@ -1,6 +1,7 @@
 """The figures of an experiment: which kinds suit its tables, with captions, descriptions and what made them."""
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -9,12 +10,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vla.experiments.naming import trunk
+from vla.experiments.penultimate import scalars
 from vla.report import selecting
 from vla.report.figures import backbones, conditions, curves, depth, layer_maps, training
 from vla.report.figures.style import DIRECTION_WORDS, metric_words, spoken
 from vla.report.run_folder import RunFolder
 from vla.report.shapes import peak_marks, plateau_marks
 
+# Bytes of a name that leave room for endings in the 255 that a file system takes.
+_LONGEST = 200
 # From so many vision models on, averaging is shown by model.
 _MANY_BACKBONES = 5
 
@@ -48,7 +52,7 @@ def illustrations(run: RunFolder, experiment: Mapping[str, Any]) -> Iterator[Ill
     scores, counted = run.of("scores", id), run.of("curves", id)
     if not selecting.along_training(experiment):  # of which one figure shows the layers at every step
         yield from _maps(id, selecting.layer_maps(scores), run.of("peaks", id))
-    yield from _conditions(run, experiment, selecting.scalars(scores, run.run["models"]))
+    yield from _conditions(run, experiment, scalars(scores))
     for metric, rows in counted.groupby("metric", sort=False):
         yield from _counted(run, experiment, str(metric), rows)
 
@@ -189,8 +193,12 @@ def _beside_matched(run: RunFolder, rows: pd.DataFrame, word: str) -> pd.DataFra
 
 
 def file_name(*parts: object) -> str:
-    """A name for files from words."""
-    return "--".join(re.sub(r"[^A-Za-z0-9.]+", "-", str(part)).strip("-") for part in parts)
+    """A name for files from words, short enough for every file system; other words may have the same."""
+    name = "--".join(re.sub(r"[^\w.]+|_", "-", str(part)).strip("-") for part in parts)
+    encoded = name.encode()
+    if len(encoded) <= _LONGEST:
+        return name
+    return f"{encoded[:_LONGEST].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:8]}"
 
 
 def _best(rows: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from vla.report import selecting
+from vla.experiments.penultimate import scalars
 from vla.report.figures.pairs import PAIR, scores_by_pair
 from vla.report.figures.style import DIRECTION_WORDS
 from vla.report.outcomes import Outcome, difference, outcomes, raised
@@ -72,5 +72,5 @@ def _originals(run: RunFolder) -> pd.DataFrame:
 
 
 def _scalars(run: RunFolder, experiment: str) -> pd.DataFrame:
-    rows = selecting.scalars(run.of("scores", experiment), run.run["models"])
+    rows = scalars(run.of("scores", experiment))
     return rows.loc[rows["metric"] == "linear_predictivity"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vla.experiments.penultimate import scalars
 from vla.report import selecting
 from vla.report.figures.depth import depths_of
 from vla.report.figures.pairs import PAIR, interval, scores_by_pair
@@ -90,7 +91,7 @@ def _order(first: str, second: str, directions: tuple[str, ...], claim: str) -> 
     """That one condition, found by a part of its name, lies lower than another."""
 
     def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
-        rows = selecting.scalars(scores, run.run["models"])
+        rows = scalars(scores)
         rows = rows.loc[rows["metric"] == rows["metric"].iloc[0]] if len(rows) else rows
         names = list(dict.fromkeys(rows["condition"]))
         low, high = (next((name for name in names if part in name), "") for part in (first, second))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from vla.report import selecting
+from vla.experiments.penultimate import scalars
 from vla.report.cells import cells, short
 from vla.report.figures.style import DIRECTION_WORDS, metric_words
 from vla.report.outcomes import outcomes
@@ -31,7 +31,7 @@ def section(run: RunFolder, experiment: Mapping[str, Any], views: Mapping[tuple[
     claims = outcomes(run, experiment) if ran else []
     statistics = run.of("statistics", id)
     said = badge(verdict(experiment, statistics, claims))
-    scored = selecting.scalars(run.of("scores", id), run.run["models"])
+    scored = scalars(run.of("scores", id))
     title = str(experiment.get("title") or id)
     return {
         **{name: experiment.get(name) or "" for name in ("figure", "question", "expected", "why", "command")},

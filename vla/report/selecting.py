@@ -1,8 +1,7 @@
 """Picks from a run's tables the rows that belong together in one figure."""
 
 import dataclasses
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -54,25 +53,6 @@ def layer_maps(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.loc[scores.groupby(CELL, sort=False)["score"].transform("size") > 1]
 
 
-def scalars(scores: pd.DataFrame, models: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per condition, model pair, metric and direction: where there are several layers, the penultimate ones."""
-    if scores.empty:
-        return scores
-    several = scores.groupby(CELL, sort=False)["score"].transform("size") > 1
-    layers = {model["name"]: model.get("layers", ()) for model in models}
-    right = pd.Series(True, scores.index)
-    for side in ("vision", "language"):
-        wanted = scores[f"{side}_model"].map(lambda name: penultimate(layers.get(name, ())))
-        right &= scores[f"{side}_layer"] == wanted
-    return scores.loc[~several | right]
-
-
-def penultimate(layers: Sequence[str]) -> str:
-    """The name of the block before the last, `block_{L-1}` of L blocks; "" where there are fewer than two."""
-    blocks = [int(found[1]) for layer in layers if (found := re.fullmatch(r"block_(\d+)", str(layer)))]
-    return f"block_{max(blocks) - 1}" if blocks and max(blocks) > 1 else ""
-
-
 def curve_groups(curves: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Rows of curves by what is averaged: "captions", "images", or "curves" where the name of a series says neither."""
     if curves.empty:
@@ -88,7 +68,14 @@ def counts_items(curves: pd.DataFrame) -> bool:
 
 
 def along_training(experiment: Mapping[str, Any]) -> bool:
-    """Whether an experiment follows models along their training."""
+    """Whether an experiment follows models along their training: whether the points of a curve are other models.
+
+    Runs that say nothing of their conditions are told by their titles.
+    """
+    if conditions := experiment.get("conditions"):
+        names = ("series", "vision_group", "language_group")
+        points = {tuple(one.get(name) for name in names) for one in conditions if one.get("series")}
+        return len(points) > len({series for series, *_ in points})
     return "training" in f"{experiment['id']} {experiment.get('title', '')}".lower()
 
 

@@ -13,7 +13,7 @@ from vla.report.outcomes import Outcome
 from vla.report.run_folder import RunFolder
 from vla.report.sections import model_places
 from vla.report.verdicts import NOT_RUN
-from vla.report.words import figures, number, sentence, table
+from vla.report.words import NONE, figures, number, sentence, table
 
 _COMMANDS = {"run": "The whole run:", "report": "This page, drawn again from the same files:"}
 _FILES = (
@@ -88,9 +88,10 @@ def _model(model: Mapping[str, Any]) -> dict[str, Any]:
     places = dict(zip(("vision", "language"), model_places(model["name"], model["name"]), strict=True))
     layers = model.get("layers", ())
     return {
-        **{name: model.get(name, "") for name in ("name", "modality", "source", "width", "pool")},
+        **{name: model.get(name, "") for name in ("name", "modality", "source", "pool")},
+        "width": model.get("width") or NONE,
         "anchor": places.get(model["modality"], f"model-{model['name']}"),
-        "layers": len(layers) if isinstance(layers, list | tuple) else layers,
+        "layers": (len(layers) if isinstance(layers, list | tuple) else layers) or NONE,
         "fingerprint": str(model.get("fingerprint", ""))[:12],
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from vla.experiments.compare import AGREE, DIFFERS, FEW, NOT_RUN, SIGN
+from vla.experiments.compare import AGREE, ALIKE, DIFFERS, FEW, NOT_RUN, SIGN
 from vla.report.outcomes import Outcome
 
 
@@ -16,7 +16,8 @@ class Verdict:
     """What a run says of an experiment of the paper.
 
     Attributes:
-      words: "agrees", "agrees in part", "differs", "not run", "too few pairs" or "no claim to compare".
+      words: "agrees", "agrees in part", "differs", "not run", "too few pairs", "no test" or "no claim to
+        compare".
       tally: What that rests on, in words.
     """
 
@@ -44,11 +45,13 @@ def verdict(experiment: Mapping[str, Any], statistics: pd.DataFrame, outcomes: S
         f"{held} of {held + failed} {'further ' * bool(compared)}claims hold" if held + failed else "",
         f"{open_} that this run cannot decide" if open_ else "",
         f"{found[FEW]} with too few model pairs" if found[FEW] else "",
+        f"{found[ALIKE]} without a test: all model pairs differ alike" if found[ALIKE] else "",
         f"{found[NOT_RUN]} not run" if found[NOT_RUN] else "",
     ]
     tally = ", ".join(part for part in parts if part)
     if not total:
         unrun = found[NOT_RUN] and found[NOT_RUN] == len(statistics) and not outcomes
-        return Verdict(FEW if found[FEW] else NOT_RUN if unrun else "no claim to compare", tally)
+        untested = next((one for one in (FEW, ALIKE) if found[one]), "")
+        return Verdict(untested or (NOT_RUN if unrun else "no claim to compare"), tally)
     words = "agrees" if agree == total else "differs" if agree < total / 2 else "agrees in part"
     return Verdict(words, tally)

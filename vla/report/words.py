@@ -1,7 +1,6 @@
 """Numbers and names as the page prints them."""
 
 import math
-import re
 from typing import Any
 
 import pandas as pd
@@ -37,8 +36,17 @@ def sentence(text: str) -> str:
 
 
 def anchor(*parts: object) -> str:
-    """An id for a place on the page."""
-    return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", str(part)).strip("-") for part in parts)
+    """An id for a place on the page, another one for other parts: a space is "_", any further sign its number."""
+    return "--".join(
+        "".join(_spelled(letter, text[:place]) for place, letter in enumerate(text)) for text in map(str, parts)
+    )
+
+
+def _spelled(letter: str, before: str) -> str:
+    # One hyphen at a time is itself, so that two tell the parts apart.
+    if letter.isalnum() or (letter == "-" and before and before[-1] != "-"):
+        return letter
+    return "_" if letter == " " else f".{ord(letter):x}."
 
 
 def table(caption: str, frame: pd.DataFrame) -> dict[str, Any]:
