@@ -67,7 +67,12 @@ def run(main: Callable[[], None]) -> None:
 def _parsed(argv: list[str]) -> list[str]:
     """What is left of the arguments after the flags."""
     with _readable():
-        return app.parse_flags_with_usage(argv)
+        left = flags.FLAGS(argv)
+        # That a config's file is not there is said only when it is asked for something.
+        if "config" in flags.FLAGS:
+            config: Any = flags.FLAGS["config"].value
+            config.to_dict()
+        return left
 
 
 @contextlib.contextmanager
@@ -75,11 +80,14 @@ def _readable() -> Iterator[None]:
     """A flag that the config does not have, and a config that cannot be read, end in one clear line."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, TypeError, ValueError, flags.Error) as error:
         if any(part.lstrip("-") == "traceback" for part in sys.argv):
             raise
-        # Those of config flags quote the message of another error.
-        said = " ".join(str(error).replace("\\n", " ").replace("\\'", "'").strip("'\"").split())
+        # Those of config flags quote the message of another error, perhaps at the end of its traceback.
+        quoted = str(error).strip()
+        quoted = quoted.rpartition("\n")[2] if "Traceback" in quoted else quoted
+        said = " ".join(quoted.replace("\\n", " ").replace("\\'", "'").split())
+        said = said[1:-1] if said[:1] in "'\"" and said[:1] == said[-1:] else said
         sys.exit(f"error: flags or config cannot be read: {said} (--traceback shows where)")
 
 

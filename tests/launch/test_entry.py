@@ -37,9 +37,12 @@ def test_a_stray_word_is_refused(monkeypatch, capsys):
     [
         ("--config.experimnts=3", 'Did you mean "experiments" instead of "experimnts"?'),
         ("--config.choices.protocoll=paper", 'Did you mean "protocol"'),
+        ("--config=configs/paper.py:E14", "Unknown argument 'E14'; expected one of E1, "),
+        ("--config=configs/nowhere.py", "configs/nowhere.py"),
+        ("--workdr=x", "Unknown command line flag 'workdr'. Did you mean: workdir ?"),
     ],
 )
-def test_a_flag_that_the_config_does_not_have_is_one_line(flag, words):
+def test_a_flag_or_config_that_cannot_be_read_is_one_line(flag, words):
     done = subprocess.run(
         [sys.executable, "-m", "launch.reproduce", flag], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
