@@ -70,6 +70,16 @@ def test_what_the_systems_own_unzip_reads_is_the_same(tmp_path):
     assert contents(extract(path, tmp_path / "out")) == contents(tmp_path / "other")
 
 
+def test_archives_within_an_archive_are_files(tmp_path):
+    inner = zipped(tmp_path / "inner.zip", {"a.txt": b"a"}).read_bytes()
+    within = {"b.txt": b"b", "inner.zip": inner, "inner.tar": tarred(tmp_path / "inner.tar", FILES).read_bytes()}
+    for order in (within, dict(reversed(within.items()))):
+        for path in (tarred(tmp_path / "a.tar", order), zipped(tmp_path / "a.zip", order, zipfile.ZIP_STORED)):
+            out = tmp_path / f"{path.suffix}-{next(iter(order))}"
+            found = contents(extract(path, out))
+            assert found == within
+
+
 def test_only_what_is_wanted(tmp_path):
     path = zipped(tmp_path / "a.zip", FILES)
     assert list(contents(extract(path, tmp_path / "out", wanted=lambda name: name.endswith(".jpg")))) == [

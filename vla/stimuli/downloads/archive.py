@@ -68,17 +68,18 @@ def _unpack(archive: Path, draft: Path, wanted: Callable[[str], bool] | None, mo
     try:
         size = archive.stat().st_size
         limit = max(size * most_growth, HARMLESS)
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                members = _checked(archive, zip_members(opened), limit, size)
-                _write_all(archive, draft, members, wanted, opened.open)
-        elif tarfile.is_tarfile(archive):
+        # A tar first: one that ends in a zip has that zip's end, by which zips are known.
+        if tarfile.is_tarfile(archive):
             with tarfile.open(archive) as opened:
                 members = _checked(archive, tar_members(opened), limit, size)
                 _write_all(archive, draft, members, wanted, opened.extractfile)
                 # The check sum of gzip and its kind comes after the last member.
                 while opened.fileobj is not None and opened.fileobj.read(CHUNK):
                     pass
+        elif zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened:
+                members = _checked(archive, zip_members(opened), limit, size)
+                _write_all(archive, draft, members, wanted, opened.open)
         else:
             raise ValueError(
                 f"{archive} is neither a zip nor a tar archive, or it is cut short. Delete it to fetch it anew"
