@@ -1,5 +1,6 @@
 """Programs in processes of their own, each a fork of one that has paid for the imports."""
 
+import faulthandler
 import multiprocessing
 import os
 import sys
@@ -8,6 +9,9 @@ from multiprocessing.connection import Connection
 from typing import Any, Self
 
 import jax
+
+# Seconds after which a program that hangs says where it stands, and ends.
+DEADLINE = 600
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 # What programs import, none of which touches a device before the fork. tests.activations.tiny brings torch.
@@ -79,6 +83,7 @@ def _run(program: str, arguments: list[str], out: Connection, errors: str) -> No
     os.dup2(out.fileno(), 1)
     with open(errors, "w") as file:
         os.dup2(file.fileno(), 2)
+    faulthandler.dump_traceback_later(DEADLINE, exit=True, file=2)
     # The number of devices is the program's own affair.
     os.environ.pop("XLA_FLAGS", None)
     # Compiled as in the test itself, or the last digits would differ.

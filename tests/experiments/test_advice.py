@@ -50,7 +50,7 @@ def test_a_refusal_becomes_a_flag_that_the_study_takes(setting, line):
     with pytest.raises(ValueError) as refused:
         refuse_absent(setting, "refuse", ["007"], "items lack something", f'Pass {setting}="keep"')
     assert advice.flags(str(refused.value), PLAN) == line
-    study = configured.study(parsed(line))
+    study = configured.study(parsed(f"--config.datasets.coco.directory='my coco' {line}"))
     where = study.choices if setting in ("unmasked", "ties") else study.datasets["coco"]
     options = study.datasets["coco"].options
     assert getattr(where, setting, None) == "drop" or options == {"masks": "auto", setting: "drop"}

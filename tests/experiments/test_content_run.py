@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -71,27 +72,28 @@ def test_what_is_shown_is_in_the_folder_and_what_was_looked_into_is_said(world):
     assert set(ends["item"]) <= {one["id"] for one in shown}
 
 
-def test_a_second_run_looks_into_nothing_again_unless_asked_otherwise(world, monkeypatch):
-    where, study = world
-    before = folders.tree(where / "run")
+def test_a_second_run_looks_into_nothing_again_unless_asked_otherwise(world, tmp_path, monkeypatch):
+    (where, study), workdir = world, tmp_path / "run"
+    shutil.copytree(where / "run", workdir)
+    before = folders.tree(workdir)
     calls = []
     monkeypatch.setattr(content_run, "content", lambda *a, **k: calls.append(k) or content(*a, **k))
-    run(study, where / "run", show_progress=False)
-    after = folders.tree(where / "run")
+    run(study, workdir, show_progress=False)
+    after = folders.tree(workdir)
     names = ("items.parquet", "spectrum.csv", "directions.csv", "content.csv", "samples/content.json")
     assert not calls and all(before[name] == after[name] for name in names)
-    (where / "run" / "spectrum.csv").write_text("edited")
-    run(study, where / "run", show_progress=False)
-    assert len(calls) == 2 * len({*pd.read_parquet(where / "run" / "items.parquet")["vision_model"]})
-    assert all(folders.tree(where / "run")[name] == before[name] for name in names)
+    (workdir / "spectrum.csv").write_text("edited")
+    run(study, workdir, show_progress=False)
+    assert len(calls) == 2 * len({*pd.read_parquet(workdir / "items.parquet")["vision_model"]})
+    assert all(folders.tree(workdir)[name] == before[name] for name in names)
     calls.clear()
     other = dataclasses.replace(study, content=dataclasses.replace(study.content, pairs="all", norms="", instances=""))
-    run(other, where / "run", show_progress=False)
+    run(other, workdir, show_progress=False)
     assert len(calls) == 2 * 4
-    absent = folders.read_run(where / "run")["content"]["absent"]
+    absent = folders.read_run(workdir)["content"]["absent"]
     assert [words.split(":")[0] for words in absent] == ["Abstract against concrete captions", "Kinds of things"]
     assert "--config.content.norms=FILE" in absent[0] and "--config.content.instances=FILE" in absent[1]
-    assert len(pd.read_parquet(where / "run" / "items.parquet")) == 2 * 4 * folders.ITEMS
+    assert len(pd.read_parquet(workdir / "items.parquet")) == 2 * 4 * folders.ITEMS
 
 
 def test_what_cannot_be_looked_into_is_said_and_the_run_goes_on(world, tmp_path):

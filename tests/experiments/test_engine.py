@@ -16,6 +16,7 @@ from tests.experiments import folders
 from vla.experiments.engine import run
 from vla.experiments.experiment import Comparison, Condition
 from vla.experiments.plan import plan, written
+from vla.microworld.shipped import shipped
 
 TEN = [
     "experiment", "condition", "vision_model", "language_model", "metric", "direction", "vision_layer",
@@ -293,3 +294,20 @@ def test_mismatched_pairs_score_near_nothing(ran, tmp_path):
     run(dataclasses.replace(study, experiments=(shuffled,)), tmp_path / "run", show_progress=False)
     means = pd.read_parquet(tmp_path / "run" / "scores.parquet").groupby("condition")["score"].mean()
     assert means["matched"] > 0.5 > 0.3 > abs(means["mismatched"])
+
+
+def test_a_caption_too_long_for_the_last_model_is_known_before_the_first_reads_any(ran, tmp_path, monkeypatch):
+    where, study = ran
+    folders.write_folder(tmp_path / "data", items=20)
+    with (tmp_path / "data" / "captions.txt").open("a") as file:
+        file.writelines(f"{i:03d}.png,{'thing ' * (500 if i == 19 else 1)}\n" for i in range(20))
+    plan = dataclasses.replace(study.datasets["coco"], directory=str(tmp_path / "data"))
+    vit, llama = (str(shipped(f"micro-{name}")) for name in ("vit", "llama"))
+    conditions = (Condition("second", caption="original:index=2", part="images"),)
+    asked = dataclasses.replace(
+        study, experiments=(folders.experiment(conditions=conditions, comparisons=()),), datasets={"coco": plan},
+        vision={"core": (vit,)}, language={"core": (llama,)},
+    )  # fmt: skip
+    monkeypatch.setattr("vla.experiments.participants.extract_to_store", None)
+    with pytest.raises(ValueError, match="micro-llama: item '019 of .*: caption .* tokens, but the model reads"):
+        run(asked, tmp_path / "run", show_progress=False)

@@ -12,6 +12,7 @@ from vla.experiments.participants import Checkpoint, Participant, gather
 from vla.microworld.shipped import shipped
 from vla.records import View, canonical_hash
 
+WORDY = "a red box " * 500
 CAPTIONS = ("a red box", "two cats sit on a mat", "a dog")
 
 
@@ -75,3 +76,11 @@ def test_penultimate_layers_are_read_from_all_layers_where_these_are_there(study
     np.testing.assert_allclose(found.values, expected.values, rtol=1e-5, atol=1e-6)
     # Other items are other activations, whatever the view is called.
     assert not llama.has(view(CAPTIONS[:2]), "penultimate") and llama.key(view(CAPTIONS[:2])) != llama.key(view())
+
+
+def test_a_caption_that_a_model_cannot_take_is_known_without_its_weights(study, store, monkeypatch):
+    llama = Checkpoint(f"mine={shipped('micro-llama')}", "language", study, store)
+    monkeypatch.setattr(llama, "extract", None)
+    llama.check([view(), view(CAPTIONS[:2])])
+    with pytest.raises(ValueError, match=r"mine: item '1 of made/original': caption \('a red box .* tokens, but the"):
+        llama.check([view(), view((CAPTIONS[0], WORDY))])

@@ -33,7 +33,7 @@ class Shown(Gallery):
 
 
 def resolved(conditions, gallery, folds=2, metrics=("linear_predictivity",), **galleries):
-    roles = {role: DatasetPlan(role, "made") for role in ("coco", *galleries)}
+    roles = {role: DatasetPlan(role, "coco_val2017") for role in ("coco", *galleries)}
     asked = study(experiments=(Experiment("mine", "Mine", "?", tuple(conditions)),), datasets=roles)
     asked = dataclasses.replace(asked, overrides={"outer_folds": folds}, metrics=metrics)
     return asked, resolve(asked, {"coco": gallery, **galleries})

@@ -46,6 +46,32 @@ def test_what_cannot_be_run(changes, words):
         study(**changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "coco"}, "datasets.mine: no dataset is called 'coco'; known are captioned_folder, coco_val2017, "),
+        ({"name": "captioned_folder", "directory": None}, "datasets.mine: captioned_folder needs directory="),
+        (
+            {"name": "hugging_face", "directory": None},
+            "datasets.mine: hugging_face needs directory=: the dataset's name",
+        ),
+        ({"options": {"mask": "none"}}, "coco_val2017 has no option mask; it has .*masks, missing_captions"),
+        ({"directory": None, "options": {"missing_masks": "drop"}}, "has no option missing_masks; it has masks"),
+        ({"missing_images": "skip"}, "datasets.mine: missing_images='skip'; expected one of drop, refuse"),
+        ({"missing": "skip"}, "datasets.mine: missing='skip'; expected one of drop, refuse"),
+        ({"n_items": -1}, "datasets.mine.n_items=-1; expected a number of items, 0 for all"),
+    ],
+)
+def test_a_dataset_that_no_files_could_mend_is_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        DatasetPlan("mine", **{"name": "coco_val2017", "directory": "not here", **changes})
+
+
+def test_a_dataset_without_files_yet_may_be_planned():
+    assert DatasetPlan("mine", "pick_a_pic").directory is None
+    assert DatasetPlan("mine", "flickr8k", "not here", options={"missing_captions": "drop"}).directory == "not here"
+
+
 def test_metrics_of_an_experiment_are_its_own_or_the_studys():
     found = study(metrics=("cka",))
     own = dataclasses.replace(found.experiments[0], metrics=("rsa",))

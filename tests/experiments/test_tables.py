@@ -14,7 +14,7 @@ ROLES = ("coco", "flickr8k", "pick_a_pic")
 
 def study(*experiments, **more):
     groups = {"vision": {"core": ("v",), "backbones": ("v", "w")}, "language": {"core": ("s", "t"), "extra": ("u",)}}
-    return Study(experiments, {role: DatasetPlan(role, role) for role in ROLES}, **{**groups, **more})
+    return Study(experiments, {role: DatasetPlan(role, "coco_val2017") for role in ROLES}, **{**groups, **more})
 
 
 @pytest.mark.parametrize("id", [f"E{i}" for i in range(1, 14)])

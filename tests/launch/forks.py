@@ -5,6 +5,7 @@ with one, {"code": exit status, "out": standard output, "err": standard error}.
 """
 
 import contextlib
+import faulthandler
 import importlib
 import json
 import os
@@ -17,6 +18,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tests.children import DEADLINE
 
 ROOT = Path(__file__).parents[2]
 # What commands import, without anything that touches a device before the fork.
@@ -78,6 +81,7 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _run(asked: dict[str, Any]) -> int:
     """The command; the exit status as Python gives it."""
+    faulthandler.dump_traceback_later(DEADLINE, exit=True, file=2)
     os.chdir(asked["where"])
     sys.argv[1:] = asked["arguments"]
     try:

@@ -10,7 +10,7 @@ from vla import devices, progress
 from vla.activations.store import Store
 from vla.alignment.score_store import ScoreStore
 from vla.experiments import run_folder
-from vla.experiments.expected import expected
+from vla.experiments.expected import expected, table_work
 from vla.experiments.experiment import Condition
 from vla.experiments.gallery import Gallery
 from vla.experiments.older import refuse_older
@@ -124,6 +124,11 @@ def _extract(
 ) -> float:
     began, total = time.monotonic(), sum(len(view.ids) for views in missing.values() for view, _ in views)
     with progress.bar("extracting", total, show_progress and total > 0) as advance:
+        # All captions before the first model: a caption too long for the last one is known now, not after hours.
+        for key, views in missing.items():
+            participant = bench.participants[key]
+            assert isinstance(participant, Checkpoint)
+            participant.check(view for view, _ in views)
         for key, views in missing.items():
             participant = bench.participants[key]
             assert isinstance(participant, Checkpoint)
@@ -140,7 +145,11 @@ def _unscored(bench: Bench, todo: Sequence[Table]) -> list[Table]:
 
 def _score(bench: Bench, missing: Sequence[Table], show_progress: bool) -> float:
     began = time.monotonic()
-    with progress.bar("scoring", len(missing), show_progress and bool(missing)) as advance, side_by_side() as submit:
+    small = [table_work(bench.study, bench, one) for one in missing if one.layers != "all"]
+    with (
+        progress.bar("scoring", len(missing), show_progress and bool(missing)) as advance,
+        side_by_side(max((work.memory for work in small), default=0.0)) as submit,
+    ):
         for one in missing:
             if _extracted(bench, one):
                 # A table of many layers keeps all cores busy by itself.

@@ -1,6 +1,6 @@
 """How long the stages of a run will take, for its display: products by this machine's rates, the rest by the piece."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vla.experiments import estimates, sizes
@@ -32,10 +32,7 @@ def expected(
     items = sum(len(view.ids) for own in views.values() for view, _ in own)
     work = Work()
     for (modality, given), own in views.items():
-        if size := sizes.size(given, modality):
-            for view, layers in own:
-                n = len(view.ids)
-                work += estimates.extraction(size, n, layers, study.dtype, study.stream, study.tensor_parallel)
+        work += views_work(study, modality, given, [(len(view.ids), layers) for view, layers in own])
     for table in missing:
         work += table_work(study, bench, table)
     extracting, scoring = work.seconds(this_machine(), study.dtype) if items or missing else (0.0, 0.0)
@@ -45,6 +42,22 @@ def expected(
         "writing tables": ROWS * tables,
         "drawing": FIGURES * len(study.experiments),
     }
+
+
+def views_work(study: Study, modality: Modality, given: str, seen: Iterable[tuple[int, str]]) -> Work:
+    """What extraction takes, reading the weights apart; nothing where the model's size is not known.
+
+    Args:
+      study: What is asked.
+      modality: Of the model.
+      given: The model.
+      seen: Number of items and layers of each view.
+    """
+    size, work = sizes.size(given, modality), Work()
+    if size is not None:
+        for items, layers in seen:
+            work += estimates.extraction(size, items, layers, study.dtype, study.stream, study.tensor_parallel)
+    return work
 
 
 def table_work(study: Study, bench: Any, table: Table) -> Work:

@@ -1,11 +1,12 @@
 """The models of a study, each with what it has seen: checkpoints whose activations are extracted, or saved ones."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import xarray as xr
 
+from vla.activations.captions import caption_tokens
 from vla.activations.extract import recipe, resolve_layers
 from vla.activations.extract_to_store import extract_to_store
 from vla.activations.recipe import Recipe
@@ -104,6 +105,22 @@ class Checkpoint:
         """
         array = self.store.read(self._there(view, layers))
         return array.sel(layer=list(self.layers(view, layers))).rename(self.name)
+
+    def check(self, views: Iterable[View]) -> None:
+        """Read the words of all captions, for which no weights are needed; of images nothing.
+
+        Raises:
+          ValueError: A caption that the model cannot take; the message names model, item and view.
+        """
+        if self.modality == "language":
+            texts: dict[Any, str] = {}
+            for view in views:
+                for id, text in zip(view.ids, view.stimuli, strict=True):
+                    texts.setdefault(text, f"{id} of {view.name}")
+            try:
+                caption_tokens(self.model, list(texts), list(texts.values()))
+            except ValueError as error:
+                raise ValueError(f"{self.name}: {error}") from error
 
     def extract(self, wanted: Sequence[tuple[View, str]], advance: Callable[[float], None]) -> None:
         """Extract these views and layers, the weights read once; `advance` is told of items done.

@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Printed
 
-from vla.experiments import engine, estimates, sizes
+from vla.experiments import engine, sizes
 from vla.experiments.estimates import Work
-from vla.experiments.expected import table_work
+from vla.experiments.expected import table_work, views_work
 from vla.experiments.experiment import Experiment
 from vla.experiments.hardware import Hardware, accelerators, this_machine
 from vla.experiments.naming import named
@@ -122,20 +122,19 @@ def _is_here(source: str) -> bool:
 
 def _model(study: Study, bench: Any, modality: Modality, given: str, views: dict[tuple, str]) -> Line:
     (name, source), size = named(given), sizes.size(given, modality)
-    there, work, note = None, Work(), ""
-    todo = [(key, layers, study.datasets[key[2]].n_items or 1000) for key, layers in views.items()]
+    there, note = None, ""
+    todo = [(study.datasets[key[2]].n_items or 1000, layers) for key, layers in views.items()]
     if bench is not None:
-        participant, left = bench.participants[modality, given], []
-        for key, layers, _ in todo:
+        participant, seen = bench.participants[modality, given], []
+        for key, layers in views.items():
             view = bench.galleries[key[2]].view(modality, key[3])
             if not participant.has(view, layers):
-                left.append((key, layers, len(view.ids)))
-        there, todo = len(todo) - len(left), left
+                seen.append((len(view.ids), layers))
+        there, todo = len(todo) - len(seen), seen
+    work = views_work(study, modality, given, todo)
     if size is None:
         note = "size not known" if is_saved(given) or _is_here(source) else _strange(source)
     else:
-        for _, layers, items in todo:
-            work += estimates.extraction(size, items, layers, study.dtype, study.stream, study.tensor_parallel)
         work += Work(weights=size.bytes if todo else 0.0)
     return Line(name, modality, len(views), there, work, note)
 

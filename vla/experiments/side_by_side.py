@@ -4,16 +4,25 @@ import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
+import psutil
+
 from vla import devices
+
+# What a part takes at least, of whatever size its layers are.
+LEAST_BYTES = 1 << 28
 
 
 @contextlib.contextmanager
-def side_by_side() -> Iterator[Callable[..., None]]:
-    """A function that has a part of a table scored, beside as many others as there are cores for; `singly` by itself.
+def side_by_side(part_bytes: float = 0.0) -> Iterator[Callable[..., None]]:
+    """A function that has a part of a table scored, `singly` by itself or beside as many as cores and memory allow.
 
     Parts are done when the block ends. An error of any ends it.
+
+    Args:
+      part_bytes: Memory that a part takes which is not scored by itself.
     """
-    count, running = devices.workers(), set[Future[None]]()
+    room = int(psutil.virtual_memory().available / max(part_bytes, LEAST_BYTES))
+    count, running = max(1, min(devices.workers(), room)), set[Future[None]]()
 
     def settle(most: int) -> None:
         while len(running) > most:

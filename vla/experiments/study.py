@@ -10,6 +10,8 @@ from vla.experiments.experiment import Condition, Experiment
 from vla.experiments.sides import Side, read_side
 from vla.metrics import find
 from vla.records import Modality
+from vla.stimuli.catalogue import check_asked
+from vla.stimuli.datasets.absences import check_choice
 
 MODALITIES: tuple[Modality, ...] = ("vision", "language")
 STAGES = ("all", "extract", "score")
@@ -49,6 +51,21 @@ class DatasetPlan:
     missing: str = "refuse"
     clip: str = ""
     tagger: str = "en_core_web_sm"
+
+    def __post_init__(self) -> None:
+        """Refuse what no files could mend.
+
+        Raises:
+          ValueError: A setting with a value that it cannot have; an option that the reader does not have.
+        """
+        where = f"datasets.{self.role}"
+        if isinstance(self.n_items, bool) or not isinstance(self.n_items, int) or self.n_items < 0:
+            raise ValueError(f"{where}.n_items={self.n_items!r}; expected a number of items, 0 for all")
+        try:
+            check_choice("missing", self.missing)
+            check_asked(self.name, self.directory, missing_images=self.missing_images, options=self.options)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,32 @@ def read_dataset(
     return dataclasses.replace(dataset, name=called) if called else dataset
 
 
+def check_asked(
+    name: str,
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    missing_images: str = "refuse",
+    options: Iterable[str] = (),
+) -> None:
+    """Refuse what `read_dataset` would refuse whatever the files are; nothing is read.
+
+    Args:
+      name: As of `read_dataset`.
+      directory: As of `read_dataset`.
+      missing_images: As of `read_dataset`.
+      options: Names of the reader's options.
+
+    Raises:
+      ValueError: No dataset of this name; an option that it does not have; no directory where one is needed.
+    """
+    _check_name(name)
+    check_choice("missing_images", missing_images)
+    if directory is None and name not in (*ARCHIVES, "pick_a_pic"):
+        _given(name, directory)
+    if directory is None or not is_prepared(directory):
+        _check_options(name, _reader(name, directory), options)
+
+
 def prepare_dataset(
     name: str,
     directory: str | os.PathLike[str] | None = None,
@@ -128,21 +154,30 @@ def _found(
     options: dict[str, Any],
 ) -> Dataset:
     """The sample, from wherever the dataset is."""
+    reader = _reader(name, directory)
     if name in TABLES:
-        _check_options(name, TABLES[name], options)
+        _check_options(name, reader, options)
         kept = {"data_dir": data_dir} if name == "tfds" else {}
-        return TABLES[name](_given(name, directory), n=n, seed=seed, missing_images=missing_images, **kept, **options)
+        return reader(_given(name, directory), n=n, seed=seed, missing_images=missing_images, **kept, **options)
     if directory is not None and is_prepared(directory):
         _check_prepared(name, directory, options)
         return sample(read_prepared(directory), n, seed)
     if name == "pick_a_pic":
-        reader: Callable[..., Dataset] = pick_a_pic if directory is None else read_pick_a_pic
         _check_options(name, reader, options)
         return reader(_data_dir(data_dir) if directory is None else directory, n=n, seed=seed, **options)
     if directory is None and name in ARCHIVES:
-        _check_options(name, ARCHIVES[name], options)
-        return sample(read_prepared(ARCHIVES[name](_data_dir(data_dir), **options)), n, seed)
+        _check_options(name, reader, options)
+        return sample(read_prepared(reader(_data_dir(data_dir), **options)), n, seed)
     return sample(_read(name, _given(name, directory), missing_images, options), n, seed)
+
+
+def _reader(name: str, directory: str | os.PathLike[str] | None) -> Callable[..., Any]:
+    """What reads or fetches a dataset, by whether there is a directory: its parameters are the options."""
+    if name in TABLES:
+        return TABLES[name]
+    if directory is None:
+        return pick_a_pic if name == "pick_a_pic" else ARCHIVES.get(name, READERS[name])
+    return READERS[name]
 
 
 def _read(name: str, directory: str | os.PathLike[str], missing_images: str, options: dict[str, Any]) -> Dataset:
@@ -184,7 +219,7 @@ def _check_prepared(name: str, directory: str | os.PathLike[str], options: dict[
         )
 
 
-def _check_options(name: str, reader: Callable[..., Any], options: dict[str, Any]) -> None:
+def _check_options(name: str, reader: Callable[..., Any], options: Iterable[str]) -> None:
     """Refuse options that the reader does not have."""
     taken = inspect.signature(reader).parameters
     known = sorted(set(taken) - OWN)
