@@ -54,16 +54,19 @@ def test_every_score_is_that_of_vla_score(ran):
         assert row["n_items"] == folders.ITEMS
 
 
-def test_curves_over_checkpoints_have_no_plateau(tmp_path):
+def test_curves_over_checkpoints_have_no_plateau_and_overrides_are_said(tmp_path):
     base = folders.study(tmp_path)
     groups = {f"at {k}": (f"mine@{k}={base.vision['core'][k % 2]}",) for k in range(4)}
     points = tuple(Condition(name, series="step", k=k, layers="all", vision=name) for k, name in enumerate(groups))
     along = folders.experiment(id="Steps", conditions=points, comparisons=())
-    study = dataclasses.replace(base, experiments=(along,), vision={**base.vision, **groups}, null=0)
+    study = dataclasses.replace(base, experiments=(along,), vision={**base.vision, **groups}, null=0,
+                                overrides={"outer_folds": 4})  # fmt: skip
     assert along.along_training and not folders.experiment().along_training
     run(study, tmp_path / "run", show_progress=False)
     assert len(pd.read_csv(tmp_path / "run" / "curves.csv")) == 4 * 3 * 2 * 2
     assert pd.read_csv(tmp_path / "run" / "plateaus.csv").empty
+    settings = {one["setting"]: one["value"] for one in folders.read_run(tmp_path / "run")["settings"]}
+    assert settings["overrides.outer_folds"] == "4"
 
 
 def test_statistics_are_scipys(ran):

@@ -68,6 +68,13 @@ def test_the_command_is_a_study_of_this_pair_and_experiment_alone():
     assert study.language["extra"] == ("mine=my models/{view}.npz",)
 
 
+def test_the_command_is_not_that_of_a_part_of_the_work():
+    parts = "--config.shard=3/4 --config.stage score --coordinator=auto --processes 2 --process=1"
+    looked = "--config.content.experiment=E2 --config.content.condition=original --config.content.pairs=all"
+    said = command(run(pd.DataFrame(), f"go {parts} {looked} --workdir=x").run, experiment(), score("symmetric", 0.1))
+    assert shlex.split(said)[:4] == ["go", "--config.content.pairs=all", "--workdir=x", '--config.experiments=("E3",)']
+
+
 def test_the_sweep_over_items_is_no_experiment_of_the_catalogue():
     said = command(run(pd.DataFrame(), "go").run, experiment("N sweep", series="items"), score("symmetric", 0.1))
     assert "'--config.experiments=()'" in said and "sweep" not in said

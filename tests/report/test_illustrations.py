@@ -53,6 +53,8 @@ def test_the_baseline_of_lengths_is_explained_where_there_is_one():
     assert "Dotted: how far the length of captions alone goes." in shown.caption
     (shown,) = illustrations(run(scores=rows[:4]), experiment)
     assert "Dotted" not in shown.caption and "Dashed" in shown.caption
+    (shown,) = illustrations(run(scores=[{**row, "null_mean": np.nan} for row in rows[:4]]), experiment)
+    assert "Dashed" not in shown.caption
 
 
 def test_names_of_files():

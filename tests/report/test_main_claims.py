@@ -10,7 +10,9 @@ from vla.report.run_folder import RunFolder
 
 PAIRS = [(f"v{i}", f"l{j}") for i in range(2) for j in range(2)]
 WORDS = {"language_to_vision": "language predicts vision", "vision_to_language": "vision predicts language"}
-STATISTICS = "experiment comparison metric direction mean_higher mean_lower mean_difference ci_low ci_high".split()
+STATISTICS = (
+    "experiment comparison metric direction mean_higher mean_lower mean_difference ci_low ci_high n_pairs".split()
+)
 LEFT = {"original": 0.5, "grayscale": 0.45, "rotation": 0.43, "things only": 0.2, "stuff only": 0.44}
 
 
@@ -61,16 +63,19 @@ def test_a_difference_that_is_not_there_does_not_hold(things, tmp_path):
 
 def test_tested_comparisons_are_those_of_the_statistics_and_one_pair_cannot_say(tmp_path):
     rows = [
-        ("Untrained", "training", "linear_predictivity", "vision_to_language", 0.3, 0.1, 0.2, 0.1, 0.3),
-        ("Untrained", "training", "linear_predictivity", "language_to_vision", 0.3, 0.29, 0.01, -0.02, 0.04),
-        ("E6", "captions averaged", "linear_predictivity", "vision_to_language", 0.5, 0.4, 0.1, np.nan, np.nan),
-        ("E6", "captions averaged", "cka", "symmetric", 0.5, 0.4, 0.1, 0.05, 0.15),
+        ("Untrained", "training", "linear_predictivity", "vision_to_language", 0.3, 0.1, 0.2, 0.1, 0.3, 4),
+        ("Untrained", "training", "linear_predictivity", "language_to_vision", 0.3, 0.29, 0.01, -0.02, 0.04, 4),
+        ("E6", "captions averaged", "linear_predictivity", "vision_to_language", 0.5, 0.4, 0.1, np.nan, np.nan, 1),
+        ("E7", "images averaged", "linear_predictivity", "vision_to_language", 0.5, 0.4, 0.1, np.nan, np.nan, 4),
+        ("E7", "images averaged", "linear_predictivity", "language_to_vision", *[np.nan] * 5, 0),
+        ("E6", "captions averaged", "cka", "symmetric", 0.5, 0.4, 0.1, 0.05, 0.15, 4),
     ]
     found = main_claims(_run(tmp_path, statistics=rows))
     assert [(one.holds, one.found) for one in found] == [
         (True, "0.100 against 0.300, difference +0.200 [+0.100, +0.300]"),
         (False, "0.290 against 0.300, difference +0.010 [−0.020, +0.040]"),
         (None, "0.400 against 0.500, difference +0.100 (one pair, no interval)"),
+        (None, "0.400 against 0.500, difference +0.100 (all pairs differ alike, no interval)"),
     ]
     assert found[0].claim.startswith("vision predicts language: trained networks")
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from vla.report.outcomes import outcomes
+from vla.report.outcomes import difference, outcomes
 from vla.report.run_folder import RunFolder
 
 PAIRS = [(f"v{i}", f"l{j}") for i in range(2) for j in range(2)]
@@ -91,6 +92,30 @@ def test_orderings_of_conditions(tmp_path):
     found = outcomes(_run(tmp_path, scores=pd.DataFrame(rows)), {"id": "E2"})
     assert [each.holds for each in found] == [True, True]
     assert "difference +0.100" in found[0].found
+
+
+def test_backbones_are_compared_over_language_models(tmp_path):
+    """Two series and both directions of one language model are no four pairs."""
+    high, low = "vit_base_patch16_224.augreg_in1k", "deit-base-distilled-patch16-224"
+    gaps = {"a": 0.1, "b": 0.05, "c": -0.02}
+    rows = [
+        {"experiment": "E10", "series": series, "k": k, "vision_model": v, "language_model": t, "metric": "m",
+         "direction": direction, "n_items": 9,
+         "score": 0.3 + 0.1 * k + gaps[t] * (v == high) + 0.01 * (series == "images")}
+        for direction in ("language_to_vision", "vision_to_language")
+        for series in ("captions", "images") for k in (1, 2) for v in (high, low) for t in gaps
+    ]  # fmt: skip
+    found = {one.claim: one for one in outcomes(_run(tmp_path, curves=pd.DataFrame(rows)), {"id": "E10"})}
+    one = found["augreg_in1k above deit"]
+    low, high = stats.ttest_1samp(list(gaps.values()), 0).confidence_interval()
+    assert one.holds is False and one.found.endswith(f"difference +0.043 [−{-low:.3f}, +{high:.3f}]")
+    assert found["augreg_in1k above dino-vitb16"].holds is None
+
+
+def test_means_are_of_the_pairs_that_have_both():
+    low, high = pd.Series({"a": 0.1, "b": 0.2, "c": 0.9}), pd.Series({"a": 0.2, "b": 0.4, "d": 0.0})
+    assert difference("claim", low, high).found.startswith("0.150 against 0.300, difference +0.150 [")
+    assert difference("claim", low[["c"]], high[["d"]]).found == "no model pair has both"
 
 
 def test_an_experiment_that_is_not_the_papers_has_no_claims(tmp_path):

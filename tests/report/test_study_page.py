@@ -49,7 +49,8 @@ def words(tmp_path):
         "experiments": found, "models": MODELS, "title": "Mine", "note": "An <illustration>.",
         "times": {"scoring": 2.04},
         "commands": {"run": "python -m launch.reproduce '--config.sweep=()'", "cell": "not shown"},
-        "settings": [{"point": "averaging", "setting": "averaging", "value": "mean_first", "alternatives": "other"}],
+        "settings": [{"point": "averaging", "setting": "averaging", "value": "mean_first", "alternatives": "other"},
+                     {"point": "folds", "setting": "overrides.outer_folds", "value": "3", "alternatives": ""}],
         "datasets": [{"name": "flickr8k", "role": "coco", "n": 1000, "seed": 42, "dropped": 7091}],
         "versions": {"jax": "0.10.2"}, "machine": "a laptop",
     }  # fmt: skip
@@ -94,6 +95,10 @@ def test_models_settings_and_what_made_the_page(words):
     assert "flickr8k coco 1000 42 7091" in words and "averaging averaging mean_first other" in words
     assert "python -m launch.reproduce '--config.sweep=()'" in words and "not shown" not in words
     assert "scoring 2.0" in words and "machine a laptop" in words and "curves.csv" in words
+
+
+def test_how_a_score_is_made_is_said_of_this_run(words):
+    assert "Split the items into three parts." in words and "Do so three times" in words and "linear CKA" not in words
 
 
 def test_metrics_in_a_sentence():

@@ -103,7 +103,8 @@ def _run(bench: Bench, resolved: Resolved, finished: Sequence[Table]) -> dict[st
         for name, point in POINTS.items()
     ]
     also = {"seed": study.seed, "fold seeds": study.seeds or (study.seed,), "null": study.null,
-            "bootstrap": study.bootstrap, "dtype": study.dtype}  # fmt: skip
+            "bootstrap": study.bootstrap, "dtype": study.dtype,
+            **{f"overrides.{name}": value for name, value in study.overrides.items()}}  # fmt: skip
     settings += [
         {"point": name, "setting": name, "value": str(given), "alternatives": ""} for name, given in also.items()
     ]

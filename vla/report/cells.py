@@ -3,7 +3,7 @@
 import json
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,9 @@ from vla.report.figures.style import ordered_directions
 from vla.report.run_folder import RunFolder
 
 _DIGITS = 12
+# Flags of a part of the work, and of what is looked into elsewhere: one score is all of one experiment.
+_OF_PARTS = ("--config.shard", "--config.stage", "--coordinator", "--processes", "--process",
+             "--config.content.experiment", "--config.content.condition")  # fmt: skip
 
 
 def cells(run: RunFolder, experiment: Mapping[str, Any], scores: pd.DataFrame) -> dict[str, Any]:
@@ -79,7 +82,10 @@ def command(run: Mapping[str, Any], experiment: Mapping[str, Any], row: Mapping[
               for modality, group in groups.items()}  # fmt: skip
     flags = {f"--config.{name}": value for name, value in asked.items()}
     return shlex.join(
-        [*_without(shlex.split(start), flags), *(f"{name}={_spelled(value)}" for name, value in flags.items())]
+        [
+            *_without(shlex.split(start), (*flags, *_OF_PARTS)),
+            *(f"{name}={_spelled(value)}" for name, value in flags.items()),
+        ]
     )
 
 
@@ -88,7 +94,7 @@ def _spelled(names: Sequence[str]) -> str:
     return f"({''.join(f'{json.dumps(name)},' for name in names)})"
 
 
-def _without(words: Sequence[str], flags: Iterable[str]) -> list[str]:
+def _without(words: Sequence[str], flags: Collection[str]) -> list[str]:
     """The words less some flags: of a flag given twice, values that are tuples would be joined."""
     kept, place = [], 0
     while place < len(words):

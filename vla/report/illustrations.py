@@ -64,8 +64,8 @@ def _maps(id: str, scores: pd.DataFrame, peaks: pd.DataFrame) -> Iterator[Illust
                 file_name(id, "maps", condition, metric, model),
                 f"Alignment of every layer of {model} (upwards from the input) with every layer of each language "
                 "model (to the right), one row per direction. Brighter is better predicted; the ring marks the best "
-                "pair, the line on the colour scale the mean with items shuffled. Hatched cells have no score: that "
-                "layer is the same for every item.",
+                "pair" + ", the line on the colour scale the mean with items shuffled" * _has_null(own) + ". Hatched "
+                "cells have no score: that layer is the same for every item.",
                 _best(own),
                 lambda own=own: layer_maps.draw(own),
                 own,
@@ -107,10 +107,9 @@ def _conditions(run: RunFolder, experiment: Mapping[str, Any], scores: pd.DataFr
                 file_name(str(experiment["id"]), group.name, metric),
                 f"Each thin line is one pair of models, a dot its score under a condition; wide marks are means over "
                 f"pairs, bars their standard errors. Marks above: paired t against {spoken(group.conditions[0])}, "
-                "false discovery rate controlled (*** q < .001, ** q < .01, * q < .05, n.s. not significant). "
-                "Dashed: the score with items shuffled."
-                + " Dotted: how far the length of captions alone goes."
-                * (beside is not None and not beside.empty),
+                "false discovery rate controlled (*** q < .001, ** q < .01, * q < .05, n.s. not significant)."
+                + " Dashed: the score with items shuffled." * _has_null(shown)
+                + " Dotted: how far the length of captions alone goes." * (beside is not None and not beside.empty),
                 _means(shown, "condition"),
                 lambda shown=shown, tested=tested, beside=beside: conditions.draw(_paired(shown), tested, beside),
                 shown,
@@ -140,8 +139,9 @@ def _counted(run: RunFolder, experiment: Mapping[str, Any], metric: str, rows: p
     elif selecting.counts_items(rows):
         yield Illustration(
             file_name(id, "items", metric),
-            "Score against the number of items, with the 95 % interval over model pairs, and the same with items "
-            "shuffled (grey). A score belongs to its number of items: compare only within a column.",
+            "Score against the number of items, with the 95 % interval over model pairs"
+            + ", and the same with items shuffled (grey)" * _has_null(rows)
+            + ". A score belongs to its number of items: compare only within a column.",
             _means(rows, "k", "items"),
             lambda: curves.draw(_with_null(rows), "number of items", logarithmic=True),
             rows,
@@ -174,6 +174,10 @@ def _counted(run: RunFolder, experiment: Mapping[str, Any], metric: str, rows: p
                 shown,
                 "curves.csv",
             )  # fmt: skip
+
+
+def _has_null(rows: pd.DataFrame) -> bool:
+    return bool(rows["null_mean"].notna().any())
 
 
 def _with_null(rows: pd.DataFrame) -> pd.DataFrame:

@@ -35,9 +35,12 @@ def _tested(run: RunFolder, experiment: str, comparison: str, claim: str) -> Ite
     if rows.empty:
         return
     rows = rows.loc[(rows["comparison"] == comparison) & (rows["metric"] == "linear_predictivity")]
-    for row in rows.to_dict("records"):
+    for row in rows.dropna(subset="mean_difference").to_dict("records"):
         means, found = (row["mean_lower"], row["mean_higher"]), ("mean_difference", "ci_low", "ci_high")
-        yield raised(f"{DIRECTION_WORDS[row['direction']]}: {claim}", means, *(row[name] for name in found))
+        why = "one pair" if row.get("n_pairs", 0) < 2 else "all pairs differ alike"
+        yield raised(
+            f"{DIRECTION_WORDS[row['direction']]}: {claim}", means, *(row[name] for name in found), untested=why
+        )
 
 
 def _above_chance(run: RunFolder) -> Iterator[Outcome]:

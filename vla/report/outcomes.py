@@ -196,7 +196,8 @@ def _backbones(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> li
         for part in (low, high):
             own = most.loc[most["vision_model"].str.contains(part, regex=False)]
             own = own.loc[~own["vision_model"].str.contains("large")]
-            scored[part] = own.groupby(["series", "direction", "language_model"])["score"].mean()
+            # What is averaged and both directions are no further pairs: each language model counts once.
+            scored[part] = own.groupby("language_model")["score"].mean()
         claim = f"{high} above {low}"
         if any(each.empty for each in scored.values()):
             found.append(Outcome(claim, "these vision models are not in this run", None))
@@ -227,13 +228,16 @@ def difference(claim: str, lower: pd.Series, higher: pd.Series) -> Outcome:
       lower: Scores by pair.
       higher: Scores of the same pairs.
     """
-    differences = (higher - lower).dropna().to_numpy(float)
-    if not differences.size:
+    both = pd.DataFrame({"lower": lower, "higher": higher}).dropna()
+    if both.empty:
         return Outcome(claim, "no model pair has both", None)
-    return raised(claim, (lower.mean(), higher.mean()), *_interval(differences))
+    differences = (both["higher"] - both["lower"]).to_numpy(float)
+    return raised(claim, (both["lower"].mean(), both["higher"].mean()), *_interval(differences))
 
 
-def raised(claim: str, means: tuple[float, float], gap: float, low: float, high: float) -> Outcome:
+def raised(
+    claim: str, means: tuple[float, float], gap: float, low: float, high: float, untested: str = "one pair"
+) -> Outcome:
     """That a mean difference is above 0.
 
     Args:
@@ -242,11 +246,14 @@ def raised(claim: str, means: tuple[float, float], gap: float, low: float, high:
       gap: Their mean difference within pairs.
       low: Lower end of its interval; not finite where there is none.
       high: Upper end.
+      untested: Why there is no interval, where there is none.
     """
     words = f"{number(means[0])} against {number(means[1])}, difference {number(gap, sign=True)}"
     ends = f" [{number(low, sign=True)}, {number(high, sign=True)}]"
     tested = bool(np.isfinite(low))
-    return Outcome(claim, words + (ends if tested else " (one pair, no interval)"), bool(low > 0) if tested else None)
+    return Outcome(
+        claim, words + (ends if tested else f" ({untested}, no interval)"), bool(low > 0) if tested else None
+    )
 
 
 def _interval(differences: np.ndarray) -> tuple[float, float, float]:

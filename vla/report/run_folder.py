@@ -25,8 +25,11 @@ _NUMBERS = tuple(
     "n_pairs mean_higher mean_lower mean_difference ci_low ci_high t df p q effect_size crossed_t crossed_df crossed_p "
     "crossed_ci_low crossed_ci_high paper_t".split()
 )
-# Columns of text as it is: an item may be called 007, a caption None, and the paper prints .0220.
-_TEXTS = {"item": str, "caption": str, "paper_p": str, "paper_q": str}
+# Columns of text as it is: an item may be called 007, a model 1000, a condition None, and the paper prints .0220.
+_TEXTS = frozenset((
+    *_WORDS, *"experiment comparison higher lower metric direction series condition dataset side vision_model".split(),
+    *"language_model kind group statistic end item caption paper_sign paper_significant".split(),
+))  # fmt: skip
 # Tables of analyses that not every run has, by file name, with the columns that are shown of them.
 _OF = ("vision_model", "language_model", "direction")
 EXTRAS = {
@@ -171,11 +174,19 @@ def _json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read ({error}): run `python -m launch.reproduce` again") from error
 
 
+def _csv(path: Path) -> pd.DataFrame:
+    """A table whose texts are texts, whatever they say, and whose numbers are NaN where there is none."""
+    names = pd.read_csv(path, nrows=0).columns
+    numbers = {str(name): [""] for name in names if name not in _TEXTS}
+    texts = {str(name): str for name in names if name in _TEXTS}
+    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=numbers)
+
+
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame({name: pd.Series(dtype=object) for name in columns})
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, converters=_TEXTS)
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else _csv(path)
     except Exception as error:  # readers of broken files raise errors of every kind
         raise ValueError(f"{path} is damaged ({error}): run `python -m launch.reproduce` again") from error
     lost = sorted(set(columns) - set(frame) - {"null_mean", "vision_key", "language_key"})

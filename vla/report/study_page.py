@@ -8,6 +8,7 @@ import markupsafe
 import pandas as pd
 
 from vla.experiments.naming import trunk
+from vla.experiments.study import OUTER_FOLDS
 from vla.report.figures.style import metric_words
 from vla.report.outcomes import Outcome
 from vla.report.run_folder import RunFolder
@@ -44,6 +45,8 @@ def page(
         style=markupsafe.Markup(style),
         note=described["note"],
         glance=_glance(run, sections),
+        folds=_folds(described["settings"]),
+        has_cka=any("cka" in one.get("metrics", ()) for one in run.experiments),
         main=main,
         missing=run.missing,
         overview=overview,
@@ -82,6 +85,14 @@ def _glance(run: RunFolder, sections: Sequence[Mapping[str, Any]]) -> dict[str, 
             ("vision × language models", " × ".join(map(str, models))),
         ],
     }
+
+
+def _folds(settings: Any) -> str:
+    """In how many parts items were split for ridge regression, in words."""
+    given = [] if isinstance(settings, Mapping) else settings
+    said = [str(each["value"]) for each in given if each.get("setting") == "overrides.outer_folds"]
+    count = said[0] if said else str(OUTER_FOLDS)
+    return {"2": "two", "3": "three", "4": "four", "5": "five", "10": "ten"}.get(count, count)
 
 
 def _model(model: Mapping[str, Any]) -> dict[str, Any]:
