@@ -129,6 +129,23 @@ def test_a_bare_sentencepiece_model_is_read_as_llamas(tmp_path):
     assert list(Tokenizer(tmp_path, ROOMY, FALLBACK)([caption])[0]) == expected
 
 
+@pytest.mark.parametrize("family", ["llama", "mistral", "mixtral", "phi3"])
+@pytest.mark.parametrize(
+    "said", [{}, {"add_bos_token": True}, {"add_bos_token": False}, {"tokenizer_class": "PreTrainedTokenizerFast"}]
+)
+def test_a_sentencepiece_model_is_read_by_the_class_that_is_named(family, said, tmp_path):
+    path = real_data("tokenizers", "llama", "tokenizer.model")
+    shutil.copy(path, tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    fields = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**fields, **said}))
+    caption = "A black dog runs through the surf."
+    expected = sentencepiece.SentencePieceProcessor(model_file=str(path)).encode(caption)
+    opening = [1] if said.get("add_bos_token", True) else []
+    tokenizer = Tokenizer(tmp_path, ROOMY, FAMILIES[family].tokenizer or FALLBACK)
+    assert list(tokenizer([caption])[0]) == [*opening, *expected]
+
+
 def real_captions(n: int) -> list[str]:
     lines = real_data("data", "flickr8k", "captions.txt").read_text(encoding="utf-8").splitlines()
     return [line.split(",", 1)[1] for line in lines[1 : n + 1]]
