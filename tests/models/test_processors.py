@@ -129,9 +129,15 @@ def test_a_bare_sentencepiece_model_is_read_as_llamas(tmp_path):
     assert list(Tokenizer(tmp_path, ROOMY, FALLBACK)([caption])[0]) == expected
 
 
-@pytest.mark.parametrize("family", ["llama", "mistral", "mixtral", "phi3"])
 @pytest.mark.parametrize(
-    "said", [{}, {"add_bos_token": True}, {"add_bos_token": False}, {"tokenizer_class": "PreTrainedTokenizerFast"}]
+    "family, said",
+    [
+        ("llama", {}),
+        ("mistral", {"add_bos_token": True}),
+        ("mistral", {"add_bos_token": False}),
+        ("mixtral", {}),
+        ("phi3", {"tokenizer_class": "PreTrainedTokenizerFast"}),
+    ],
 )
 def test_a_sentencepiece_model_is_read_by_the_class_that_is_named(family, said, tmp_path):
     path = real_data("tokenizers", "llama", "tokenizer.model")

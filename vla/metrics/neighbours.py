@@ -61,9 +61,8 @@ def clipped(x: Float[Array, "N D"], quantile: float) -> Float[Array, "N D"]:
     return jnp.clip(x, -limit, limit)
 
 
-def nearest(x: Float[np.ndarray, "N D"], settings: NeighbourSettings) -> Int[np.ndarray, "N K"] | None:
-    """The K nearest other items of every item, nearest first; of equally near ones those that come first. None where
-    all are `equally_near`.
+def nearest(x: Float[np.ndarray, "N D"], settings: NeighbourSettings) -> Int[np.ndarray, "N K"]:
+    """The K nearest other items of every item, nearest first; of equally near ones those that come first.
 
     Raises:
       ValueError: As many neighbours as items, or more.
@@ -71,24 +70,7 @@ def nearest(x: Float[np.ndarray, "N D"], settings: NeighbourSettings) -> Int[np.
     count = _count(len(x), settings)
     if settings.nearness == "cosine" and settings.clip_quantile is None and x.dtype == np.float32:
         return _by_single_products(x, count)
-    near = np.asarray(nearness(jnp.asarray(x), settings))
-    return None if equally_near(near) else _first(near, count)
-
-
-# Nearness is no larger than about 1; what differs by less is rounding error.
-_ROUNDING = 1e-13
-
-
-def equally_near(near: Float[np.ndarray, "N N"], rounding: float = _ROUNDING) -> bool:
-    """Whether no item is nearer to another than to any third: neighbours would only be the first items in the list."""
-    least, most = np.inf, -np.inf
-    for i, row in enumerate(near):
-        beside = np.delete(row, i)
-        beside[np.isnan(beside)] = np.inf  # as `_first` takes it
-        least, most = min(least, beside.min(initial=np.inf)), max(most, beside.max(initial=-np.inf))
-        if most > least and not most - least <= rounding * max(1.0, abs(least)):
-            return False
-    return len(near) > 2
+    return _first(np.asarray(nearness(jnp.asarray(x), settings)), count)
 
 
 def first(near: Float[Array, "N N"], settings: NeighbourSettings) -> Int[Array, "N K"]:
@@ -111,7 +93,7 @@ def _count(n: int, settings: NeighbourSettings) -> int:
 _SINGLE = 1e-5
 
 
-def _by_single_products(x: Float[np.ndarray, "N D"], k: int) -> Int[np.ndarray, "N K"] | None:
+def _by_single_products(x: Float[np.ndarray, "N D"], k: int) -> Int[np.ndarray, "N K"]:
     """Neighbours by cosine from float32 products; where these cannot tell the last neighbour from the next, the items
     that may be either are compared in float64."""
     near = np.require(_single_products(x if devices.on_cpu() else jnp.asarray(x)), requirements="W")
@@ -120,8 +102,6 @@ def _by_single_products(x: Float[np.ndarray, "N D"], k: int) -> Int[np.ndarray, 
     near[lost] = np.inf
     near[:, lost] = np.inf
     np.fill_diagonal(near, -np.inf)
-    if equally_near(near, 2 * _SINGLE) and equally_near(np.asarray(cosine_similarity(jnp.asarray(x)))):
-        return None
     nearest = _first(near, k + 1)  # an item itself is the last, at -inf
     last, next_one = np.take_along_axis(near, nearest[:, k - 1 :], axis=1).T
     for i in np.flatnonzero(~(next_one < last - 2 * _SINGLE)):

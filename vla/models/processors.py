@@ -33,6 +33,9 @@ IMAGE_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 # Any one of these makes a tokenizer; the others only say more about it.
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
+# What stands for whatever a tokenizer.json says, and says nothing of a vocabulary without one.
+_ANY_CLASS = ("", "PreTrainedTokenizer", "TokenizersBackend")
+
 
 class Tokenizer:
     """Captions to token ids, with the special tokens that the tokenizer adds by default.
@@ -55,8 +58,6 @@ class Tokenizer:
         import transformers  # costs seconds, which only those who load a decoder need to pay
 
         _expect(directory, _VOCABULARIES, "tokenizer")
-        # Where no class is named, AutoTokenizer reads a bare sentencepiece model as something that it is not, with
-        # other ids and without the opening token. A tokenizer.json says everything itself.
         chosen: Any = transformers.AutoTokenizer
         options: dict[str, Any] = {}
         said = directory / "tokenizer_config.json"
@@ -66,9 +67,14 @@ class Tokenizer:
                 f"no tokenizer_config.json beside tokenizer.json in {directory}: it says which token opens a text; "
                 "download it too, or name a directory or Hub id that has both as processor="
             )
-        if not (directory / "tokenizer.json").is_file() and "tokenizer_class" not in fields:
-            chosen = getattr(transformers, fallback[0])
-            options = {name: value for name, value in fallback[1].items() if name not in fields}
+        if not (directory / "tokenizer.json").is_file():
+            # A tokenizer.json says everything itself; a bare vocabulary AutoTokenizer reads as something that it is
+            # not, with other ids and without the opening token, where no class is named or it mistrusts the class.
+            name = str(fields.get("tokenizer_class") or "").removesuffix("Fast")
+            name = fallback[0] if name in _ANY_CLASS else name
+            chosen = getattr(transformers, name, chosen)
+            if name == fallback[0]:
+                options = {option: value for option, value in fallback[1].items() if option not in fields}
         try:
             self._tokenizer: Any = chosen.from_pretrained(
                 str(directory), trust_remote_code=False, local_files_only=True, **options
