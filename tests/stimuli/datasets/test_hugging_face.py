@@ -127,6 +127,9 @@ def test_a_stream_is_taken_from_its_beginning_shuffled(tmp_path):
     check(drawn, [int(id[1:]) for id in drawn.ids], drawn.ids)
     samples = [read_hugging_face(tmp_path / "x.parquet", **options, seed=seed).ids for seed in (1, 2, 3)]
     assert samples[0] == drawn.ids and len(set(samples)) > 1
+    table().save_to_disk(tmp_path / "saved")
+    saved = read_hugging_face(tmp_path / "saved", **options, seed=1)
+    check(saved, [int(id[1:]) for id in saved.ids], saved.ids)
     for n, words in ((None, "how many rows"), (7, "has 6 rows")):
         with pytest.raises(ValueError, match=words):
             read_hugging_face(tmp_path / "x.parquet", text="captions", n=n, streaming=True)

@@ -113,7 +113,8 @@ def _loaded(
 
     path = Path(where)
     if local and ((path / "state.json").is_file() or (path / "dataset_dict.json").is_file()):
-        return _split(datasets.load_from_disk(where), split)
+        kept = _split(datasets.load_from_disk(where), split)
+        return kept.to_iterable_dataset() if streaming else kept
     options: dict[str, Any] = {"streaming": streaming, "cache_dir": None if cache is None else str(cache)}
     if local and path.is_file():
         if path.suffix.lower() not in FILES:
