@@ -139,3 +139,13 @@ def test_unknown_experiments_and_conditions_are_refused_before_anything_is_extra
         dataclasses.replace(study, content=ContentPlan("first", experiment="E9"))
     with pytest.raises(ValueError, match="content.condition='gray'; there are grey, original"):
         dataclasses.replace(study, content=ContentPlan("first", condition="gray"))
+
+
+def test_tables_of_an_earlier_run_do_not_outlive_their_settings(world, tmp_path):
+    _, study = world
+    tables = {"items.parquet", "spectrum.csv", "directions.csv", "content.csv", "content.json"}
+    run(study, tmp_path, show_progress=False)
+    assert tables <= {path.name for path in tmp_path.iterdir()} and (tmp_path / "samples" / "content.json").is_file()
+    run(dataclasses.replace(study, content=ContentPlan()), tmp_path, show_progress=False)
+    assert not tables & {path.name for path in tmp_path.iterdir()}
+    assert not (tmp_path / "samples" / "content.json").exists() and (tmp_path / "scores.parquet").is_file()

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from vla.experiments import unchanged as module
-from vla.experiments.unchanged import unchanged, write_record
+from vla.experiments.unchanged import remove_made, still_made, unchanged, write_record
 
 MADE_FROM = {"scores": ["a", "b"], "seed": 42}
 
@@ -43,6 +43,16 @@ def test_other_settings_and_other_code_make_other_files(folder, monkeypatch):
     assert not unchanged(record, {**MADE_FROM, "seed": 43})
     monkeypatch.setattr(module, "code", lambda: "other")
     assert not unchanged(record, MADE_FROM)
+
+
+def test_what_was_made_is_removed_and_what_others_wrote_stays(folder):
+    (folder / "page.html").write_text("edited")
+    record = folder / "report" / "made.json"
+    assert [path.resolve() for path in still_made(record)] == [folder / "figures/one.svg"]
+    remove_made(record)
+    assert {path.name for path in folder.rglob("*") if path.is_file()} == {"page.html"}
+    remove_made(record)
+    assert still_made(record) == []
 
 
 def test_code_is_every_source_of_the_package(tmp_path, monkeypatch):

@@ -213,6 +213,10 @@ def test_what_is_there_from_the_same_files_is_not_drawn_again_unless_asked(tmp_p
     assert draw(again=False).read_bytes() == before and (tmp_path / "figures" / "losses.svg").is_file()
     (tmp_path / "run.json").write_text(json.dumps({**described, "title": "Another"}))
     assert draw(again=False).read_bytes() != before
+    (tmp_path / "figures" / "losses.png").write_text("edited")
+    (tmp_path / "run.json").write_text(json.dumps({**described, "models": []}))
+    draw(again=False)
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["losses.png"], "what another wrote stays"
 
 
 def test_files_that_are_missing_are_said(tmp_path):

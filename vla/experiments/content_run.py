@@ -18,7 +18,7 @@ from vla.experiments.item_facts import instances_beside, item_facts
 from vla.experiments.resolve import Resolved
 from vla.experiments.scoring import Bench
 from vla.experiments.sides import LENGTH, Side
-from vla.experiments.unchanged import unchanged, write_record
+from vla.experiments.unchanged import remove_made, unchanged, write_record
 from vla.metrics.ridge_settings import RidgeSettings
 from vla.records import View, canonical_hash, file_hash
 from vla.stimuli.samples import write_samples
@@ -48,9 +48,11 @@ def write_run_content(bench: Bench, resolved: Resolved, workdir: Path) -> dict[s
     """
     plan = bench.study.content
     if plan.pairs == "none":
+        remove_made(workdir / _MADE)  # what an earlier run with other settings looked into
         return {}
     asked = _asked(bench, resolved)
     if asked is None:
+        remove_made(workdir / _MADE)
         return {"status": "not run", "why": "no condition of this run shows single images and captions to a pair"}
     named = [tuple(_name(bench, side, given) for side, given in zip(asked.sides, pair, strict=True))
              for pair in asked.pairs]  # fmt: skip
@@ -65,6 +67,7 @@ def write_run_content(bench: Bench, resolved: Resolved, workdir: Path) -> dict[s
             made = [*(workdir / name for name in NAMES.values()), workdir / "samples" / f"{SAMPLES}.json"]
             write_record(workdir / _MADE, key, made)
     except ValueError as error:
+        remove_made(workdir / _MADE)
         return {**said, "status": "not run", "why": str(error)}
     return {**said, "status": "run", "why": "", "absent": absent}
 

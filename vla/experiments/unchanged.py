@@ -39,6 +39,23 @@ def unchanged(record: Path, made_from: object) -> bool:
         return False
 
 
+def still_made(record: Path) -> list[Path]:
+    """The files of a record that are as they were made; none of one that cannot be read."""
+    try:
+        hashes = json.loads(record.read_text(encoding="utf-8"))["files"]
+        there = {record.parent / name: before for name, before in hashes.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    return [path for path, before in there.items() if path.is_file() and file_hash(path) == before]
+
+
+def remove_made(record: Path) -> None:
+    """Remove a record with its files, those apart that others have written since."""
+    for path in still_made(record):
+        path.unlink()
+    record.unlink(missing_ok=True)
+
+
 def write_record(record: Path, made_from: object, files: Iterable[Path]) -> None:
     """Keep what files were made from, and how they were.
 

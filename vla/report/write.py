@@ -7,7 +7,7 @@ import matplotlib
 
 from vla import progress
 from vla.experiments.run_folder import RECORD, files
-from vla.experiments.unchanged import unchanged, write_record
+from vla.experiments.unchanged import still_made, unchanged, write_record
 from vla.records import file_hash
 from vla.report.all_figures import FIGURES, draw_all, planned
 from vla.report.drawing import FORMATS
@@ -54,6 +54,7 @@ def write_report(
     record, index = workdir / REPORT / RECORD, workdir / REPORT / "index.html"
     if not again and unchanged(record, made_from):
         return index
+    before = still_made(record)
     record.unlink(missing_ok=True)
     seen, places = views(run)
     sections = [section(run, experiment, places) for experiment in run.experiments]
@@ -71,6 +72,10 @@ def write_report(
     whole(index, lambda path: path.write_text(text, encoding="utf-8"))
     names = [figure.shown.name for figure in figures]
     drawn = [workdir / FIGURES / f"{name}{suffix}" for name in names for suffix in (*formats, ".csv", ".json")]
+    for path in before:
+        # What an earlier run in this folder had to show and this one has not.
+        if path.parent == record.parent / ".." / FIGURES and path.stem not in names:
+            path.unlink(missing_ok=True)
     write_record(record, made_from, [index, *drawn])
     return index
 
