@@ -258,16 +258,22 @@ def test_symmetric_metrics_over_test_folds_are_the_mean_over_them(ran, tmp_path)
     where, study = ran
     choices = dataclasses.replace(study.choices, symmetric_items="test_folds")
     folds = dataclasses.replace(
-        study, metrics=("cka_debiased",), null=0, choices=choices,
+        study, metrics=("cka_debiased",), null=9, choices=choices,
         vision={"core": study.vision["core"][:1]}, language={"core": study.language["core"][:1]},
     )  # fmt: skip
     run(folds, tmp_path / "run", show_progress=False)
-    table = pd.read_parquet(tmp_path / "run" / "scores.parquet").set_index("condition")["score"]
+    table = pd.read_parquet(tmp_path / "run" / "scores.parquet").set_index("condition")
     tests = [test for _, test in KFold(5, shuffle=True, random_state=42).split(np.zeros(folders.ITEMS))]
     for condition, view in (("original", "original"), ("grey", "grayscale")):
         x, y = saved(where, "vision_a", view)[1], saved(where, "language_a")[1]
-        expected = [vla.score(x[test], y[test], "cka_debiased").score.item() for test in tests]
-        assert table[condition] == pytest.approx(np.mean(expected), abs=1e-6)
+        each = [vla.score(x[test], y[test], "cka_debiased", null=9, seed=42) for test in tests]
+        score, null = (sum(one[name].values.ravel() for one in each) / 5 for name in ("score", "null_score"))
+        row = table.loc[condition]
+        assert row["score"] == pytest.approx(score[0], abs=1e-6)
+        assert row["null_mean"] == pytest.approx(null.mean(), abs=1e-6)
+        # The mean over folds against its means under nine orders of items, not the mean of five p-values.
+        assert row["p_value"] == row["p_max"] == (1 + (null >= score[0]).sum()) / 10
+        assert row["calibrated"] == pytest.approx((score[0] - null.mean()) / (1 - null.mean()), abs=1e-6)
 
 
 def test_constant_targets_count_as_zero_where_asked(ran, tmp_path):

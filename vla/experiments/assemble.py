@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from vla.alignment.inference import CELL, significance
 from vla.alignment.resampled import interval
 from vla.alignment.table import COLUMNS
 from vla.experiments.experiment import Experiment
@@ -100,7 +101,7 @@ def _rows(bench: Bench, table: Table, cell: Cell, results: list[xr.Dataset], pro
         for participant, side in ((vision, image), (language, caption))
     ]
     backwards = table.direction == "language_to_vision"
-    rows = {name: _mean(bench, table, name, results) for name in _VALUES} | _interval(table, results)
+    rows = _values(bench, table, results) | _interval(table, results)
     if table.layers == "penultimate":
         place = (cell.caption, cell.image) if backwards else (cell.image, cell.caption)
         rows = {name: values[place[0] : place[0] + 1, place[1] : place[1] + 1] for name, values in rows.items()}
@@ -123,6 +124,19 @@ def _rows(bench: Bench, table: Table, cell: Cell, results: list[xr.Dataset], pro
         "vision_key": bench.side_key(table, image),
         "language_key": bench.side_key(table, caption),
     }
+
+
+def _values(bench: Bench, table: Table, results: list[xr.Dataset]) -> dict[str, np.ndarray]:
+    """Values as arrays (x_layer, y_layer); where test folds were scored one by one, those of the mean over them."""
+    found = {name: _mean(bench, table, name, results) for name in _VALUES}
+    if len(results) == 1 or "null_score" not in results[0]:
+        return found
+    # A mean of p-values is none: every order of items has a mean over folds as well.
+    null = np.mean([one["null_score"].values for one in results], axis=0)
+    whole = xr.Dataset({"score": (CELL, found["score"]), "null_score": (("permutation", *CELL), null)})
+    metric = find(table.metric)
+    said = significance(whole, metric.perfect, metric.lowest)
+    return {name: found[name] if name == "score" else said[name].values for name in _VALUES}
 
 
 def _mean(bench: Bench, table: Table, name: str, results: list[xr.Dataset]) -> np.ndarray:
