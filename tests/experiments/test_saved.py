@@ -54,6 +54,17 @@ def test_names_of_layers_do_not_read_the_file_again(tmp_path, monkeypatch):
     assert model.layers(_view(), "penultimate") == ("block_2",)
 
 
+def test_a_file_that_changes_is_another_for_the_next_study(tmp_path):
+    source = _write(tmp_path, ".npy")
+    before = SavedModel(source, "vision")
+    assert before.width(_view()) == 5 and before.key(_view()) == SavedModel(source, "vision").key(_view())
+    (tmp_path / "mine.ids.txt").write_text("\n".join(IDS) + "\n")
+    renamed = SavedModel(source, "vision").key(_view())
+    np.save(tmp_path / "mine.npy", VALUES[:, :, :4])
+    narrow = SavedModel(source, "vision")
+    assert narrow.width(_view()) == 4 and len({before.key(_view()), renamed, narrow.key(_view())}) == 3
+
+
 def test_one_layer_is_the_one_that_is_meant(tmp_path):
     np.savez(tmp_path / "flat.npz", activations=VALUES[0], items=IDS)
     model = SavedModel(f"other={tmp_path / 'flat.npz'}", "vision")
@@ -66,9 +77,11 @@ def test_names():
     assert SavedModel("some/mine/{view}.npz", "vision").name == "mine"
 
 
-def test_views_have_files_of_their_own(tmp_path):
-    np.savez(tmp_path / "rotation.npz", activations=VALUES, items=IDS)
-    model = SavedModel(str(tmp_path / "{view}.npz"), "vision")
+def test_views_have_files_of_their_own_whatever_the_folder_is_called(tmp_path):
+    (tmp_path / "run{0}").mkdir()
+    np.savez(tmp_path / "run{0}" / "rotation.npz", activations=VALUES, items=np.array(IDS, bytes))
+    model = SavedModel(str(tmp_path / "run{0}" / "{view}.npz"), "vision")
+    assert model.read(_view("coco/rotation"), "all").shape == VALUES.shape
     assert model.has(_view("coco/rotation"), "all") and not model.has(_view(), "all")
 
 
@@ -79,6 +92,8 @@ def test_files_that_cannot_be_used(tmp_path):
     np.savez(tmp_path / "few.npz", activations=VALUES[:, :2], items=IDS[:2])
     with pytest.raises(ValueError, match="lacks 1 of the 3 items of coco/original: c"):
         SavedModel(str(tmp_path / "few.npz"), "vision").read(_view(), "all")
-    (tmp_path / "torn.npz").write_bytes(b"PK")
-    with pytest.raises(ValueError, match=r"torn.npz cannot be read as activations: .*`activations` beside `items`"):
-        SavedModel(str(tmp_path / "torn.npz"), "vision").read(_view(), "all")
+    whole = (tmp_path / "few.npz").read_bytes()
+    for torn in (b"PK", b"", whole[: len(whole) // 2], whole.replace(whole[200:240], b"x" * 40, 1)):
+        (tmp_path / "torn.npz").write_bytes(torn)
+        with pytest.raises(ValueError, match=r"torn.npz cannot be read as activations: .*`activations` beside `items`"):
+            SavedModel(str(tmp_path / "torn.npz"), "vision").read(_view(), "all")

@@ -1,6 +1,8 @@
 """Activations that other software saved, as a model: one file for each view."""
 
 import functools
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,10 +42,13 @@ class SavedModel:
         own = stem.parent.name if "{view}" in stem.name else stem.name.rsplit(".", 1)[0]
         self.name = name if self.source != given else own
         self.modality: Modality = modality
+        # Looked at once for every study: a file may be another by the next one.
+        self._hash = functools.cache(_hash)
+        self._shape = functools.cache(_shape)
 
     def key(self, view: View) -> str:
         """Hash of the file and of the view's items."""
-        return canonical_hash(["saved", _hash(self._path(view)), list(view.ids)])
+        return canonical_hash(["saved", self._hash(self._path(view)), list(view.ids)])
 
     def group(self, view: View, layers: str) -> str:
         """Where the activations are."""
@@ -82,11 +87,11 @@ class SavedModel:
 
     def layers(self, view: View, layers: str) -> tuple[str, ...]:
         """Names of all layers, or of the penultimate block."""
-        return _chosen(_shape(self._path(view))[0], layers)
+        return _chosen(self._shape(self._path(view))[0], layers)
 
     def width(self, view: View) -> int:
         """Units of a layer."""
-        return _shape(self._path(view))[1]
+        return self._shape(self._path(view))[1]
 
     def facts(self) -> dict[str, Any]:
         """Name, modality and source."""
@@ -110,7 +115,7 @@ class SavedModel:
                     f"mine/{{view}}{Path(self.source).suffix}"
                 )
             return Path(self.source).expanduser()
-        return Path(self.source.format(view="original" if plain else name)).expanduser()
+        return Path(self.source.replace("{view}", "original" if plain else name)).expanduser()
 
 
 def _chosen(names: Sequence[Any], layers: str) -> tuple[str, ...]:
@@ -119,18 +124,23 @@ def _chosen(names: Sequence[Any], layers: str) -> tuple[str, ...]:
     return (penultimate(found),) if layers == "penultimate" else found
 
 
-@functools.lru_cache(maxsize=256)
 def _shape(path: Path) -> tuple[tuple[str, ...], int]:
     """Names of the layers in a file, and units of a layer; its activations are read once."""
     array = as_activations(_read(path), str(path))
     return tuple(map(str, array["layer"].values.tolist())), array.sizes["unit"]
 
 
-@functools.lru_cache(maxsize=256)
 def _hash(path: Path) -> str:
     if path.is_dir():
         return canonical_hash({str(p.relative_to(path)): file_hash(p) for p in sorted(path.rglob("*")) if p.is_file()})
-    return file_hash(path)
+    beside = _ids_of(path)
+    # Other names of its rows are other activations of the items.
+    return canonical_hash([file_hash(path), file_hash(beside)]) if beside.exists() else file_hash(path)
+
+
+def _ids_of(path: Path) -> Path:
+    """The text file that names the rows of an .npy file."""
+    return path.with_name(f"{path.stem}.ids.txt")
 
 
 def _read(path: Path) -> Any:
@@ -139,12 +149,12 @@ def _read(path: Path) -> Any:
             with xr.open_zarr(path, chunks=None) as group:
                 return group["activations"].load()
         if path.suffix == ".npy":
-            beside = path.with_name(f"{path.stem}.ids.txt")
+            beside = _ids_of(path)
             ids = beside.read_text(encoding="utf-8").splitlines() if beside.exists() else None
             return _labelled(np.load(path), ids, None)
         with np.load(path, allow_pickle=False) as file:
             return _labelled(file["activations"], file.get("items"), file.get("layers"))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{path} cannot be read as activations: {error}. Expected an array [layer, item, unit] or [item, unit], in "
             "an .npz file as `activations` beside `items`"
@@ -155,7 +165,7 @@ def _labelled(values: np.ndarray, items: Any, layers: Any) -> xr.DataArray:
     array = values if values.ndim == 3 else values[None]
     coords: dict[str, list[str]] = {}
     if items is not None:
-        coords["item"] = [str(item) for item in items]
+        coords["item"] = [item.decode() if isinstance(item, bytes) else str(item) for item in items]
     if layers is not None:
         coords["layer"] = [str(layer) for layer in layers]
     return xr.DataArray(array, dims=("layer", "item", "unit"), coords=coords)
