@@ -129,8 +129,9 @@ def _counted(run: RunFolder, experiment: Mapping[str, Any], metric: str, rows: p
     if selecting.along_training(experiment):
         yield Illustration(
             file_name(id, "training", metric),
-            "Above: mean alignment of every layer (upwards) at each saved step of training (to the right). Below: the "
-            "best layer of every model pair (thin) and their mean (thick).",
+            "Above: every layer of the predicted model (upwards) at each saved step of training (to the right), by its "
+            "best score over the layers of the other model, the mean over model pairs; white without a score. Below: "
+            "the best layer of every model pair (thin) and their mean (thick).",
             _means(rows.loc[rows["k"].isin([rows["k"].min(), rows["k"].max()])], "k", "step"),
             lambda: training.draw(rows),
             rows,

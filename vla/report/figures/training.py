@@ -17,7 +17,7 @@ from vla.report.figures.style import (
 
 
 def draw(curves: pd.DataFrame) -> Figure:
-    """Above, the mean over model pairs of each layer (up) at each step (right); below, the best layer of each pair.
+    """Above, the mean over pairs of each predicted layer (up) at each step (right); below, the best layer of each pair.
 
     Args:
       curves: As of `vla.report.figures.curves.draw`; series are layers from the input on, `k` are steps of training.
@@ -43,6 +43,6 @@ def draw(curves: pd.DataFrame) -> Figure:
         lower.set_xlabel("step of training")
         quiet_grid(lower)
     axes[1][0].set_ylabel(f"best layer, {metric_words(str(curves['metric'].iloc[0]))}")
-    axes[0][0].set_ylabel("layer")
+    axes[0][0].set_ylabel("layer of the predicted model")
     figure.colorbar(axes[0][0].images[0], ax=list(axes[0]), label=metric_words(str(curves["metric"].iloc[0])))
     return figure
