@@ -25,7 +25,7 @@ def test_paraphrases_made_elsewhere_are_taken(tmp_path):
         tmp_path / "made.jsonl",
         {"id": "item_1", "paraphrases": ["x ", "y"], "model": "mine"},
         "",
-        {"id": "item_0", "paraphrases": ["z 🐕"], "captions": list(world.items[0].captions[:2])},
+        {"id": "item_0", "paraphrases": ["z 🐕"], "captions": [f"{said} \n" for said in world.items[0].captions[:2]]},
         {"id": "of another dataset", "paraphrases": ["w"]},
     )
     joined = with_paraphrases(world, path)

@@ -37,7 +37,7 @@ def with_paraphrases(dataset: Dataset, source: str | os.PathLike[str], *, missin
         name, paraphrases, captions = _entry(where, entry)
         if name not in items:
             continue
-        if captions is not None and tuple(captions) != items[name].captions[: len(captions)]:
+        if captions is not None and captions != items[name].captions[: len(captions)]:
             stale.append(name)
         elif name in found:
             raise ValueError(f"{source} has paraphrases of {name!r} twice (the second in {where}). Delete one of them")
@@ -153,10 +153,11 @@ def _entries(source: Path) -> Iterator[tuple[str, Any]]:
             raise ValueError(f"{where} is not JSON: {error}. Mend it, or generate it again") from error
 
 
-def _entry(where: str, entry: Any) -> tuple[str, tuple[str, ...], list[str] | None]:
-    """Id, paraphrases and captions of an entry."""
+def _entry(where: str, entry: Any) -> tuple[str, tuple[str, ...], tuple[str, ...] | None]:
+    """Id, paraphrases and captions of an entry; white space around a text is not part of it, as in all datasets."""
     if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
         raise ValueError(f'{where} has no text under "id"; expected {{"id": ..., "paraphrases": [...]}}')
+    told: dict[str, tuple[str, ...]] = {}
     for field in ("paraphrases", "captions") if entry.get("captions") is not None else ("paraphrases",):
         texts = entry.get(field)
         if (
@@ -165,4 +166,5 @@ def _entry(where: str, entry: Any) -> tuple[str, tuple[str, ...], list[str] | No
             or not all(isinstance(text, str) and text.strip() for text in texts)
         ):
             raise ValueError(f'{where}: "{field}" of {entry["id"]!r} is no list of texts that are not empty')
-    return entry["id"], tuple(text.strip() for text in entry["paraphrases"]), entry.get("captions")
+        told[field] = tuple(text.strip() for text in texts)
+    return entry["id"], told["paraphrases"], told.get("captions")
