@@ -18,6 +18,7 @@ class Site:
       statuses: For the first answers: a status to answer with instead.
       version: The ETag; None serves none.
       lengths: Whether Content-Length is sent.
+      moved: Where a path leads instead.
       requests: What was asked: path and headers.
     """
 
@@ -27,6 +28,7 @@ class Site:
     statuses: list[int] = dataclasses.field(default_factory=list)
     version: str | None = '"1"'
     lengths: bool = True
+    moved: dict[str, str] = dataclasses.field(default_factory=dict)
     requests: list[tuple[str, dict[str, str]]] = dataclasses.field(default_factory=list)
     url: str = ""
 
@@ -42,6 +44,8 @@ def serving(site: Site) -> Iterator[Site]:
             site.requests.append((self.path, dict(self.headers)))
             if site.statuses:
                 return self._answer(site.statuses.pop(0), b"")
+            if self.path in site.moved:
+                return self._answer(302, b"", {"Location": site.moved[self.path]})
             body = site.files.get(self.path.split("?")[0])
             if body is None:
                 return self._answer(404, b"")

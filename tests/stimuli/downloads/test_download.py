@@ -175,6 +175,13 @@ def test_headers_are_sent(tmp_path):
         assert site.requests[0][1]["Authorization"] == "Bearer x"
 
 
+def test_a_token_is_not_passed_on_to_another_host(tmp_path):
+    with serving(Site({"/b.bin": BODY})) as other, serving(Site({}, moved={"/a.bin": f"{other.url}/b.bin"})) as site:
+        fetch(f"{site.url}/a.bin", tmp_path / "a.bin", headers={"authorization": "Bearer x"})
+        assert site.requests[0][1]["authorization"] == "Bearer x"
+        assert not {"authorization", "Authorization"} & set(other.requests[0][1])
+
+
 @pytest.mark.parametrize("pin", [{"sha256": "abc"}, {"md5": SHA256}, {"sha256": SHA256.upper()}])
 def test_a_checksum_that_is_none_is_refused(tmp_path, pin):
     with pytest.raises(ValueError, match="hex digits"):

@@ -37,7 +37,7 @@ def fetch(
       sha256: Published SHA-256, 64 hex digits.
       md5: Published MD5, where there is no SHA-256.
       size: Published size in bytes.
-      headers: Further request headers, such as a token; they are not passed on to another host.
+      headers: Further request headers; a token, in Authorization, is not passed on to another host, others are.
       attempts: How often to try in a row without receiving a byte, waiting 1, 2, 4, ... seconds in between.
       show_progress: Whether to show a bar on standard error.
 
