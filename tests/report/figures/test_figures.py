@@ -47,6 +47,8 @@ def test_layer_maps_stand_by_model_and_mark_the_best_and_the_baseline():
         assert axis.texts[0].xy == (2, 2) and axis.texts[0].get_text() == "0.22"
         assert axis.images[0].get_clim() == (0.0, pytest.approx(0.223))
     assert bar.texts[0].get_text() == "shuffled" and bar.texts[0].xy[1] == pytest.approx(0.05)
+    below = layer_maps.draw(table[table["vision_model"] == "watcher"].assign(null_mean=-0.004)).axes[-1]
+    assert [(text.get_text(), text.xy[1]) for text in below.texts] == [("shuffled", 0.0)]
 
 
 def test_a_map_without_any_score_is_drawn():

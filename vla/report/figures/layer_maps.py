@@ -93,8 +93,9 @@ def _baseline(axis: Axes, rows: pd.DataFrame, low: float, high: float) -> None:
     """Mark the mean of the shuffled baseline on a colour scale."""
     if "null_mean" not in rows or not rows["null_mean"].notna().any():
         return
-    mean = float(rows["null_mean"].mean())
-    if low <= mean <= high:
+    # By chance it is a little below 0, where the scale begins.
+    mean = max(float(rows["null_mean"].mean()), low)
+    if mean <= high:
         axis.axhline(mean, color="white", linewidth=2.4)
         axis.axhline(mean, color=INK, linewidth=1.0)
         axis.annotate("shuffled", (0, mean), xytext=(-2, 0), textcoords="offset points", ha="right", fontsize=6.5,
