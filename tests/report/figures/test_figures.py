@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vla.report.figures import backbones, conditions, curves, depth, layer_maps, losses, overview, training
+from vla.report.figures import backbones, conditions, curves, depth, layer_maps, losses, overview, spectrum, training
 from vla.report.figures.pairs import interval
-from vla.report.figures.style import PALETTE, save, settle
+from vla.report.figures.style import PALETTE, save, settle, styled
 
 PAIRS = [("seer", "teller"), ("seer", "reader"), ("watcher", "teller"), ("watcher", "reader")]
 LAYERS = ("embed", "block_1", "block_2")
@@ -49,6 +49,32 @@ def test_layer_maps_stand_by_model_and_mark_the_best_and_the_baseline():
     assert bar.texts[0].get_text() == "shuffled" and bar.texts[0].xy[1] == pytest.approx(0.05)
     below = layer_maps.draw(table[table["vision_model"] == "watcher"].assign(null_mean=-0.004)).axes[-1]
     assert [(text.get_text(), text.xy[1]) for text in below.texts] == [("shuffled", 0.0)]
+
+
+def test_long_names_of_conditions_are_broken():
+    assert conditions._label("stuff_only") == "stuff\nonly" and conditions._label("highest CLIP Score")[7] == "\n"
+    assert conditions._label("captions by the second annotator") == "captions by\nthe second\nannotator"
+    long = conditions._label("x" * 80 + " and more").split("\n")
+    assert len(long) == 4 and max(map(len, long)) <= 14 and long[-1].endswith("…")
+
+
+def test_dollars_in_names_are_dollars(tmp_path):
+    table = _maps().query("vision_model == 'seer'").replace({"teller": "cost $_{ of $^$"})
+    with styled():
+        figure = settle(layer_maps.draw(table))
+    save(figure, tmp_path / "maps.svg")
+    assert figure.axes[0].get_title(loc="left") == "cost $_{ of $^$" and (tmp_path / "maps.svg").stat().st_size > 0
+
+
+def test_ranks_of_few_dimensions_are_whole_numbers():
+    for most, named in ((6, {"1", "2", "3", "4", "5", "6"}), (60, {"1", "10"})):
+        rows = [{"vision_model": "v", "language_model": "t", "direction": "vision_to_language", "rank": rank,
+                 "r": 1 / rank, "effective_dimension": 2.2} for rank in range(1, most + 1)]  # fmt: skip
+        figure = spectrum.draw(pd.DataFrame(rows))
+        figure.draw_without_rendering()
+        axis = figure.axes[0].xaxis
+        ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+        assert named == {one.label1.get_text() for one in ticks if 1 <= one.get_loc() <= most} - {""}
 
 
 def test_a_map_without_any_score_is_drawn():

@@ -1,5 +1,7 @@
 """Scores by condition, every model pair connected, with marks of significance (Figures 3, 4, 7, 10, 12)."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,6 +19,7 @@ from vla.report.figures.style import (
     spoken,
 )
 
+_LINE_LENGTH = 14
 _WORDS = {"nouns_verbs": "nouns + verbs", "stuff_only": "stuff only", "things_only": "things only"}
 
 
@@ -69,10 +72,18 @@ def _panel(axis: Axes, rows: pd.DataFrame, conditions: list[str], colour: str) -
     axis.plot(x, wide.mean().to_numpy(), linestyle="none", marker="_", markersize=17, markeredgewidth=2.4, color=INK)
     if "null_mean" in rows and rows["null_mean"].notna().any():
         _line(axis, float(rows["null_mean"].mean()), "shuffled", (0, (4, 3)))
-    words = [_WORDS.get(name, spoken(name)).replace(" ", "\n", 1) for name in conditions]
-    axis.set_xticks(x, words, fontsize=8)
+    axis.set_xticks(x, [_label(name) for name in conditions], fontsize=8)
     axis.set_xlim(-0.5, len(conditions) - 0.5)
     quiet_grid(axis)
+
+
+def _label(name: str) -> str:
+    """A condition's name in lines that leave room for those beside it."""
+    words = _WORDS.get(name, spoken(name))
+    lines = words.split(" ", 1)
+    if max(map(len, lines)) > _LINE_LENGTH:
+        lines = textwrap.wrap(words, _LINE_LENGTH, max_lines=4, placeholder=" …")
+    return "\n".join(lines)
 
 
 def _marks(axis: Axes, statistics: pd.DataFrame, conditions: list[str], height: float) -> None:

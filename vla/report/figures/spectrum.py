@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from vla.report.figures.pairs import PAIR
 from vla.report.figures.style import DIRECTION_COLOURS, DIRECTION_WORDS, GREY, INK, ordered_directions, quiet_grid
@@ -42,6 +42,8 @@ def _panel(axis: Axes, rows: pd.DataFrame, colour: str) -> None:
         axis.annotate(f"{dimension:.1f} in effect", (dimension, 1), xycoords=("data", "axes fraction"), xytext=(4, -2),
                       textcoords="offset points", va="top", fontsize=8)  # fmt: skip
     axis.set_xscale("log")
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda rank, _: f"{rank:g}"))
+    plain = FuncFormatter(lambda rank, _: f"{rank:g}")
+    axis.xaxis.set_major_formatter(plain)
+    axis.xaxis.set_minor_formatter(plain if rows["rank"].max() < 10 else NullFormatter())
     axis.set_xlabel("dimension, the strongest first")
     quiet_grid(axis)

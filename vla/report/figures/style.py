@@ -49,6 +49,8 @@ _RC = {
     "svg.fonttype": "path",
     "svg.hashsalt": "vla",
     "text.color": INK,
+    # Names of models and conditions may have dollars in them.
+    "text.parse_math": False,
     "xtick.color": GREY,
     "xtick.labelcolor": INK,
     "xtick.labelsize": 8,
