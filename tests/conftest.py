@@ -35,3 +35,10 @@ def memory_files():
     system.store.clear()
     system.pseudo_dirs[:] = [""]
     return system
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_programs_of_other_files():
+    """Programs in memory are let go after every file, or they would come to gigabytes; those on the disk stay."""
+    yield
+    jax.clear_caches()
