@@ -40,8 +40,9 @@ class Decoder(nnx.Module):
         self.config = config
 
     def embed(self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-        """What enters the first block. An id beyond V becomes NaN, which nobody takes for a reading."""
-        # Plain indexing would read the last embedding.
+        """What enters the first block. An id that V does not have becomes NaN, which nobody takes for a reading."""
+        # Plain indexing would read the last embedding, and so it would of an id below 0.
+        tokens = jnp.where(tokens < 0, self.config.vocabulary, tokens)
         return self.enter(jnp.take(self.embedding[...], tokens, axis=0, mode="fill"), positions)
 
     def enter(self, rows: Float[Array, "B T D"], positions: Int[Array, "B T"]) -> Float[Array, "B T D"]:
