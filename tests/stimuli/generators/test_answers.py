@@ -66,6 +66,7 @@ def test_what_belongs_to_a_caption_stays(line, caption):
         (PLAIN + "\nwhich eats", "belongs to no number: 'which eats'"),
         ("1. a dog\n2.\n3. c cow", "captions without words: 2"),
         ("1. a dog\n2. ...\n3. c cow", "captions without words: 2"),
+        ("1. a dog\n2. 2\n3. 3/4", "captions without words: 2, 3"),
         ("1. a dog\n2. b cat\n3. A  DOG.", "caption 3 ('A DOG.') repeats caption 1"),
         ("1. a dog\n2. The given ONE\n3. c cow", "caption 2 ('The given ONE') repeats one it was given"),
         ("1. ａ ｄｏｇ\n2. a dog\n3. c cow", "caption 2 ('a dog') repeats caption 1"),

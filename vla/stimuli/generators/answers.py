@@ -8,6 +8,7 @@ from vla.records import listed
 
 _THOUGHT = re.compile(r"<(think|thinking)>.*?</\1>", re.DOTALL | re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]")
+_LETTER = re.compile(r"[^\W\d_]")
 # A list number as models write it: `1. a`, `1) a`, `(1) a`, `[1] a`, `1: a`, `1 - a`, `1\. a`, `- 1. a`, `**1.** a`,
 # `**1**. a`, `**1. a**`, `#1. a`, `Caption 1: a`.
 _NUMBERED = re.compile(
@@ -40,7 +41,7 @@ def read_answer(answer: str, count: int, given: Sequence[str]) -> tuple[str, ...
         one the same as one given, but for case, spaces and the final stop.
     """
     captions = [_bare(text) for text in _numbered(answer, count)]
-    wordless = [str(i) for i, caption in enumerate(captions, 1) if not _WORD.search(caption)]
+    wordless = [str(i) for i, caption in enumerate(captions, 1) if not _LETTER.search(caption)]
     if wordless:
         raise InvalidAnswer(f"captions without words: {listed(wordless)}")
     seen = {_same(caption): "one it was given" for caption in given}
