@@ -80,6 +80,18 @@ def test_depth(tmp_path, rising):
     assert [each.holds for each in found] == [rising] * 3
 
 
+def test_claims_are_about_linear_predictivity_whatever_was_scored_first(tmp_path):
+    row = {"experiment": "E1", "condition": "original", "vision_model": "v0", "language_model": "l0", "n_items": 9}
+    grid = [{**row, "vision_layer": a, "language_layer": b, "score": 0.1 * i}
+            for i, a in enumerate(LAYERS) for b in LAYERS]  # fmt: skip
+    cka = pd.DataFrame(grid).assign(metric="cka", direction="symmetric")
+    assert outcomes(_run(tmp_path, scores=cka), {"id": "E1"}) == []
+    both = [pd.DataFrame(grid).assign(metric="linear_predictivity", direction=direction)
+            for direction in ("language_to_vision", "vision_to_language")]  # fmt: skip
+    found = outcomes(_run(tmp_path, scores=pd.concat([cka, *both], ignore_index=True)), {"id": "E1"})
+    assert len(found) == 3 and found[0].found.startswith("0.200 against 0.600")
+
+
 def test_orderings_of_conditions(tmp_path):
     rows = [
         {"experiment": "E2", "condition": condition, "vision_model": v, "language_model": t, "n_items": 9,

@@ -20,6 +20,7 @@ from vla.report.shapes import plateau_marks
 from vla.report.words import number
 
 _LV, _VL = "language_to_vision", "vision_to_language"
+_METRIC = "linear_predictivity"
 _FLAT, _ROUNDING = 0.05, 0.0005
 
 
@@ -42,19 +43,26 @@ def outcomes(run: RunFolder, experiment: Mapping[str, Any]) -> list[Outcome]:
     """The claims about an experiment for which the run has data; none for experiments that are not the paper's."""
     id = str(experiment["id"])
     scores, curves = run.of("scores", id), run.of("curves", id)
-    first = curves.loc[curves["metric"] == curves["metric"].iloc[0]] if len(curves) else curves
+    scores, curves = _of_main_metric(scores), _of_main_metric(curves)
     found: list[Outcome] = []
     for claims in _CLAIMS.get(id, ()):
-        found += claims(run, scores, first)
+        found += claims(run, scores, curves)
     return found
 
 
+def _of_main_metric(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of linear predictivity, of which the paper speaks; where there are none, of the first metric."""
+    metrics = list(dict.fromkeys(rows["metric"]))
+    main = _METRIC if _METRIC in metrics else metrics[0] if metrics else ""
+    return rows.loc[rows["metric"] == main]
+
+
 def _depth(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
-    """Early layers against late ones, of layer maps by linear predictivity."""
+    """Early layers against late ones, of layer maps by a metric that has directions."""
     maps = selecting.layer_maps(scores)
-    if maps.empty:
+    if not {_LV, _VL} <= set(maps["direction"]):
         return []
-    maps = with_depth(maps.loc[maps["metric"] == maps["metric"].iloc[0]])
+    maps = with_depth(maps)
     found, ratios = [], {}
     for direction, side in ((_LV, "vision"), (_VL, "vision")):
         rows = maps.loc[maps["direction"] == direction]
@@ -92,7 +100,6 @@ def _order(first: str, second: str, directions: tuple[str, ...], claim: str) -> 
 
     def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
         rows = scalars(scores)
-        rows = rows.loc[rows["metric"] == rows["metric"].iloc[0]] if len(rows) else rows
         names = list(dict.fromkeys(rows["condition"]))
         low, high = (next((name for name in names if part in name), "") for part in (first, second))
         found = []
