@@ -85,6 +85,19 @@ def test_a_condition_that_is_absent_is_not_run_and_says_what_helps():
     assert rest["q"].to_numpy() == pytest.approx(stats.false_discovery_control(rest["p"].astype(float)))
 
 
+def test_a_condition_that_no_pair_has_scores_of_is_not_run():
+    table = scores().query("condition != 'nouns'")
+    found = statistics(study(catalogue()["E3"]), table, {}).set_index(["comparison", "direction"])
+    for direction in DIRECTIONS:
+        row = found.loc["nouns", direction]
+        assert (row["verdict"], row["n_pairs"], row["note"]) == (
+            "not run",
+            0,
+            "no pair of models has scores of 'nouns'",
+        )
+    assert set(found.loc["scrambled", "n_pairs"]) == {8}
+
+
 def test_one_pair_has_means_and_no_test():
     table = scores().query("vision_model == 'v' and language_model == 's'")
     found = statistics(study(catalogue()["E3"]), table, {})

@@ -109,14 +109,18 @@ def _row(
         "note": "",
         **_paper(experiment, comparison, metric, direction),
     }
-    reasons = [absent[experiment.id, name] for name in (comparison.higher, comparison.lower)
-               if (experiment.id, name) in absent]  # fmt: skip
-    if reasons:
-        why, command = reasons[0]
-        return row | {"n_pairs": 0, "verdict": NOT_RUN, "note": f"{why}. To make it: {command}" if command else why}
     rows = table.loc[
         (table["experiment"] == experiment.id) & (table["metric"] == metric) & (table["direction"] == direction)
     ]
+    names = (comparison.higher, comparison.lower)
+    reasons = [absent[experiment.id, name] for name in names if (experiment.id, name) in absent]
+    # Saved activations may lack a view of every model.
+    reasons += [
+        (f"no pair of models has scores of {name!r}", "") for name in names if name not in set(rows["condition"])
+    ]
+    if reasons:
+        why, command = reasons[0]
+        return row | {"n_pairs": 0, "verdict": NOT_RUN, "note": f"{why}. To make it: {command}" if command else why}
     rows = scalars(rows)
     models = ["vision_model", "language_model"]
     if not _same_models(experiment, comparison):
@@ -137,8 +141,8 @@ def _row(
     if not np.isfinite(tested.p):
         row["verdict"] = FEW if tested.n_pairs < 2 else ALIKE
         return row
-    names = both.index.to_frame()
-    crossed = crossed_test(both["higher"] - both["lower"], list(names.iloc[:, 0]), list(names.iloc[:, 1]))
+    pairs = both.index.to_frame()
+    crossed = crossed_test(both["higher"] - both["lower"], list(pairs.iloc[:, 0]), list(pairs.iloc[:, 1]))
     for name in ("t", "df", "p", "ci_low", "ci_high", "note"):
         row[f"crossed_{name}"] = getattr(crossed, name)
     return row
