@@ -186,6 +186,16 @@ def test_a_disk_too_small_is_refused_before_anything_is_computed(model, tmp_path
     assert passes == [] and not (tmp_path / "store").exists()
 
 
+def test_all_pools_together_must_fit_the_disk(model, tmp_path, monkeypatch, passes):
+    each = 4 * len(tiny.LAYERS) * len(view().ids) * model.width
+    free = writer.shutil._ntuple_diskusage(10**9, 10**9 - 2 * each, 2 * each)  # type: ignore[attr-defined]
+    monkeypatch.setattr(writer.shutil, "disk_usage", lambda path: free)
+    with pytest.raises(ValueError, match="Make room"):
+        extract_pools_to_store(model, view(), Store(tmp_path / "store"), ("mean", "mean_no_bos", "last"))
+    assert passes == [] and not (tmp_path / "store").exists()
+    extract_pools_to_store(model, view(), Store(tmp_path / "store"), ("mean", "last"))
+
+
 def test_weights_are_hashed_once_however_often_they_are_loaded(model, tmp_path, monkeypatch):
     from vla.models import model as module
 

@@ -94,8 +94,9 @@ def _extract(
     groups = _groups(writers[0].chunks, _GROUP_ITEMS[model.modality, "streamed" if model.streams else "held"], count)
     pending = [set(writer.pending) for writer in writers]
     todo = [group for group in groups[number::count] if any(left.intersection(group) for left in pending)]
+    needed = 0
     for writer in writers:
-        writer.check_room()
+        needed = writer.check_room(needed)
     total = sum(group[-1][1] - group[0][0] for group in groups[number::count])
     with progress.bar(f"extracting {model.name} on {view.name}", total, show_progress) as advance:
         advance(total - sum(group[-1][1] - group[0][0] for group in todo))

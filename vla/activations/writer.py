@@ -74,16 +74,22 @@ class Writer:
             if not there.issuperset(f"{self._partial}/{key}" for key in _keys(chunk, self._recipe))
         ]
 
-    def check_room(self) -> None:
+    def check_room(self, besides: int = 0) -> int:
         """Refuse to begin what the disk cannot hold.
 
+        Args:
+          besides: Bytes that others are about to write there.
+
+        Returns:
+          The same with those that this one has still to write; no more of them where the store is elsewhere.
+
         Raises:
-          ValueError: What is still to be written needs more than is free.
+          ValueError: They are more than is free.
         """
         if not self._local:
-            return
+            return besides
         unit = 4 * len(self._recipe.layers) * self._recipe.width
-        needed = unit * sum(stop - start for start, stop in self.pending)
+        needed = besides + unit * sum(stop - start for start, stop in self.pending)
         place = Path(self._base)
         while not place.exists():
             place = place.parent
@@ -94,6 +100,7 @@ class Writer:
                 f"{needed / 2**30:.1f} GiB, but {place} has {free / 2**30:.1f} GiB free. Make room, put the store "
                 "elsewhere, or extract fewer layers."
             )
+        return needed
 
     def write(self, chunk: tuple[int, int], values: Float[np.ndarray, "layer item unit"], first: int = 0) -> None:
         """Write finite values of one chunk, one file per layer.
