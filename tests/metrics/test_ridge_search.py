@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 from tests.metrics.reference import ALPHAS, related
 from vla import devices
 from vla.metrics.ridge_losses import losses, unit_losses
-from vla.metrics.ridge_search import inner_blocks
+from vla.metrics.ridge_search import choose_shared, inner_blocks
 from vla.metrics.ridge_spectrum import spectrum
 from vla.metrics.standardise import moments, standardise
 
@@ -141,3 +141,39 @@ def test_penalties_without_a_loss_are_no_cause_for_warnings(alphas):
     known = np.isfinite(found.loss[0])
     assert known.any() and not known.all() or alphas[0] > 1
     np.testing.assert_allclose(found.loss[0, known], exact[known], rtol=1e-6)
+
+
+@devices.in_float64
+def test_penalties_that_are_neither_ruled_out_nor_computed_are_still_interpolated():
+    """Two items a hundred times as large as the rest: what bounds the losses of small penalties says something of the
+    smallest of them only. The target, found by search, prefers one that is in between."""
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((20, 100))
+    a[:2] *= 100
+    a = standardise(a, moments(a))
+    s, y = spectrum(a), rng.standard_normal((20, 4000))
+    y = y[:, [11]] + 5.2706708251676755 * y[:, [365]]
+    y -= y.mean()
+    alphas = s.values[0] * np.logspace(-6, -2.1, 14)
+    exact = np.asarray(unit_losses(s, alphas, y, None)).ravel()
+    assert 7 < np.argmin(exact) < 13
+    found = choose_shared(s, alphas, (y @ y.T)[None], y[None], np.ones((1, 1)), None)
+    assert found.tolist() == [np.argmin(exact)]
+    loss, noise = losses(s, alphas, (y @ y.T)[None], None)
+    known = np.isfinite(loss[0])
+    assert known[7:].all() and np.all(np.abs(loss[0] - exact)[known] <= noise[0, known])
+
+
+@pytest.mark.parametrize("blocks", [None, 4])
+@devices.in_float64
+def test_losses_that_are_nothing_but_rounding_error_are_compared_by_residuals(blocks):
+    """Of perfect predictions float32 products may leave negative losses, and of no penalty a positive one."""
+    a, _ = _prepared(60, 20, 1)
+    s, alphas, cuts = spectrum(a), 10.0 ** np.arange(-8, -3), inner_blocks(60, blocks) if blocks else None
+    targets = np.stack([standardise(y, moments(y)) for y in a @ np.random.default_rng(0).standard_normal((30, 20, 3))])
+    rows = targets.astype(np.float32)
+    grams = rows @ rows.swapaxes(1, 2) / 3
+    found = choose_shared(s, alphas, grams, rows, np.ones((30, 3)), cuts)
+    exact = [np.argmin(np.asarray(unit_losses(s, alphas, y, cuts)).mean(axis=1)) for y in rows]
+    assert (losses(s, alphas, grams, cuts).loss <= 0).all(axis=1).any()
+    np.testing.assert_array_equal(found, exact)

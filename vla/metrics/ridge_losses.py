@@ -164,10 +164,9 @@ def _losses_of_many_directions(
     # Constant targets have no loss to compare.
     hopeless = (lowest > np.min(loss + noise, axis=1, initial=np.inf, keepdims=True)) | (lowest == 0)
     left = np.concatenate([near, large])[~hopeless.all(axis=0)]
-    if len(near):
-        between = np.intersect1d(between, left)
-        left = np.union1d(left, small[-1:]) if len(between) else left
-    compute(np.setdiff1d(left, between))
+    between = np.setdiff1d(between, np.setdiff1d(near, left))
+    ends = np.intersect1d(near, small[-1:]) if len(between) else small[:0]
+    compute(np.setdiff1d(np.union1d(left, ends), between))
     if len(between):
         first, last = small[0], small[-1]
         share = (values[between] - values[first]) / (values[last] - values[first])

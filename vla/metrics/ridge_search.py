@@ -64,7 +64,7 @@ def choose_shared(
             close = _close(loss, noise)
     best = np.argmin(loss, axis=1)
     # Constant targets have no loss to compare.
-    unsure = (close.sum(axis=1) > 1) & np.any(np.isfinite(loss) & (loss > 0), axis=1)
+    unsure = (close.sum(axis=1) > 1) & np.any(np.isfinite(loss) & (loss != 0), axis=1)
     for t in np.flatnonzero(unsure):
         candidates = np.flatnonzero(close[t])
         # Padded to a power of two, so that few shapes are compiled; the first of equals is taken.
