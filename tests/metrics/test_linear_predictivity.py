@@ -216,3 +216,15 @@ def test_more_inner_folds_than_training_items_are_refused():
     x, y = related(14, 20, 5, 3)
     with pytest.raises(ValueError, match="inner_cv=17 folds but only 16 training items"):
         all_pairs(x[None], y[None], RidgeSettings(inner_cv=17))
+
+
+@pytest.mark.parametrize("per_target", [False, True])
+@pytest.mark.parametrize("value", [0.1, 7.3, 1e3])
+def test_a_prediction_that_is_the_same_for_all_test_items_has_no_correlation(value, per_target):
+    """The predictor varies over the training items only; its mean over the test items is not exact."""
+    x, y = related(4, 30, 6, 4)
+    train, test = outer_folds(30, 5, 42)[1]
+    x[test] = value + np.arange(6) / 3
+    table = all_pairs(x[None], y[None], RidgeSettings(alpha_per_target=per_target))
+    assert table.undefined[0, 0, 0].tolist() == [0, 4, 0, 0, 0]
+    np.testing.assert_array_equal(np.isnan(table.fold_score[0, 0, 0]), [False, True, False, False, False])

@@ -3,6 +3,7 @@ import pytest
 import zarr
 
 from tests.metrics.reference import related, ridge_folds
+from vla.metrics.folds import outer_folds
 from vla.metrics.linear_predictivity import all_pairs
 from vla.metrics.ridge_settings import RidgeSettings
 from vla.metrics.ridge_streamed import streamed_predictivity
@@ -74,3 +75,19 @@ def test_what_sums_cannot_serve_is_refused(change, message):
     given = {"x": np.ones((40, 3)), "y": np.ones((40, 2)), "settings": SETTINGS, "rows": 10}
     with pytest.raises(ValueError, match=message):
         streamed_predictivity(**{**given, **change})
+
+
+@pytest.mark.parametrize("offset", [0.0, 5.0])
+@pytest.mark.parametrize("still", ["y in training", "y in test", "x in test"])
+def test_units_that_are_constant_in_one_fold_only(still, offset):
+    """However far they are from the mean of the first chunk, which is what sums are kept about."""
+    x, y = related(4, 60, 5, 4)
+    x, (train, test) = x + offset, outer_folds(60, 5, 42)[0]
+    side, rows = (x if still[0] == "x" else y), train if "training" in still else test
+    side[rows, 1:] = 3.7 + np.arange(side.shape[1] - 1) / 3
+    if still[0] == "x":
+        side[rows, 0] = 0.1
+    found, whole = streamed_predictivity(x, y, SETTINGS, rows=7), all_pairs(x[None], y[None], SETTINGS)
+    np.testing.assert_array_equal(found.undefined, whole.undefined)
+    assert whole.undefined[0, 0, 0, 0] == (4 if still[0] == "x" else 3)
+    np.testing.assert_allclose(found.fold_score, whole.fold_score, atol=1e-8)

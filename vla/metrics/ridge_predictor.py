@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from vla import devices
 from vla.devices import AnyArray
 from vla.metrics.ridge_spectrum import Spectrum, spectrum
-from vla.metrics.standardise import moments, standardise
+from vla.metrics.standardise import centre, moments, standardise
 
 
 class Predictor(NamedTuple):
@@ -43,9 +43,9 @@ def _standardised(
 def _project(
     a: Float[AnyArray, "n d"], a_test: Float[AnyArray, "m d"], s: Spectrum
 ) -> tuple[Float[AnyArray, "m r"], Float[AnyArray, " r"]]:
-    k = a_test @ a.T
-    mean = k.mean(axis=0)
-    return (k - mean) @ s.vectors, mean @ s.vectors
+    # A unit that is constant over the test rows becomes exactly zero there: a constant prediction is seen as one.
+    m = moments(a_test)
+    return (centre(a_test, m) @ a.T) @ s.vectors, (m.mean @ a.T) @ s.vectors
 
 
 def prepare_predictor(

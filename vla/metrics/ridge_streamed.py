@@ -117,18 +117,24 @@ def _total(parts: Iterator[Sums]) -> Sums:
     return total
 
 
-def _constant(variance: np.ndarray, mean: np.ndarray, n: float) -> np.ndarray:
-    """scikit-learn's rule, as `vla.metrics.standardise` has it."""
-    eps = np.finfo(np.float64).eps
-    return variance <= n * eps * variance + (n * mean * eps) ** 2
-
-
 def _about(sums: Sums, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sums of products of the items less `x` and `y`: x with x, x with y, squares of y."""
     n = sums.n
     xx = sums.xx - np.outer(sums.x, x) - np.outer(x, sums.x) + n * np.outer(x, x)
     xy = sums.xy - np.outer(sums.x, y) - np.outer(x, sums.y) + n * np.outer(x, y)
     return xx, xy, sums.yy - 2 * sums.y * y + n * y**2
+
+
+def _constants(sums: Sums, origin: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Which units of x and of y are the same for all of the items: scikit-learn's rule, as `vla.metrics.standardise`
+    has it, for a variance that is left of the mean square about the origin, of whose size its rounding error is."""
+    n, eps = sums.n, np.finfo(np.float64).eps
+
+    def flat(total: np.ndarray, squares: np.ndarray, start: np.ndarray) -> np.ndarray:
+        mean, square = total / n, squares / n
+        return square - mean**2 <= n * eps * square + (n * (mean + start) * eps) ** 2
+
+    return flat(sums.x, np.diag(sums.xx), origin[0]), flat(sums.y, sums.yy, origin[1])
 
 
 def _score(
@@ -139,7 +145,7 @@ def _score(
     mean_x, mean_y = train.x / train.n, train.y / train.n
     xx, xy, yy = _about(train, mean_x, mean_y)
     var_x, var_y = np.diag(xx) / train.n, yy / train.n
-    flat_x, flat_y = _constant(var_x, mean_x + origin[0], train.n), _constant(var_y, mean_y + origin[1], train.n)
+    flat_x, flat_y = _constants(train, origin)
     scale_x, scale_y = (np.where(f, 1.0, np.sqrt(np.where(f, 1.0, v))) for f, v in ((flat_x, var_x), (flat_y, var_y)))
     # Units that are constant in training predict nothing and have no error.
     to_x = np.where(flat_x, 0.0, 1 / scale_x)
@@ -159,9 +165,9 @@ def _score(
     values, vectors = _eigen(full_xx)
     weights = np.where(values > 0, 1 / (values + alpha), 0.0)
     coefficients = vectors @ (weights[:, None] * (vectors.T @ full_xy))
-    test_x, test_y = test.x / test.n, test.y / test.n
-    flat = flat_y | _constant(_about(test, test_x, test_y)[2] / test.n, test_y + origin[1], test.n)
-    test_xx, test_xy, test_yy = scaled(_about(test, test_x, test_y))
+    test_xx, test_xy, test_yy = scaled(_about(test, test.x / test.n, test.y / test.n))
+    still_x, still_y = _constants(test, origin)
+    test_xx[still_x], test_xx[:, still_x], test_xy[still_x], flat = 0.0, 0.0, 0.0, flat_y | still_y
     power = np.einsum("de,de->e", coefficients, test_xx @ coefficients)
     shared = np.einsum("de,de->e", coefficients, test_xy)
     defined = ~flat & (power > 0)
