@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from vla import devices
-from vla.metrics import METRICS, cka
+from vla.metrics import METRICS, cka, subsets
 
 
 def _plain_cka(x, y):
@@ -91,3 +91,26 @@ def test_items_that_are_all_alike_have_no_score():
 def test_three_items_are_too_few_for_the_unbiased_estimator():
     with pytest.raises(ValueError, match="at least 4 items; 3 given"):
         cka.prepare_debiased(jnp.ones((3, 2)))
+
+
+@pytest.mark.parametrize("name", ["cka_debiased", "cka_rbf_debiased"])
+def test_items_that_are_all_as_alike_as_each_other_have_no_debiased_score(name):
+    """The unbiased HSIC of such a layer with itself is zero: what rounding leaves of it must not be scaled up."""
+    n, rng = 24, np.random.default_rng(0)
+    y, alone = rng.standard_normal((1, n, 5)), np.zeros((n, n))
+    alone[2] = rng.standard_normal(n)
+    x = np.stack([np.eye(n), 0.3 * np.eye(n) + 0.7, alone])
+    metric = METRICS[name]
+    for found in (
+        metric.all_pairs(x, y, settings=metric.settings()),
+        subsets.all_pairs(metric, x, y, metric.settings(), [np.arange(1, n)]),
+    ):
+        assert np.isnan(found).all()
+
+
+def test_a_subset_of_copies_of_one_item_has_no_score():
+    """Their inner products differ by rounding error, which scaled up is a score of -0.16."""
+    rng = np.random.default_rng(9)
+    x, y = rng.standard_normal((1, 18, 40)) + 1, rng.standard_normal((1, 18, 5))
+    x[0, 1:10] = x[0, 1]
+    assert np.isnan(subsets.all_pairs(METRICS["cka"], x, y, None, [np.arange(1, 10)])).all()

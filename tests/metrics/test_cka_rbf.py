@@ -50,3 +50,9 @@ def test_a_bandwidth_is_positive(bandwidth):
 def test_three_items_are_too_few_for_the_unbiased_estimator():
     with pytest.raises(ValueError, match="cka_rbf_debiased needs at least 4 items; 3 given"):
         METRICS["cka_rbf_debiased"].all_pairs(np.ones((1, 3, 2)), np.ones((1, 3, 2)), settings=KernelSettings())
+
+
+def test_one_item_has_no_distances():
+    one = np.ones((1, 1, 3))
+    with pytest.raises(ValueError, match="at least 2 items; 1 given"):
+        METRICS["cka_rbf"].all_pairs(one, one, settings=METRICS["cka_rbf"].settings())

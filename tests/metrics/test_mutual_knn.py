@@ -4,7 +4,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from vla import devices
-from vla.metrics import METRICS
+from vla.metrics import METRICS, subsets
 from vla.metrics.neighbours import NeighbourSettings, clipped, nearest
 
 all_pairs = METRICS["mutual_knn"].all_pairs
@@ -106,3 +106,42 @@ def test_of_equally_near_items_those_that_come_first_are_neighbours(dtype):
     x[copies] = x[3]
     found = devices.in_float64(nearest)(x, NeighbourSettings(4))[copies]
     np.testing.assert_array_equal(np.sort(found), [[c for c in copies if c != item][:4] for item in copies])
+
+
+def equally_near():
+    """Layers in which no item is nearer to another than to any third, and how near is measured."""
+    rng = np.random.default_rng(3)
+    one_direction = rng.uniform(1, 2, (30, 1)) * rng.standard_normal(6)
+    return [
+        (one_direction[:, :1] ** 2, "cosine"),
+        (one_direction, "cosine"),
+        (np.eye(30), "cosine"),
+        (0.3 * np.eye(30) + 0.7, "cosine"),
+        (0.3 * np.eye(30) + 0.7, "euclidean"),
+        (np.full((30, 3), 0.1), "euclidean"),
+    ]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", range(6))
+def test_without_nearer_items_there_are_no_neighbours(case, dtype):
+    """Those that come first in the list would be everybody's."""
+    layer, metric = equally_near()[case]
+    x, settings = layer[None].astype(dtype), NeighbourSettings(5, metric)
+    assert np.isnan(all_pairs(x, x, settings)).all()
+    if dtype is np.float64:
+        assert np.isnan(subsets.all_pairs(METRICS["mutual_knn"], x, x, settings, [np.arange(3, 25)])).all()
+
+
+def test_an_item_of_zeros_leaves_the_same_score_to_items_and_their_subsets():
+    x, y = layers()
+    x[1, 7] = 0
+    whole = all_pairs(x, y, NeighbourSettings(5))[0]
+    (found,) = subsets.all_pairs(METRICS["mutual_knn"], x, y, NeighbourSettings(5), [np.arange(40)])
+    np.testing.assert_allclose(found, whole, atol=1e-12)
+    assert np.isfinite(whole).all()
+
+
+def test_one_item_has_no_neighbours():
+    with pytest.raises(ValueError, match="neighbours=1, but an item has only 0 others"):
+        all_pairs(np.ones((1, 1, 3)), np.ones((1, 1, 3)), NeighbourSettings(1))

@@ -115,3 +115,11 @@ def test_too_little_data():
         all_pairs(np.ones((1, 2, 3)), np.ones((1, 2, 3)), rsa.RsaSettings())
     with pytest.raises(ValueError, match="at least 2 units"):
         all_pairs(np.ones((1, 5, 1)), np.ones((1, 5, 3)), rsa.RsaSettings())
+
+
+@pytest.mark.parametrize("dissimilarity", rsa.DISSIMILARITIES)
+@pytest.mark.parametrize("comparison", ["pearson", "spearman", "rho_a", "tau_a", "tau_b"])
+def test_distances_that_are_all_alike_correlate_with_nothing(dissimilarity, comparison):
+    """Up to rounding they are the same; what they differ by is not to be scaled up."""
+    x, y = np.stack([np.eye(24), 0.3 * np.eye(24) + 0.7]), np.random.default_rng(0).standard_normal((1, 24, 7))
+    assert np.isnan(all_pairs(x, y, rsa.RsaSettings(dissimilarity, comparison))).all()

@@ -52,7 +52,13 @@ def gaussian_gram(x: Float[Array, "N D"], bandwidth: float) -> Float[Array, "N N
 
 
 def kernel(squared: Float[Array, "N N"], bandwidth: float) -> Float[Array, "N N"]:
-    """The same from the squared distances."""
+    """The same from the squared distances.
+
+    Raises:
+      ValueError: One item, which has no distances.
+    """
+    if len(squared) < 2:
+        raise ValueError(f"a Gaussian kernel of median width needs at least 2 items; {len(squared)} given.")
     median = jnp.median(jnp.sqrt(squared[np.tril_indices(len(squared), -1)]))
     scale = jnp.where(median > 0, 2 * (bandwidth * median) ** 2, jnp.nan)
     return jnp.exp(-squared / scale)

@@ -35,9 +35,9 @@ def in_common_scale(x: Float[AnyArray, "N D"]) -> Float[AnyArray, "N D"]:
 
 @jax.jit
 def centred(k: Float[Array, "N N"]) -> Float[Array, "N N"]:
-    """HKH: rows and columns of mean zero."""
-    k = k - jnp.mean(k, axis=0)
-    return k - jnp.mean(k, axis=1, keepdims=True)
+    """HKH: rows and columns of mean zero; exactly zero for items that are all alike."""
+    rest = k - jnp.mean(k, axis=0)
+    return _beyond_rounding(rest - jnp.mean(rest, axis=1, keepdims=True), k)
 
 
 @jax.jit
@@ -47,10 +47,17 @@ def u_centred(k: Float[Array, "N N"]) -> Float[Array, "N N"]:
     K~_ij = K_ij - sum_l K_il / (N-2) - sum_l K_lj / (N-2) + sum_lm K_lm / ((N-1)(N-2)) for i != j, else 0.
 
     <K~, L~> / (N (N-3)) is the unbiased estimator of HSIC of Song et al. (2012), as Szekely & Rizzo (2014) write it.
+    Exactly zero for items that are all as alike as each other.
     """
     n = k.shape[0]
     off_diagonal = 1 - jnp.eye(n)
     k = k * off_diagonal
     rows = jnp.sum(k, axis=1) / (n - 2)
     centred = k - rows[:, None] - rows[None, :] + jnp.sum(k) / ((n - 1) * (n - 2))
-    return centred * off_diagonal
+    return _beyond_rounding(centred * off_diagonal, k)
+
+
+def _beyond_rounding(rest: Float[Array, "N N"], k: Float[Array, "N N"]) -> Float[Array, "N N"]:
+    """What is left of a matrix, or zero if that is no more than its rounding error: scaled up it would be a score."""
+    floor = 8 * len(k) * np.finfo(np.float64).eps * jnp.linalg.norm(k)
+    return jnp.where(jnp.linalg.norm(rest) > floor, rest, 0.0)

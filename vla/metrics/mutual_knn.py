@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from vla import devices
 from vla.metrics.metric import Metric, Pairwise
-from vla.metrics.neighbours import NeighbourSettings, first, nearest, nearness
+from vla.metrics.neighbours import NeighbourSettings, equally_near, first, nearest, nearness
 
 
 @devices.spread_layers
@@ -48,13 +48,12 @@ def all_pairs(
     N, K = x.shape[1], settings.neighbours
     pairings = np.arange(N)[None] if pairings is None else pairings
 
-    table = np.full((len(pairings) + expected, len(x), len(y)), K / (N - 1))
+    table = np.full((len(pairings) + expected, len(x), len(y)), K / max(N - 1, 1))
     member = np.zeros((N * N, len(y)), np.uint8)
 
     @devices.in_float64
     def neighbours_of(layer: np.ndarray) -> Int[np.ndarray, "N K"] | None:
-        found = nearest(layer, settings)
-        return None if np.isnan(layer).any() or _all_alike(layer) else found
+        return None if np.isnan(layer).any() else nearest(layer, settings)
 
     def shared(p: int) -> None:
         order = pairings[p]
@@ -75,23 +74,18 @@ def all_pairs(
     return table
 
 
-def _all_alike(layer: Float[np.ndarray, "N D"]) -> bool:
-    """Whether no item is nearer to another than any third: neighbours would only be the first items in the list."""
-    return bool((layer == layer[0]).all())
-
-
 def signature(near: Float[Array, "N N"], settings: NeighbourSettings) -> Float[Array, "N N"]:
     """Which items are neighbours of which, 1 / sqrt(N K) where they are: inner products are shares of neighbours; NaN
-    where no item is nearer to another than any third.
+    where all are `equally_near`.
 
     Raises:
       ValueError: As many neighbours as items, or more.
     """
     N, K = len(near), settings.neighbours
-    beside = np.asarray(near)[~np.eye(N, dtype=bool)]
-    if np.isnan(beside).any() or (beside == beside[0]).all():
+    neighbours = first(near, settings)
+    if equally_near(np.asarray(near)):
         return jnp.full((N, N), jnp.nan)
-    member = jnp.zeros((N, N)).at[np.arange(N)[:, None], first(near, settings)].set(1.0)
+    member = jnp.zeros((N, N)).at[np.arange(N)[:, None], neighbours].set(1.0)
     return member / np.sqrt(N * K)
 
 

@@ -61,8 +61,9 @@ def clipped(x: Float[Array, "N D"], quantile: float) -> Float[Array, "N D"]:
     return jnp.clip(x, -limit, limit)
 
 
-def nearest(x: Float[np.ndarray, "N D"], settings: NeighbourSettings) -> Int[np.ndarray, "N K"]:
-    """The K nearest other items of every item, nearest first; of equally near ones those that come first.
+def nearest(x: Float[np.ndarray, "N D"], settings: NeighbourSettings) -> Int[np.ndarray, "N K"] | None:
+    """The K nearest other items of every item, nearest first; of equally near ones those that come first. None where
+    all are `equally_near`.
 
     Raises:
       ValueError: As many neighbours as items, or more.
@@ -70,7 +71,25 @@ def nearest(x: Float[np.ndarray, "N D"], settings: NeighbourSettings) -> Int[np.
     count = _count(len(x), settings)
     if settings.nearness == "cosine" and settings.clip_quantile is None and x.dtype == np.float32:
         return _by_single_products(x, count)
-    return _first(np.asarray(nearness(jnp.asarray(x), settings)), count)
+    near = np.asarray(nearness(jnp.asarray(x), settings))
+    return None if equally_near(near) else _first(near, count)
+
+
+# Of nearness, or of 1: what differs by less is rounding error.
+_ROUNDING = 1e-13
+
+
+def equally_near(near: Float[np.ndarray, "N N"], rounding: float = _ROUNDING) -> bool:
+    """Whether no item is nearer to another than to any third: neighbours would only be the first items in the list,
+    and two such layers would agree in all of them."""
+    least, most = np.inf, -np.inf
+    for i, row in enumerate(near):
+        beside = np.delete(row, i)
+        beside[np.isnan(beside)] = np.inf  # as `_first` takes it
+        least, most = min(least, beside.min(initial=np.inf)), max(most, beside.max(initial=-np.inf))
+        if most > least and not most - least <= rounding * max(1.0, abs(least)):
+            return False
+    return True
 
 
 def first(near: Float[Array, "N N"], settings: NeighbourSettings) -> Int[Array, "N K"]:
@@ -93,7 +112,7 @@ def _count(n: int, settings: NeighbourSettings) -> int:
 _SINGLE = 1e-5
 
 
-def _by_single_products(x: Float[np.ndarray, "N D"], k: int) -> Int[np.ndarray, "N K"]:
+def _by_single_products(x: Float[np.ndarray, "N D"], k: int) -> Int[np.ndarray, "N K"] | None:
     """Neighbours by cosine from float32 products; where these cannot tell the last neighbour from the next, the items
     that may be either are compared in float64."""
     near = np.require(_single_products(x if devices.on_cpu() else jnp.asarray(x)), requirements="W")
@@ -102,6 +121,8 @@ def _by_single_products(x: Float[np.ndarray, "N D"], k: int) -> Int[np.ndarray, 
     near[lost] = np.inf
     near[:, lost] = np.inf
     np.fill_diagonal(near, -np.inf)
+    if equally_near(near, 2 * _SINGLE) and equally_near(np.asarray(cosine_similarity(jnp.asarray(x)))):
+        return None
     nearest = _first(near, k + 1)  # an item itself is the last, at -inf
     last, next_one = np.take_along_axis(near, nearest[:, k - 1 :], axis=1).T
     for i in np.flatnonzero(~(next_one < last - 2 * _SINGLE)):

@@ -24,6 +24,9 @@ from vla.metrics.metric import Metric, Pairwise
 DISSIMILARITIES = ("correlation", "euclidean", "squared_euclidean")
 COMPARISONS = ("cosine", "pearson", "rho_a", "spearman", *kendall.TAUS, "whitened")
 
+# Of the largest distance: what two distances differ by beyond them is rounding error.
+_DIGITS = 12
+
 
 @dataclasses.dataclass(frozen=True)
 class RsaSettings:
@@ -120,7 +123,8 @@ def signature(distances: Float[Array, "N N"], settings: RsaSettings) -> Float[Ar
     if settings.comparison in ("rho_a", "spearman"):
         values = _ranks(values)
     if settings.comparison != "cosine":
-        values = values - np.mean(values)
+        alike = np.ptp(values) <= 10.0**-_DIGITS * np.max(values)
+        values = np.zeros(len(values)) if alike else values - np.mean(values)
     size = np.linalg.norm(values)
     if size > 0 and settings.comparison == "rho_a":
         m = len(values)
@@ -140,7 +144,7 @@ def _ranks(values: Float[np.ndarray, " M"]) -> Float[np.ndarray, " M"]:
     """Ranks, ties sharing their mean; distances within rounding of each other are tied."""
     if not np.isfinite(values).all():
         return np.full(len(values), np.nan)
-    return stats.rankdata(np.round(values / (values.max() or 1.0), 12))
+    return stats.rankdata(np.round(values / (values.max() or 1.0), _DIGITS))
 
 
 @jax.jit
