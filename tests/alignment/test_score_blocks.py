@@ -105,6 +105,20 @@ score_blocks(*activations(), asked(), Slow(sys.argv[1]), block_layers=1)
     assert left == files(tmp_path / "whole")
 
 
+def test_a_table_that_another_process_finishes_meanwhile_is_the_result(tmp_path):
+    """The other removes the blocks, of which this one has counted on the first."""
+
+    class Overtaken(ScoreStore):
+        def write_block(self, recipe, block, measured):
+            if block == (3, 4):
+                run(tmp_path, block_layers=1)
+            super().write_block(recipe, block, measured)
+
+    score_blocks(*activations(), asked(), Overtaken(tmp_path), block_layers=1)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{asked().name}.zarr"]
+    xr.testing.assert_identical(ScoreStore(tmp_path).read(asked()), run(tmp_path))
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -131,9 +145,10 @@ def test_a_store_elsewhere_holds_the_same(tmp_path):
     xr.testing.assert_identical(got, run(tmp_path))
 
 
-def test_damage_is_named(tmp_path):
+@pytest.mark.parametrize("chunk", ["score/0.0", "x_layer/0"])
+def test_damage_is_named(tmp_path, chunk):
     run(tmp_path)
-    chunk = tmp_path / f"{asked().name}.zarr" / "score" / "0.0"
+    chunk = tmp_path / f"{asked().name}.zarr" / chunk
     whole = chunk.read_bytes()
     for broken in (None, whole[:20]):
         chunk.unlink() if broken is None else chunk.write_bytes(broken)

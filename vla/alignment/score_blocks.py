@@ -1,8 +1,10 @@
 """Scores of stored activations, block of layer pairs by block, so that a kill costs one block."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from vla import progress
@@ -12,6 +14,7 @@ from vla.alignment.duplicates import settle_groups
 from vla.alignment.measure import measure, same_precision, steps
 from vla.alignment.score_recipe import ScoreRecipe
 from vla.alignment.score_store import ScoreStore
+from vla.alignment.task import Task
 
 # Layers of x that are scored together with all layers of y: what a kill can cost. The layers of y are prepared again
 # for every block.
@@ -51,21 +54,39 @@ def score_blocks(
     values = same_precision(x.values, y.values)
     (task,), count = settle_groups([recipe.task], x, y), x.sizes["layer"]
     blocks = [(start, min(start + block_layers, count)) for start in range(0, count, block_layers)]
-    there, found = store.blocks(recipe), None
     words = [*recipe.words.values(), task.metric.name]
-    with progress.bar(f"scoring {', '.join(words)}", steps(task, *(side.sizes["layer"] for side in (x, y))),
-                      show_progress) as advance:  # fmt: skip
+    try:
+        measured = _measured(task, values, blocks, recipe, store, words, show_progress)
+    except ValueError:
+        if not store.has(recipe):
+            raise
+        # Another process has finished the same table, and removed the blocks.
+        store.remove_blocks(recipe)
+        return
+    said = {"x_key": recipe.keys[0], "y_key": recipe.keys[1], "key": recipe.key, "title": ", ".join(words)}
+    store.write(recipe, conclude(task, measured, x, y).assign_attrs({**recipe.words, **said}))
+
+
+def _measured(
+    task: Task,
+    values: tuple[np.ndarray, np.ndarray],
+    blocks: list[tuple[int, int]],
+    recipe: ScoreRecipe,
+    store: ScoreStore,
+    words: list[str],
+    show_progress: bool,
+) -> xr.Dataset:
+    """What is measured of all layers, from the blocks that the store has and those that it lacks."""
+    there, found = store.blocks(recipe), None
+    cells = functools.partial(steps, task, y_layers=len(values[1]))
+    with progress.bar(f"scoring {', '.join(words)}", cells(len(values[0])), show_progress) as advance:
         for start, stop in blocks:
             if (start, stop) in there:
-                advance(steps(task, stop - start, y.sizes["layer"]))
+                advance(cells(stop - start))
             else:
                 found = measure(task, values[0][start:stop], values[1], advance)
                 if len(blocks) > 1:  # else it is the whole table, which is kept at once
                     store.write_block(recipe, (start, stop), found)
     if len(blocks) == 1 and found is not None:
-        measured = found
-    else:
-        parts = [store.read_block(recipe, block) for block in blocks]
-        measured = xr.concat(parts, dim="x_layer", data_vars="minimal")
-    said = {"x_key": recipe.keys[0], "y_key": recipe.keys[1], "key": recipe.key, "title": ", ".join(words)}
-    store.write(recipe, conclude(task, measured, x, y).assign_attrs({**recipe.words, **said}))
+        return found
+    return xr.concat([store.read_block(recipe, block) for block in blocks], dim="x_layer", data_vars="minimal")

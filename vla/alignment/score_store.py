@@ -24,6 +24,7 @@ from zarr.storage import MemoryStore
 
 from vla.activations.whole_files import open_root, put_whole
 from vla.alignment.score_recipe import ScoreRecipe
+from vla.records import canonical_hash
 
 # Format 2 because its consolidated metadata are part of the format, so that readers take them without a warning.
 _ROOT = ".zmetadata"
@@ -66,7 +67,7 @@ class ScoreStore:
             result = result.assign_coords({axis: list(map(str, result[axis].values.tolist())) for axis in _LAYERS})
         except Exception as error:  # a broken file drives the readers into errors of every kind
             raise ValueError(f"{where} is damaged ({error}): delete that folder and score again.") from error
-        # A chunk whose file is gone reads as NaN or zero, which may be true as well.
+        # A chunk whose file is gone reads as NaN, zero or "", which may be true as well.
         if result.attrs.pop("content", None) != _content(result):
             raise ValueError(f"{where} is damaged (values are missing): delete that folder and score again.")
         return result
@@ -116,6 +117,11 @@ class ScoreStore:
         whole.to_zarr(MemoryStore(files), zarr_format=2, consolidated=True)
         for key in sorted(files, key=lambda key: (key == _ROOT, key)):
             self._put(recipe, f"{self._base}/{recipe.name}.zarr/{key}", files[key].to_bytes())
+        self.remove_blocks(recipe)
+
+    def remove_blocks(self, recipe: ScoreRecipe) -> None:
+        """Remove what there is of an unfinished table."""
+        self._fs.invalidate_cache()
         if self._fs.exists(self._partial(recipe)):
             # Another process may be removing the same.
             with contextlib.suppress(OSError):
@@ -136,8 +142,9 @@ class ScoreStore:
 
 
 def _content(result: xr.Dataset) -> str:
-    """SHA-256 of all values, whatever their order in the group."""
-    digest = hashlib.sha256()
+    """SHA-256 of the names of layers and of all values, whatever their order in the group."""
+    names = {axis: list(map(str, result[axis].values.tolist())) for axis in _LAYERS}
+    digest = hashlib.sha256(canonical_hash(names).encode())
     for name in sorted(map(str, result.data_vars)):
         digest.update(name.encode() + np.ascontiguousarray(result[name].values).tobytes())
     return digest.hexdigest()
