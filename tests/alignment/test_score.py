@@ -374,3 +374,16 @@ def test_integers_and_half_precision_score_as_their_values(pair):
         same = score(*(side.astype(np.float64) for side in values))
         np.testing.assert_allclose(score(*values)["score"], same["score"], atol=1e-5)
     np.testing.assert_allclose(score(x.astype(np.int64), y.astype(np.int64))["score"], whole["score"], atol=1e-12)
+
+
+@pytest.mark.parametrize("measure", ["r2", "explained_variance"])
+def test_shares_of_variance_have_no_lower_end_and_no_known_chance(measure):
+    """Penalties too small for more units than items: predictions of unrelated targets are far off."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 40, 30)), rng.standard_normal((2, 40, 6))
+    result = score(x, y, measure=measure, alphas=(1e-6,), bootstrap=30, null=9)
+    drawn = result["resampled_score"]
+    assert (result["score"] < -1).all() and (result["ci_low"] < result["score"]).all()
+    np.testing.assert_allclose(result["ci_low"].values, drawn.quantile(0.025, "resample").values)
+    assert (result["null_mean"] < -1).all() and "chance" not in result
+    assert "chance" in score(x, y)

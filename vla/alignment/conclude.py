@@ -24,11 +24,9 @@ def conclude(task: Task, measured: xr.Dataset, x: xr.DataArray, y: xr.DataArray)
     if "alpha" in result:
         result = result.assign(edge_share=_edge_share(result["alpha"], task.settings.alphas))
     if task.null:
-        result = result.merge(significance(result, task.metric.perfect, task.metric.lowest))
+        result = result.merge(significance(result, task.metric.perfect, task.lowest))
     if task.bootstrap:
-        result = result.merge(
-            interval(result["resampled_score"], task.confidence, task.metric.lowest, task.metric.highest)
-        )
+        result = result.merge(interval(result["resampled_score"], task.confidence, task.lowest, task.metric.highest))
     if task.halves:
         result = result.merge(reliability(result["half_score"]))
     attributes: dict[str, Any] = {

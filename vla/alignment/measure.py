@@ -165,7 +165,7 @@ def _chance(task: Task, n_items: int) -> float | None:
     if task.metric.name == "retrieval":
         sizes = [len(test) for _, test in outer_folds(n_items, task.folds, task.settings.seed, _groups(task))]
         return float(np.mean(1 / np.array(sizes)))
-    return task.metric.chance
+    return task.chance
 
 
 def _groups(task: Task) -> Any:

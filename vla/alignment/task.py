@@ -41,6 +41,20 @@ class Task:
         return getattr(self.settings, "outer_folds", 1)
 
     @property
+    def lowest(self) -> float:
+        """The lowest score there is; of shares of variance there is none."""
+        return -np.inf if self._of_variance else self.metric.lowest
+
+    @property
+    def chance(self) -> float | None:
+        """Expected score of unrelated features; of shares of variance none is known, but that it is below 0."""
+        return None if self._of_variance else self.metric.chance
+
+    @property
+    def _of_variance(self) -> bool:
+        return getattr(self.settings, "measure", "pearson") in ("explained_variance", "r2")
+
+    @property
     def settings_text(self) -> str:
         """The settings as JSON: attributes of zarr and netCDF hold no nested values."""
         return json.dumps(dataclasses.asdict(self.settings), default=_plain)
