@@ -9,7 +9,9 @@ from sklearn.model_selection import GroupKFold, KFold
 
 import vla
 from tests.metrics.reference import ALPHAS, related, ridge_folds
+from vla.alignment.measure import pairings
 from vla.alignment.score import score
+from vla.alignment.task import make_tasks
 from vla.metrics import ridge_cells
 
 N = 40
@@ -170,6 +172,24 @@ def test_inner_folds_and_groups_reach_the_metric(pair):
     grouped = score(x, y, groups=groups, outer_folds=4)
     np.testing.assert_allclose(grouped["fold_score"].values[0, 0], r.mean(axis=1), atol=1e-6)
     assert json.loads(grouped.attrs["settings"])["groups"] == groups
+
+
+@pytest.mark.parametrize("sizes", [[2] * 20, [1, 7, 2, 5, 3, 2, 4, 6, 1, 9]], ids=["equal", "unequal"])
+def test_the_null_shuffles_groups_as_wholes(pair, sizes):
+    """Else x and y, whose items are alike within groups, seem related: five of a hundred tests by chance become 17."""
+    x, y = pair
+    groups = np.random.default_rng(0).permutation(np.repeat([f"scene {i}" for i in range(len(sizes))], sizes))
+    (task,) = make_tasks(["linear_predictivity"], "paper", 3, 4, {"groups": groups, "outer_folds": 4})
+    first, *shuffled = pairings(task, N)
+    assert first.tolist() == list(range(N)) and len({tuple(order) for order in shuffled}) == 4
+    by_group = np.argsort(groups, kind="stable")
+    for order in shuffled:
+        assert sorted(order) == list(range(N))
+        there = groups[order[by_group]]  # of y, beside the groups of x one after another
+        assert np.count_nonzero(there[1:] != there[:-1]) == len(sizes) - 1
+    result = score(x, y.drop_vars("item"), null=4, seed=3, groups=groups, outer_folds=4)
+    by_hand = score(x, y.values[:, shuffled[2]], seed=3, groups=groups, outer_folds=4)
+    np.testing.assert_allclose(result["null_score"].values[2], by_hand["score"].values, atol=1e-9)
 
 
 def test_the_seed_chooses_the_folds(pair, result):

@@ -14,7 +14,7 @@ from jaxtyping import Int
 
 from vla.alignment.task import Task
 from vla.metrics import RidgeSettings, ridge_resampling, subsets
-from vla.metrics.folds import outer_folds
+from vla.metrics.folds import numbered, outer_folds
 from vla.metrics.linear_predictivity import Table, all_measures
 
 PAIR = ("x_layer", "y_layer")
@@ -30,9 +30,18 @@ def same_precision(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def pairings(task: Task, n_items: int) -> Int[np.ndarray, "P N"]:
-    """The true correspondence of items, then the shuffled ones: the same for every layer, metric and block."""
-    rng = np.random.default_rng(task.seed)
-    return np.stack([np.arange(n_items), *(rng.permutation(n_items) for _ in range(task.null))])
+    """The true correspondence of items, then the shuffled ones: the same for every layer, metric and block.
+
+    Groups are shuffled as wholes, one after another: items of a group are alike on both sides, and a null that parts
+    them has less spread than the scores of as few groups.
+    """
+    rng, groups = np.random.default_rng(task.seed), _groups(task)
+    of_group = np.arange(n_items) if groups is None else numbered(groups, n_items)
+    rows = np.split(np.argsort(of_group, kind="stable"), np.cumsum(np.bincount(of_group))[:-1])
+    found = np.tile(np.arange(n_items), (1 + task.null, 1))
+    for shuffled in found[1:]:
+        shuffled[np.concatenate(rows)] = np.concatenate([rows[group] for group in rng.permutation(len(rows))])
+    return found
 
 
 def steps(task: Task, x_layers: int, y_layers: int) -> int:

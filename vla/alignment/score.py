@@ -38,7 +38,8 @@ def score(
         ridge regression share them.
       protocol: "paper", or "khosla_lab" (raw targets, test-fold statistics): named defaults of the settings.
       seed: Seed of the outer folds and of the null's permutations, in 0..2**32 - 1.
-      null: Number of scores with the correspondence of items shuffled; one permutation serves all layer pairs.
+      null: Number of scores with the correspondence of items shuffled; one permutation serves all layer pairs. Where
+        there are groups, whole groups are shuffled.
       bootstrap: Number of draws of items for intervals; one draw serves all layer pairs, and every call with the same
         items, seed and folds, so that differences between calls are paired. Of ridge regression, the items of each
         test fold are drawn with replacement after they were predicted, whole groups where there are groups: the

@@ -8,6 +8,18 @@ from sklearn.model_selection import GroupKFold, KFold
 Fold = tuple[np.ndarray, np.ndarray]
 
 
+def numbered(groups: Sequence | np.ndarray, n_items: int) -> np.ndarray:
+    """The number of every row's group, from 0, in the order of the labels.
+
+    Raises:
+      ValueError: Another number of labels than rows.
+    """
+    labels = np.asarray(groups)
+    if labels.shape != (n_items,):
+        raise ValueError(f"groups has shape {labels.shape}; expected one label per item, ({n_items},).")
+    return np.unique(labels, return_inverse=True)[1]
+
+
 def outer_folds(n_items: int, n_folds: int, seed: int, groups: Sequence | np.ndarray | None = None) -> list[Fold]:
     """Shuffled folds: pairs of sorted row indices (train, test).
 
@@ -34,9 +46,7 @@ def outer_folds(n_items: int, n_folds: int, seed: int, groups: Sequence | np.nda
     rows = np.arange(n_items)
     if groups is None:
         return list(KFold(n_folds, shuffle=True, random_state=seed).split(rows))
-    groups = np.asarray(groups)
-    if groups.shape != (n_items,):
-        raise ValueError(f"groups has shape {groups.shape}; expected one label per item, ({n_items},).")
+    groups = numbered(groups, n_items)
     n_groups = len(np.unique(groups))
     if n_groups < n_folds:
         raise ValueError(f"{n_groups} groups are too few for {n_folds} folds: set outer_folds to at most {n_groups}.")
