@@ -152,6 +152,39 @@ def test_a_sentencepiece_model_is_read_by_the_class_that_is_named(family, said, 
     assert list(tokenizer([caption])[0]) == [*opening, *expected]
 
 
+@pytest.mark.parametrize("rule, merged", [("identity", False), ("identity", True), ("nmt_nfkc", True)])
+@pytest.mark.parametrize("said", ["", '{"tokenizer_class": "LlamaTokenizer", "unk_token": "<unk>"}'])
+def test_a_sentencepiece_model_normalises_as_sentencepiece_does(said, rule, merged, tmp_path):
+    sentences = [f"{one} {two} {three} ." for one in WORDS for two in WORDS[::3] for three in WORDS[::5]]
+    (tmp_path / "sentences").write_text("\n".join(sentences))
+    sentencepiece.SentencePieceTrainer.train(  # type: ignore[attr-defined]
+        input=str(tmp_path / "sentences"),
+        model_prefix=str(tmp_path / "tokenizer"),
+        vocab_size=400,
+        model_type="bpe",
+        byte_fallback=True,
+        normalization_rule_name=rule,
+        remove_extra_whitespaces=merged,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    if said:
+        (tmp_path / "tokenizer_config.json").write_text(said)
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model"))
+    captions = [
+        "a dog runs .",
+        "a  dog   runs .",
+        "the cat ",
+        "“two” ﬁsh … ½",
+        "ＤＯＧ\u00a0cat",
+        "a\ttab",
+        "a\nline",
+        "naïve",
+    ]
+    ids = Tokenizer(tmp_path, ROOMY, FALLBACK)(captions)
+    assert [list(row) for row in ids] == [[1, *pieces.encode(caption)] for caption in captions]
+
+
 def real_captions(n: int) -> list[str]:
     lines = real_data("data", "flickr8k", "captions.txt").read_text(encoding="utf-8").splitlines()
     return [line.split(",", 1)[1] for line in lines[1 : n + 1]]

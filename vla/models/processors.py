@@ -33,6 +33,9 @@ IMAGE_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 # Any one of these makes a tokenizer; the others only say more about it.
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
+# How sentencepiece writes a blank.
+_BLANK = "\u2581"
+
 # What stands for whatever a tokenizer.json says, and says nothing of a vocabulary without one.
 _ANY_CLASS = ("", "PreTrainedTokenizer", "TokenizersBackend")
 
@@ -81,6 +84,9 @@ class Tokenizer:
             )
         except Exception as error:  # the readers behind it raise whatever their libraries raise
             raise ValueError(f"transformers cannot read the tokenizer in {directory}: {error}") from error
+        self._normalised: Callable[[str], str] = str
+        if not (directory / "tokenizer.json").is_file() and (directory / "tokenizer.model").is_file():
+            self._normalised = _normaliser(directory / "tokenizer.model")
         self._config = config
         self._directory = directory
         self.bos: int | None = self._tokenizer.bos_token_id
@@ -99,7 +105,8 @@ class Tokenizer:
         if not captions:
             return []
         cut = {"max_length": self._config.length} if truncate else {}
-        encoded = self._tokenizer(list(captions), padding=False, truncation=truncate, verbose=False, **cut)["input_ids"]
+        texts = [self._normalised(caption) for caption in captions]
+        encoded = self._tokenizer(texts, padding=False, truncation=truncate, verbose=False, **cut)["input_ids"]
         return [self._checked(i, caption, ids) for i, (caption, ids) in enumerate(zip(captions, encoded, strict=True))]
 
     def _checked(self, i: int, caption: str, ids: list[int]) -> Int[np.ndarray, "T"]:
@@ -117,6 +124,22 @@ class Tokenizer:
                 f"tokenizer in {self._directory} is not this model's; give the right one as processor="
             )
         return np.array(ids, np.int32)
+
+
+def _normaliser(path: Path) -> Callable[[str], str]:
+    """What a sentencepiece model does to a text before it cuts it, which transformers leaves out.
+
+    OpenLLaMA's merges blanks, as do all that were trained with sentencepiece's defaults; LLaMA's does nothing.
+    """
+    import sentencepiece  # which transformers has loaded by now
+
+    try:
+        pieces: Any = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (OSError, RuntimeError):  # another kind of vocabulary that is called so
+        return str
+    # The blank that opens every text is not the text's own.
+    opening = len(pieces.normalize("a")) - 1
+    return lambda text: pieces.normalize(text)[opening:].replace(_BLANK, " ")
 
 
 class ImageProcessor:
