@@ -99,8 +99,9 @@ def _dimensions(
         of_paper=False,
     )
     caption = (
-        "Shared variance is spread over so many dimensions in effect, the held-out target’s own over so many. "
-        "The variance explained on held-out items is a share of the target’s; below 0 the map does worse than the mean."
+        "Dimensions in effect: over how many the variance that prediction and target share is spread; beside it, over "
+        "how many the target’s own is. The variance explained on held-out items is a share of the target’s; below 0 "
+        "the map does worse than the mean."
     )
     pictured = [] if ends is None else _pictured_ends(ends, images)
     return _section(
