@@ -26,3 +26,17 @@ def test_equals_shuffled_k_fold():
 def test_folds_that_cannot_be_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         outer_folds(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [
+        (None, "no label for the item in row 0: give an item that is in no group a label of its own"),
+        (float("nan"), "no label for the item in row 0"),
+        (3, "labels of several kinds"),
+    ],
+)
+def test_labels_of_groups_are_all_there_and_of_one_kind(first, words):
+    groups = np.array([first, *"aabbccddee"], object)
+    with pytest.raises(ValueError, match=words):
+        outer_folds(11, 3, 42, groups)

@@ -12,12 +12,20 @@ def numbered(groups: Sequence | np.ndarray, n_items: int) -> np.ndarray:
     """The number of every row's group, from 0, in the order of the labels.
 
     Raises:
-      ValueError: Another number of labels than rows.
+      ValueError: Another number of labels than rows, a row without one, or labels that cannot be compared.
     """
     labels = np.asarray(groups)
     if labels.shape != (n_items,):
         raise ValueError(f"groups has shape {labels.shape}; expected one label per item, ({n_items},).")
-    return np.unique(labels, return_inverse=True)[1]
+    for row, label in enumerate(labels.tolist()):
+        if label is None or label != label:
+            raise ValueError(
+                f"groups has no label for the item in row {row}: give an item that is in no group a label of its own."
+            )
+    try:
+        return np.unique(labels, return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(f"groups has labels of several kinds ({error}); expected texts or numbers.") from error
 
 
 def outer_folds(n_items: int, n_folds: int, seed: int, groups: Sequence | np.ndarray | None = None) -> list[Fold]:
