@@ -36,11 +36,14 @@ def pairings(task: Task, n_items: int) -> Int[np.ndarray, "P N"]:
     them has less spread than the scores of as few groups.
     """
     rng, groups = np.random.default_rng(task.seed), _groups(task)
-    of_group = np.arange(n_items) if groups is None else numbered(groups, n_items)
-    rows = np.split(np.argsort(of_group, kind="stable"), np.cumsum(np.bincount(of_group))[:-1])
+    if groups is None:
+        return np.stack([np.arange(n_items), *(rng.permutation(n_items) for _ in range(task.null))])
+    of_group = numbered(groups, n_items)
+    by_group = np.argsort(of_group, kind="stable")
+    rows = np.split(by_group, np.cumsum(np.bincount(of_group))[:-1])
     found = np.tile(np.arange(n_items), (1 + task.null, 1))
     for shuffled in found[1:]:
-        shuffled[np.concatenate(rows)] = np.concatenate([rows[group] for group in rng.permutation(len(rows))])
+        shuffled[by_group] = np.concatenate([rows[group] for group in rng.permutation(len(rows))])
     return found
 
 
