@@ -58,7 +58,10 @@ def main() -> None:
         if not outcome.scored:
             raise ValueError("nothing could be scored, for the reasons above; the report has them too")
     elif first:
-        print(f"{outcome.missing} tables of scores are left for other shards. When these are done, run again.")
+        waits = "for --config.stage=score" if study.stage == "extract" else (
+            "for other shards, or for activations that are not extracted yet. When these are done, run again"
+        )  # fmt: skip
+        print(f"{outcome.missing} tables of scores are left {waits}.")
 
 
 if __name__ == "__main__":

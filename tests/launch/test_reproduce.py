@@ -64,6 +64,8 @@ def test_a_dry_run_of_the_paper_prints_times_and_writes_nothing(tmp_path):
 
 def test_the_command_runs_ones_own_experiment_and_shards_wait_for_each_other(flags):
     where, given = flags
+    extracted = _run(where, *given, "--config.stage=extract")
+    assert "8 tables of scores are left for --config.stage=score." in extracted.stdout
     first = _run(where, *given, "--config.shard=0/2")
     assert "are left for other shards" in first.stdout and not (where / "run" / "run.json").exists()
     _run(where, *given, "--config.shard=1/2")
