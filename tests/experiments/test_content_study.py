@@ -69,6 +69,8 @@ def test_what_cannot_be_used(world):
     with pytest.raises(ValueError, match=r"vision_models=\(\): expected Hub ids or directories, on the command line"):
         ContentStudy(vision_models=(), language_models=("tongue",))
     models = {"vision_models": (str(world / "eye"),), "language_models": (str(world / "tongue"),)}
+    with pytest.raises(ValueError, match="vision_models: one/eye and other/eye/ are both called 'eye'"):
+        ContentStudy(vision_models=("one/eye", "other/eye/"), language_models=("tongue",))
     with pytest.raises(ValueError, match="alpha: no setting of the ridge map"):
         ContentStudy(**models, overrides={"alpha": 3})
     dataset = read_dataset("coco_val2017", world / "coco")

@@ -1,6 +1,7 @@
 """Extracts what the analysis of content needs and makes its tables for every pair of models, in both directions."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,15 @@ class ContentStudy:
                     f"{role}={given!r}: expected Hub ids or directories, on the command line "
                     f'--config.study.{role}=one/model or --config.study.{role}=\'("one/model", "another/model")\''
                 )
+            names: dict[str, str] = {}
+            for source in given:
+                name = os.path.basename(os.path.abspath(source))
+                if name in names:
+                    raise ValueError(
+                        f"{role}: {names[name]} and {source} are both called {name!r}, the last part of a source: name "
+                        "each model once, or rename one of the folders."
+                    )
+                names[name] = source
         ridge_settings(self.protocol, self.seed, **(self.overrides or {}))
 
 
