@@ -42,6 +42,16 @@ def test_a_mark_is_explained_where_there_is_one(height, marked):
     assert "1 captions 0.1" in shown.spoken and "12 captions 0." in shown.spoken
 
 
+def test_curves_of_many_vision_models_are_shown_by_model_as_well():
+    few = [*curve(lambda k: 0.1 * k, 3), *curve(lambda k: 0.2 * k, 2, series="images")]
+    many = [*few, *({**row, "vision_model": "e"} for row in few if row["vision_model"] == "a")]
+    for rows, names in ((few, ["captions", "images"]), (many, ["backbones", "captions", "images"])):
+        found = list(illustrations(run(curves=rows), {"id": "E6", "title": "Captions averaged"}))
+        assert [one.name.split("--")[1] for one in found] == names
+    # Each at the most that was averaged of it.
+    assert "captions, e 0.300" in found[0].spoken and "images, e 0.400" in found[0].spoken
+
+
 def test_the_baseline_of_lengths_is_explained_where_there_is_one():
     score = {**PAIR, "experiment": "E3", "vision_layer": "block_1", "language_layer": "block_1", "null_mean": 0.0}
     rows = [{**score, "condition": name, "vision_model": v, "score": 0.3}

@@ -19,7 +19,7 @@ from vla.report.shapes import peak_marks, plateau_marks
 
 # Bytes of a name that leave room for endings in the 255 that a file system takes.
 _LONGEST = 200
-# From so many vision models on, averaging is shown by model.
+# From so many vision models on, averaging is also shown by model.
 _MANY_BACKBONES = 5
 
 
@@ -148,17 +148,17 @@ def _counted(run: RunFolder, experiment: Mapping[str, Any], metric: str, rows: p
             rows,
             "curves.csv",
         )
-    elif rows["vision_model"].nunique() >= _MANY_BACKBONES:
-        yield Illustration(
-            file_name(id, "backbones", metric),
-            "What averaging gains with each vision model: hollow marks one exemplar, filled marks the average of the "
-            "most, small dots the language models.",
-            _means(rows.loc[rows["k"] == rows["k"].max()], "vision_model"),
-            lambda: backbones.draw(rows),
-            rows,
-            "curves.csv",
-        )
     else:
+        if rows["vision_model"].nunique() >= _MANY_BACKBONES:
+            yield Illustration(
+                file_name(id, "backbones", metric),
+                "What averaging gains with each vision model: hollow marks one exemplar, filled marks the average of "
+                "the most, small dots the language models.",
+                _means(rows.loc[rows["k"] == rows.groupby("series")["k"].transform("max")], "vision_model"),
+                lambda: backbones.draw(rows),
+                rows,
+                "curves.csv",
+            )
         for word, own in selecting.curve_groups(rows).items():
             shown = _beside_matched(run, own, word)
             flat = run.of("plateaus", id)
