@@ -149,8 +149,9 @@ def _overview(run: RunFolder) -> Illustration | None:
     return Illustration(
         "overview",
         "Paired t of every comparison that the paper prints: filled dots are this run, hollow diamonds the paper. "
-        "Right of zero, the intact or preferred condition is higher; inside the grey band a difference is not "
-        "significant. The height of t depends on the number of model pairs. Values beyond ±25 stand at the edge.",
+        "Right of zero, the intact or preferred condition is higher; inside the grey band p is above .05, before the "
+        "false discovery rate is controlled. The height of t depends on the number of model pairs. Values beyond ±25 "
+        "stand at the edge.",
         f"{int(same.sum())} of {len(rows)} printed tests have the same sign here as in the paper. "
         + "; ".join(
             f"{row['experiment']} {row['comparison']}, {DIRECTION_WORDS.get(row['direction'], row['direction'])}: "
