@@ -11,6 +11,7 @@ NAMES = ["embed", "block_1", "block_2", "block_3", "block_4", "final_norm"]
 def test_depths_of_layers():
     np.testing.assert_array_equal(relative_depths(NAMES), [0, 0.25, 0.5, 0.75, 1, np.nan])
     np.testing.assert_array_equal(relative_depths(["block_2", "block_4"]), [0.5, 1])
+    np.testing.assert_array_equal(relative_depths(["block_0"]), [0])
     np.testing.assert_array_equal(relative_depths(["conv1", "conv2", "fc"]), [0, 0.5, 1])
 
 

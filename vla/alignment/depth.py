@@ -54,7 +54,7 @@ def relative_depths(layers: Sequence[str]) -> Float[np.ndarray, " X"]:
     blocks = [re.fullmatch(r"block_(\d+)", name) for name in names]
     if not all(block or name in ("embed", "final_norm") for block, name in zip(blocks, names, strict=True)):
         return np.linspace(0, 1, len(names))
-    last = max((int(block[1]) for block in blocks if block), default=1)
+    last = max((int(block[1]) for block in blocks if block), default=1) or 1
     return np.array(
         [int(block[1]) / last if block else 0.0 if name == "embed" else np.nan
          for block, name in zip(blocks, names, strict=True)]
