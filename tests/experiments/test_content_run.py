@@ -149,3 +149,17 @@ def test_tables_of_an_earlier_run_do_not_outlive_their_settings(world, tmp_path)
     run(dataclasses.replace(study, content=ContentPlan()), tmp_path, show_progress=False)
     assert not tables & {path.name for path in tmp_path.iterdir()}
     assert not (tmp_path / "samples" / "content.json").exists() and (tmp_path / "scores.parquet").is_file()
+
+
+def test_tables_bear_the_names_and_captions_of_this_run(world, tmp_path):
+    where, study = world
+    small = dataclasses.replace(study, experiments=(folders.experiment(comparisons=()),))
+    run(small, tmp_path / "run", show_progress=False)
+    shutil.copytree(where / "data", tmp_path / "data")
+    captions = tmp_path / "data" / "captions.txt"
+    captions.write_text(captions.read_text().replace("thing number", "number thing"))
+    plan = dataclasses.replace(study.datasets["coco"], directory=str(tmp_path / "data"))
+    again = dataclasses.replace(small, vision={"core": (f"seer={study.vision['core'][0]}",)}, datasets={"coco": plan})
+    run(again, tmp_path / "run", show_progress=False)
+    items = pd.read_parquet(tmp_path / "run" / "items.parquet")
+    assert set(items["vision_model"]) == {"seer"} and items["caption"][0] == "number thing 0 lies here"

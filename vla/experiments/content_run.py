@@ -139,7 +139,11 @@ def _key(bench: Bench, asked: _Asked, views: Sequence[View], instances: str) -> 
     files = [file_hash(Path(path).expanduser()) if path else "" for path in (plan.norms, instances)]
     settings = dataclasses.asdict(dataclasses.replace(plan, norms="", instances=""))
     ids = list(bench.items[asked.experiment.id, asked.condition.part])
-    return canonical_hash([sources, files, settings, ids, repr(_settings(bench, asked, ids)), asked.condition.name])
+    # What the tables call them, and say of the items, saved activations do not determine.
+    names = [[_name(bench, side, given) for side, given in zip(asked.sides, pair, strict=True)] for pair in asked.pairs]
+    names += [[bench.galleries[asked.condition.dataset].dataset.name, *(view.content for view in views)]]
+    determined = [sources, files, settings, ids, repr(_settings(bench, asked, ids)), asked.condition.name, names]
+    return canonical_hash(determined)
 
 
 def _settings(bench: Bench, asked: _Asked, ids: Sequence[str]) -> RidgeSettings:
