@@ -4,6 +4,8 @@ python -m launch.report --workdir=workdir
 python -m launch.report --workdir=workdir --formats=.svg,.png,.pdf
 """
 
+import shlex
+
 from absl import flags
 
 from launch import entry
@@ -16,7 +18,9 @@ def main() -> None:
     """Flags to page."""
     from vla.report.write import write_report
 
-    print(write_report(entry.directory(WORKDIR.value), FORMATS.value, helped=True))
+    # The folder may have been moved since its run.
+    command = f"python -m launch.report --workdir={shlex.quote(WORKDIR.value)}"
+    print(write_report(entry.directory(WORKDIR.value), FORMATS.value, helped=True, command=command))
 
 
 if __name__ == "__main__":

@@ -187,14 +187,16 @@ def test_names_that_differ_in_signs_alone_or_are_not_latin_have_places_and_figur
     assert all(len(path.name.encode()) < 240 for path in shown)
 
 
-def test_drawing_again_by_two_processes_gives_the_same_bytes(run, monkeypatch):
+def test_drawing_again_by_two_processes_gives_the_same_bytes_but_for_the_place_of_a_moved_folder(run, monkeypatch):
     folder, page = run
     before = {path: path.read_bytes() for path in [page, *(folder / "figures").iterdir()]}
     for path in before:
         path.unlink()
     monkeypatch.setattr(all_figures, "WORTH_A_PROCESS", 0)
-    assert write_report(folder, [".svg"], show_progress=False, helped=True) == page
-    assert {path: path.read_bytes() for path in before} == before
+    said, moved = b"python -m launch.report", "python -m launch.report --workdir=elsewhere"
+    assert write_report(folder, [".svg"], show_progress=False, helped=True, command=moved) == page
+    assert page.read_bytes().count(moved.encode()) == before[page].count(said) > 20
+    assert {path: path.read_bytes().replace(moved.encode(), said) for path in before} == before
 
 
 def test_what_is_there_from_the_same_files_is_not_drawn_again_unless_asked(tmp_path, monkeypatch):

@@ -88,7 +88,10 @@ def draw_all(
     """
     with _helper(len(figures) if helped else 0) as pool:
         numbers = range(len(figures))
-        others = [pool.submit(_drawn_there, workdir, number, tuple(formats)) if pool else None for number in numbers]
+        others = [
+            pool.submit(_drawn_there, workdir, number, tuple(formats), figures[number].command) if pool else None
+            for number in numbers
+        ]
         for other in others:
             if other is not None:
                 other.add_done_callback(lambda done: None if done.cancelled() else advance(1))
@@ -123,8 +126,8 @@ def _planned_there(workdir: Path) -> list[Planned]:
     return planned(run, [section(run, one, places) for one in run.experiments], extra_sections(run))
 
 
-def _drawn_there(workdir: Path, number: int, formats: tuple[str, ...]) -> dict[str, Any]:
-    return _drawn(workdir, _planned_there(workdir)[number], formats)
+def _drawn_there(workdir: Path, number: int, formats: tuple[str, ...], command: str) -> dict[str, Any]:
+    return _drawn(workdir, _planned_there(workdir)[number]._replace(command=command), formats)
 
 
 def _drawn(workdir: Path, figure: Planned, formats: Sequence[str]) -> dict[str, Any]:

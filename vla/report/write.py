@@ -1,5 +1,6 @@
 """Writes the report of a run: every figure with what made it, and one self-contained page."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def write_report(
     show_progress: bool = True,
     helped: bool = False,
     again: bool = True,
+    command: str = "",
 ) -> Path:
     """Write `workdir/report/index.html` and `workdir/figures/`, from what the run left in `workdir` alone.
 
@@ -40,6 +42,7 @@ def write_report(
       helped: Let a second process draw as well where that pays. It imports the script that runs, so that a script
         must do its work under `if __name__ == "__main__"`.
       again: Draw also what is there already, made from the same files by the same code.
+      command: What draws the page again, where it is not what the run said, as of a folder that was moved.
 
     Returns:
       The page.
@@ -48,9 +51,13 @@ def write_report(
       ValueError: as `vla.report.run_folder.read`.
     """
     run = read(workdir)
+    if command:
+        commands = {**run.run["commands"], "report": command}
+        run = dataclasses.replace(run, run={**run.run, "commands": commands})
     _complete(run)
     formats = tuple(dict.fromkeys((".svg", *formats)))
     made_from = [formats, matplotlib.__version__, {path.name: file_hash(path) for path in files(workdir)}]
+    made_from += [command] if command else []
     record, index = workdir / REPORT / RECORD, workdir / REPORT / "index.html"
     if not again and unchanged(record, made_from):
         return index
