@@ -247,6 +247,22 @@ def test_intervals_over_items_are_those_of_vla_score(ran, tmp_path):
     assert without[["ci_low", "ci_high"]].isna().all(axis=None)
 
 
+def test_intervals_of_explained_variance_are_those_of_vla_score(ran, tmp_path):
+    """Which has no lower end: intervals are not clipped at that of a correlation."""
+    where, study = ran
+    asked = dataclasses.replace(
+        study, null=0, bootstrap=20, overrides={"measure": "r2", "alphas": (1e-8,)},
+        vision={"core": study.vision["core"][:1]}, language={"core": study.language["core"][:1]},
+    )  # fmt: skip
+    run(asked, tmp_path / "run", show_progress=False)
+    table = pd.read_parquet(tmp_path / "run" / "scores.parquet")
+    (row,) = table[(table["condition"] == "grey") & (table["direction"] == "vision_to_language")].to_dict("records")
+    x, y = saved(where, "vision_a", "grayscale")[1], saved(where, "language_a")[1]
+    expected = vla.score(x, y, seed=42, bootstrap=20, measure="r2", alphas=(1e-8,))
+    assert [row["ci_low"], row["ci_high"]] == pytest.approx([expected.ci_low.item(), expected.ci_high.item()], abs=1e-6)
+    assert row["ci_low"] < -1
+
+
 def test_intervals_are_refused_where_draws_would_be_of_another_score(ran):
     _, study = ran
     zeros = dataclasses.replace(study.choices, constant_targets="zero")

@@ -94,8 +94,9 @@ def test_a_judge_of_captions_that_is_not_there(gallery, tmp_path):
 
 
 def test_groups_are_prompts_and_items_without_one_are_alone():
-    groups = {"a": "x", "b": "x", "c": None, "d": "y"}
+    groups = {"a": "x", "b": "x", "c": None, "d": "y", "x": None}
     dataset = Dataset("made", tuple(Item(id, Path(id), ("words",), group=group) for id, group in groups.items()))
-    assert groups_of(dataset, ["d", "c", "a", "b"]) == ["y", "c", "x", "x"]
+    assert groups_of(dataset, ["d", "c", "a", "b"]) == ["group y", "item c", "group x", "group x"]
+    assert groups_of(dataset, ["a", "x"]) == ["group x", "item x"], "an item may be called as a group is"
     alone = Dataset("made", tuple(dataclasses.replace(one, group=None) for one in dataset.items))
     assert groups_of(alone, ["a", "b"]) is None

@@ -111,6 +111,12 @@ def test_one_alpha_per_target(d):
     table = _agrees([x], [y], settings=RidgeSettings(alpha_per_target=True), per_target=True)
     assert table.alpha.shape == (1, 1, 1, 5, 12)
     assert len(np.unique(table.alpha)) > 1
+    # Of shuffled orders nobody reads penalties, which for every unit would come to gigabytes.
+    shuffled = np.stack([np.random.default_rng(seed).permutation(100) for seed in range(3)])
+    orders = np.concatenate([np.arange(100)[None], shuffled])
+    several = all_pairs(x[None], y[None], RidgeSettings(alpha_per_target=True), orders)
+    np.testing.assert_array_equal(several.alpha, table.alpha)
+    assert several.fold_score.shape == (4, 1, 1, 5)
 
 
 @pytest.mark.parametrize("d", [150, 30])

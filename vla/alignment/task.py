@@ -142,6 +142,9 @@ def _settings(metrics: list[Metric], protocol: str, seed: int, overrides: dict[s
     plain["seed"] = seed
     chosen = []
     for metric in metrics:
+        for field in dataclasses.fields(metric.settings):
+            if field.type is bool and not isinstance(plain.get(field.name, False), bool):
+                raise ValueError(f"{field.name}={plain[field.name]!r}: expected True or False.")
         base = defaults if issubclass(metric.settings, RidgeSettings) else {}
         own = {name: value for name, value in plain.items() if name in known[metric.name]}
         chosen.append(metric.settings(**{**base, **own}))

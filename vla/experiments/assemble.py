@@ -153,6 +153,8 @@ def _interval(table: Table, results: list[xr.Dataset]) -> dict[str, np.ndarray]:
     """Ends of the interval over items (x_layer, y_layer), of the mean where folds were scored; NaN without draws."""
     if "resampled_score" not in results[0]:
         return {name: np.full(results[0]["score"].shape, np.nan) for name in _ENDS}
+    if len(results) == 1:
+        return {name: results[0][name].values for name in _ENDS}
     drawn = xr.DataArray(np.mean([one["resampled_score"].values for one in results], axis=0),
                          dims=results[0]["resampled_score"].dims)  # fmt: skip
     metric = find(table.metric)

@@ -159,4 +159,5 @@ def groups_of(dataset: Dataset, ids: Sequence[str]) -> list[str] | None:
     known = {item.id: item.group for item in dataset.items}
     if not any(known.values()):
         return None
-    return [known[id] or id for id in ids]
+    # A group and an item may have one name.
+    return [f"group {known[id]}" if known[id] else f"item {id}" for id in ids]

@@ -42,12 +42,12 @@ class Table(NamedTuple):
     Attributes:
       fold_score: What is measured of the held-out items, as a mean over the target units where it is defined; NaN
         where there is none.
-      alpha: The chosen penalty; with one penalty per unit it has a trailing unit axis.
+      alpha: The penalty chosen under the first pairing; with one penalty per unit it has a trailing unit axis.
       undefined: How many target units were left out because they, or their prediction, are constant.
     """
 
     fold_score: Float[np.ndarray, "P X T folds"]
-    alpha: Float[np.ndarray, "P X T folds *e"]
+    alpha: Float[np.ndarray, "1 X T folds *e"]
     undefined: Int[np.ndarray, "P X T folds"]
 
 
@@ -104,7 +104,8 @@ def all_measures(
     shape = (len(pairings), len(x), len(y), len(folds))
     units = (y.shape[2],) if settings.alpha_per_target else ()
     tables = tuple(
-        Table(np.full(shape, np.nan), np.full(shape + units, np.nan), np.zeros(shape, np.int64)) for _ in measures
+        Table(np.full(shape, np.nan), np.full((1, *shape[1:], *units), np.nan), np.zeros(shape, np.int64))
+        for _ in measures
     )
     own_statistics = settings.test_statistics == "test"
     y_layers = devices.loaded(y, y[0].nbytes)
@@ -150,9 +151,9 @@ def all_measures(
                     begun, following = begin(*following), None
                 for own, found in zip(groups, comparing, strict=True):
                     for i, of_predictor in zip(left[own], found.result(), strict=True):
-                        for table, of_measure in zip(tables, of_predictor, strict=True):
-                            for whole, part in zip(table, of_measure, strict=True):
-                                whole[p, i, t, f] = part
+                        for table, (score, alpha, undefined) in zip(tables, of_predictor, strict=True):
+                            table.fold_score[p, i, t, f], table.undefined[p, i, t, f] = score, undefined
+                            table.alpha[0, i, t[p == 0], f] = alpha[p == 0]
                     advance(len(own) * len(some))
                 del targets, grams  # before the next are made
     return tables
