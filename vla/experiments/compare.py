@@ -42,6 +42,7 @@ def statistics(study: Study, table: pd.DataFrame, absent: Mapping[tuple[str, str
       table: Tidy rows as of `vla.experiments.assemble.scores`.
       absent: Why a condition has no scores, and the command that helps, by (experiment, condition).
     """
+    table = scalars(table)
     rows = [
         _row(experiment, comparison, metric, direction, table, absent)
         for experiment in study.experiments
@@ -121,7 +122,6 @@ def _row(
     if reasons:
         why, command = reasons[0]
         return row | {"n_pairs": 0, "verdict": NOT_RUN, "note": f"{why}. To make it: {command}" if command else why}
-    rows = scalars(rows)
     models = ["vision_model", "language_model"]
     if not _same_models(experiment, comparison):
         # Each checkpoint is compared with that of the same model.

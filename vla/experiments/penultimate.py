@@ -18,11 +18,11 @@ def scalars(scores: pd.DataFrame) -> pd.DataFrame:
     """The rows of tidy scores that stand for a condition: where several layers were scored, the penultimate ones."""
     if scores.empty:
         return scores
-    kept = pd.Series(True, scores.index)
+    kept, cell = pd.Series(True, scores.index), scores.groupby(CELL, sort=False).ngroup()
     for side in ("vision", "language"):
         layers = scores[f"{side}_layer"].astype(str)
-        wanted = layers.groupby([scores[name] for name in CELL], sort=False).transform(
-            lambda own: penultimate(list(dict.fromkeys(own)))
-        )
-        kept &= layers == wanted
+        named = pd.DataFrame({"cell": cell, "layer": layers}).drop_duplicates()
+        several = named.loc[named["cell"].duplicated(keep=False)]
+        wanted = {one: penultimate(list(own)) for one, own in several.groupby("cell", sort=False)["layer"]}
+        kept &= ~cell.isin(wanted) | (layers == cell.map(wanted).astype(str))
     return scores.loc[kept]
