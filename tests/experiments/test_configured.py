@@ -35,8 +35,25 @@ def test_a_name_alone_stands_for_one():
 def test_captions_and_images_say_how_long_curves_are():
     found = study(values(experiments=("E6", "E8"), captions=3, images=0, sweep=()))
     assert [len(one.conditions) for one in found.experiments] == [3, 3]
-    with pytest.raises(ValueError, match="no experiment is called 'E7'; there are E1, E2"):
-        study(values(experiments=("E7",), images=0))
+
+
+def test_no_images_leave_the_experiment_out_that_averages_images_and_say_so():
+    found = study(values("core", images=0, note="A note."))
+    assert [one.id for one in found.experiments] == ["E1", "E2", "E3", "E4", "E5", "E6", "E8", "E9", "E11", "N sweep"]
+    assert found.note == "A note. images=0 leaves E7 out."
+    with pytest.raises(ValueError, match="images=0 leaves E7 out, which averages images: set images to 1 or more"):
+        study(values("E7", images=0))
+    with pytest.raises(ValueError, match="no experiment is called 'E14'; there are E1, E2"):
+        study(values(experiments=("E7", "E14"), images=0))
+    own = {"id": "E7", "title": "Mine", "question": "?", "conditions": ({"name": "a"},)}
+    assert study(values("E7", images=0, own_experiments=(own,))).experiments[0].title == "Mine"
+
+
+@pytest.mark.parametrize(("name", "given", "least"), [("captions", 0, 1), ("captions", -2, 1), ("images", -1, 0)])
+def test_numbers_of_exemplars_that_are_none(name, given, least):
+    said = f"{name}={given}; expected how many {name} are averaged at most, {least} or more"
+    with pytest.raises(ValueError, match=said):
+        study(values(**{name: given}))
 
 
 def test_shards_options_and_overrides():

@@ -9,6 +9,7 @@ from vla.experiments.choices import Choices
 from vla.experiments.content_plan import ContentPlan
 from vla.experiments.experiment import Experiment, as_experiment
 from vla.experiments.study import DatasetPlan, Study
+from vla.records import listed
 
 Kind = TypeVar("Kind", Choices, ContentPlan)
 
@@ -33,8 +34,11 @@ def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None) 
     values = dict(config)
     known = {field.name for field in dataclasses.fields(Study)} - {"commands"}
     _refuse("the config", values, known | set(_OWN))
+    experiments, note = _experiments(values)
+    if note:
+        values["note"] = f"{values.get('note', '')} {note}".strip()
     return Study(
-        experiments=tuple(_experiments(values)),
+        experiments=tuple(experiments),
         datasets={role: _dataset(role, given) for role, given in (values.get("datasets") or {}).items()},
         vision=_groups(values.get("vision") or {}),
         language=_groups(values.get("language") or {}),
@@ -47,17 +51,28 @@ def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None) 
     )
 
 
-def _experiments(values: Mapping[str, Any]) -> list[Experiment]:
-    known = catalogue(values.get("captions", 15), values.get("images", 10))
+def _experiments(values: Mapping[str, Any]) -> tuple[list[Experiment], str]:
+    """The experiments in order, and what a reader must know of those that were asked for."""
+    captions, images = values.get("captions", 15), values.get("images", 10)
+    for name, most, least in (("captions", captions, 1), ("images", images, 0)):
+        if isinstance(most, bool) or not isinstance(most, int) or most < least:
+            raise ValueError(f"{name}={most!r}; expected how many {name} are averaged at most, {least} or more")
+    known = catalogue(captions, images)
     own = [as_experiment(given) for given in values.get("own_experiments") or ()]
     known |= {experiment.id: experiment for experiment in own}
-    asked = _several(values.get("experiments") or ())
-    unknown = [id for id in asked if id not in known]
+    asked = list(dict.fromkeys((*_several(values.get("experiments") or ()), *(one.id for one in own))))
+    left_out = [id for id in asked if id not in known and id in catalogue()]
+    if left_out and left_out == asked:
+        raise ValueError(
+            f"images={images} leaves {listed(left_out)} out, which averages images: set images to 1 or more"
+        )
+    unknown = [id for id in asked if id not in known and id not in left_out]
     if unknown:
         raise ValueError(f"no experiment is called {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
-    chosen = [known[id] for id in dict.fromkeys((*asked, *(experiment.id for experiment in own)))]
+    chosen = [known[id] for id in asked if id in known]
     sweep = tuple(values.get("sweep") or ())
-    return chosen + ([item_sweep(sweep)] if sweep else [])
+    note = f"images={images} leaves {listed(left_out)} out." if left_out else ""
+    return chosen + ([item_sweep(sweep)] if sweep else []), note
 
 
 def _dataset(role: str, given: Mapping[str, Any]) -> DatasetPlan:
