@@ -100,3 +100,27 @@ def test_groups_are_prompts_and_items_without_one_are_alone():
     assert groups_of(dataset, ["a", "x"]) == ["group x", "item x"], "an item may be called as a group is"
     alone = Dataset("made", tuple(dataclasses.replace(one, group=None) for one in dataset.items))
     assert groups_of(alone, ["a", "b"]) is None
+
+
+@pytest.mark.parametrize(
+    ("reader", "settings", "members"),
+    [
+        ("read_dataset", {"directory": "nowhere"}, ("original", "original:index=1")),
+        ("with_paraphrases", {"paraphrases": "nowhere"}, [f"original:index={i},source=paraphrase" for i in (0, 1)]),
+        ("clip_score", {"clip": "there"}, ("best_by_clip", "worst_by_clip")),
+    ],
+)
+def test_what_cannot_be_had_is_looked_for_once_however_many_conditions_ask(
+    gallery, monkeypatch, reader, settings, members
+):
+    asked = []
+
+    def failing(*args, **kwargs):
+        asked.append(args)
+        raise ValueError("it is damaged")
+
+    monkeypatch.setattr(f"vla.experiments.gallery.{reader}", failing)
+    monkeypatch.setattr("vla.experiments.gallery.load_clip", lambda source: None)
+    found = gallery(**settings)
+    said = [absent(found, "language", member) for member in members]
+    assert len(asked) == 1 and said[0] == said[1] and "it is damaged" in said[0][0]

@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from vla.activations.clip_score import clip_score
 from vla.experiments import advice
@@ -13,6 +14,8 @@ from vla.records import Dataset, Modality, View
 from vla.stimuli import Tagger, above_and_below_median, best_and_worst, read_dataset, view
 from vla.stimuli.generators import with_paraphrases, with_synthetic
 from vla.stimuli.specs import read_spec
+
+T = TypeVar("T")
 
 
 class Absent(ValueError):
@@ -28,8 +31,27 @@ class Absent(ValueError):
         self.command = command
 
 
+def _once(make: Callable[[Any], T]) -> functools.cached_property[T]:
+    """A property that is made once, or found once not to be possible: every condition asks for it."""
+
+    @functools.wraps(make)
+    def made(gallery: "Gallery") -> T:
+        if make.__name__ not in gallery.failed:
+            try:
+                return make(gallery)
+            except ValueError as error:
+                gallery.failed[make.__name__] = error
+        raise gallery.failed[make.__name__]
+
+    return functools.cached_property(made)
+
+
 class Gallery:
-    """Views of one dataset, each made once."""
+    """Views of one dataset, each made once.
+
+    Attributes:
+      failed: Why parts of it cannot be had, by name.
+    """
 
     def __init__(self, plan: DatasetPlan, study: Study, clip_cache: str, read_only: bool = False) -> None:
         """Nothing is read yet.
@@ -43,9 +65,10 @@ class Gallery:
         self.plan, self._study, self._clip_cache = plan, study, clip_cache
         self._views: dict[tuple[str, str], View | Absent] = {}
         self._read_only = read_only
+        self.failed: dict[str, ValueError] = {}
         self._tagger = Tagger(plan.tagger, None if read_only else study.tags or "default")
 
-    @functools.cached_property
+    @_once
     def dataset(self) -> Dataset:
         """The sampled items.
 
@@ -105,7 +128,7 @@ class Gallery:
     def _joined(self) -> dict[str, Callable[[], Dataset]]:
         return {"paraphrase": lambda: self._with_paraphrases, "synthetic": lambda: self._with_synthetic}
 
-    @functools.cached_property
+    @_once
     def _with_paraphrases(self) -> Dataset:
         made = advice.making("paraphrases", self.plan, self._study.seed)
         if not self.plan.paraphrases:
@@ -119,7 +142,7 @@ class Gallery:
         except ValueError as error:
             raise Absent(str(error), advice.flags(str(error), self.plan) or made) from error
 
-    @functools.cached_property
+    @_once
     def _with_synthetic(self) -> Dataset:
         made = advice.making("synthetic_images", self.plan, self._study.seed)
         if not self.plan.synthetic:
@@ -131,7 +154,7 @@ class Gallery:
         except ValueError as error:
             raise Absent(str(error), advice.flags(str(error), self.plan) or made) from error
 
-    @functools.cached_property
+    @_once
     def _by_clip(self) -> dict[str, View]:
         plan, count = self.plan, self._study.choices.human_captions
         if not plan.clip:
