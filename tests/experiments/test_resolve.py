@@ -64,6 +64,12 @@ def test_more_items_than_there_are_cannot_be_drawn():
     _, found = resolved(conditions, Shown())
     assert list(found.absent) == [("mine", "5 items")]
     assert found.reasons == ("mine, 5 items: 5 items are asked for, and there are 4",)
+    # Each can show three, both of them together two.
+    conditions = [Condition(n, caption=n, part="p", items=3) for n in ("nouns", "nouns_verbs")]
+    _, found = resolved(conditions, Shown(nouns=("a", "b", "c"), nouns_verbs=("b", "c", "d")), metrics=("cka",))
+    assert found.reasons == (
+        "mine, nouns, nouns_verbs: 3 items are asked for, and all conditions of its part can show 2",
+    )
 
 
 def test_items_too_few_for_the_folds_are_told_before_anything_is_extracted():

@@ -82,6 +82,8 @@ def test_pairs_and_models():
     found = study()
     (one,) = found.experiments
     assert found.pairs(one.conditions[0]) == [("v", "t"), ("w", "t")]
+    # A model that is named twice is one all the same.
+    assert study(vision={"core": ("v", "w", "v")}).pairs(one.conditions[0]) == [("v", "t"), ("w", "t")]
     assert (found.models(one, "vision"), found.models(one, "language")) == (["v", "w"], ["t"])
 
 

@@ -70,7 +70,10 @@ def resolve(study: Study, galleries: Mapping[str, Gallery]) -> Resolved:
             order = galleries[homes[part]].dataset.ids
             items[experiment.id, part] = tuple(id for id in order if id in ids)
         for condition in experiment.conditions:
-            few = _too_few(study, experiment, condition, len(shared.get(condition.part, ())))
+            common = len(shared.get(condition.part, ()))
+            few = _too_few(study, experiment, condition, common)
+            if condition.items > common:
+                few = f"{condition.items} items are asked for, and all conditions of its part can show {common}"
             if few and (experiment.id, condition.name) not in absent:
                 absent[experiment.id, condition.name] = (few, "")
     return Resolved(items, left_out, absent)

@@ -1,6 +1,7 @@
 """A study: which experiments, on which datasets and models, by which choices."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -214,5 +215,8 @@ class Study:
         return list(dict.fromkeys(given for group in experiment.groups(modality) for given in groups[group]))
 
     def pairs(self, condition: Condition) -> list[tuple[str, str]]:
-        """Sources of vision and language model of every pair that a condition, filled in by its experiment, shows."""
-        return [(v, t) for v in self.vision[condition.vision] for t in self.language[condition.language]]
+        """Sources of vision and language model of every pair that a condition, filled in by its experiment, shows, each
+        once.
+        """
+        groups = (dict.fromkeys(self.vision[condition.vision]), dict.fromkeys(self.language[condition.language]))
+        return list(itertools.product(*groups))
