@@ -70,7 +70,9 @@ def extraction(model: Size, items: int, layers: str, dtype: str, stream: bool = 
       stream: Whether one block is in memory at a time, and with it what the block before made of the items.
       shared: Devices that share a copy of the weights.
     """
-    held = model.parameters * (2 if dtype == "bfloat16" else 4) / (model.depth if stream else 1)
+    # Of a streamed model's token embeddings only those that occur are read.
+    weights = model.parameters / model.depth if stream else model.parameters + model.embedding
+    held = weights * (2 if dtype == "bfloat16" else 4)
     between = 4.0 * min(items, STREAMED_ITEMS) * model.tokens * model.width if stream else 0.0
     kept = 4.0 * items * model.width * (model.depth + 2 if layers == "all" else 1)
     return Work(forward=items * model.flops, disk=kept, memory=held + between + kept, each=held / shared)
