@@ -125,6 +125,11 @@ def test_what_they_say_is_there():
     assert len(said) > 80
 
 
+def test_no_ground_is_said_to_be_empty():
+    """For something is on every one."""
+    assert not [caption.text for _, caption in EVERY if re.search(r"\b(empty|bare|deserted|vacant)\b", caption.text)]
+
+
 def test_paraphrases_say_nothing_new():
     for captions, more in zip(CAPTIONS, PARAPHRASES, strict=True):
         known = collections.defaultdict(set)

@@ -72,7 +72,7 @@ STUFF: dict[str, tuple[Words, ...]] = {
     ),
     "grass": _all("green/ADJ grass/NOUN", "a/DET green/ADJ lawn/NOUN", "a/DET grassy/ADJ meadow/NOUN"),
     "night sky": _all("the/DET night/NOUN sky/NOUN", "a/DET dark/ADJ sky/NOUN", "the/DET starry/ADJ night/NOUN"),
-    "road": _all("a/DET road/NOUN", "a/DET grey/ADJ street/NOUN", "an/DET empty/ADJ road/NOUN"),
+    "road": _all("a/DET road/NOUN", "a/DET grey/ADJ street/NOUN", "a/DET grey/ADJ road/NOUN"),
     "sand": _all("a/DET sandy/ADJ beach/NOUN", "yellow/ADJ sand/NOUN", "a/DET beach/NOUN"),
     "sea": _all("the/DET blue/ADJ sea/NOUN", "the/DET ocean/NOUN", "open/ADJ water/NOUN"),
     "snow": _all("white/ADJ snow/NOUN", "a/DET snowy/ADJ field/NOUN", "snowy/ADJ ground/NOUN"),

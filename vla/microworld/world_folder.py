@@ -20,7 +20,7 @@ from vla.microworld.scenes import Scene, scene
 from vla.microworld.tagger import write_tagger
 
 # Raised whenever the same seed would give other files.
-VERSION = 1
+VERSION = 2
 MOST_RENDERINGS = 15
 DRAWING = "drawing the world"
 # Seconds of one picture by two cores, for the display.
