@@ -11,6 +11,8 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
+from vla.alignment.expanded import expanded_tails
+
 # Fewer items than this give an interval that says nothing.
 FEWEST = 5
 
@@ -31,7 +33,8 @@ def by_group(
       groups: The groups that each item belongs to, one, several or none, such as COCO's supercategories; items that
         are not in it are in no comparison.
       resamples: Bootstrap samples: items of the group, and items outside it, drawn with replacement.
-      confidence: Of the percentile intervals.
+      confidence: Of the intervals, which are expanded for few items (`vla.alignment.expanded`): that of a difference
+        as for the smaller of the two sides.
       seed: Of the bootstrap.
       fewest: Groups of fewer items, or outside which fewer lie, have NaN for intervals and a note.
 
@@ -56,8 +59,9 @@ def by_group(
         rest = np.array([score for item, score in known.items() if name not in groups[item]])
         few = min(len(inside), len(rest)) < fewest
         drawn, drawn_rest = _means(inside, resamples, rng), _means(rest, resamples, rng)
-        low, high = _interval(drawn, confidence) if len(inside) >= fewest else (np.nan, np.nan)
-        gap_low, gap_high = (np.nan, np.nan) if few else _interval(drawn - drawn_rest, confidence)
+        own, smaller = (expanded_tails(max(n, 2), confidence) for n in (len(inside), min(len(inside), len(rest))))
+        low, high = _interval(drawn, own) if len(inside) >= fewest else (np.nan, np.nan)
+        gap_low, gap_high = (np.nan, np.nan) if few else _interval(drawn - drawn_rest, smaller)
         rows.append(
             {
                 "group": name,
@@ -115,7 +119,7 @@ def rank_correlation(
     if np.isnan(rho):
         return {"n_items": len(items), "rho": rho, "ci_low": rho, "ci_high": rho, "note": "all values are the same"}
     drawn = np.random.default_rng(seed).integers(len(items), size=(resamples, len(items)))
-    low, high = _interval(_rho(a[drawn], b[drawn]), confidence)
+    low, high = _interval(_rho(a[drawn], b[drawn]), ((1 - confidence) / 2, (1 + confidence) / 2))
     return {"n_items": len(items), "rho": rho, "ci_low": low, "ci_high": high, "note": ""}
 
 
@@ -134,9 +138,8 @@ def _means(values: Float[np.ndarray, " N"], resamples: int, rng: np.random.Gener
     return values[rng.integers(len(values), size=(resamples, len(values)))].mean(axis=1)
 
 
-def _interval(drawn: Float[np.ndarray, " R"], confidence: float) -> tuple[float, float]:
-    tail = (1 - confidence) / 2
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])
+def _interval(drawn: Float[np.ndarray, " R"], tails: tuple[float, float]) -> tuple[float, float]:
+    low, high = np.nanquantile(drawn, tails)
     return float(low), float(high)
 
 
