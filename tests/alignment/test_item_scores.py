@@ -56,6 +56,24 @@ def test_units_that_do_not_vary_do_not_count(out):
     assert table["correlation"][4] == pytest.approx(stats.pearsonr(out.predicted[4, :7], out.actual[4, :7])[0])
 
 
+def test_units_that_one_fold_does_not_tell_items_by_do_not_count_in_it(out):
+    x, y = (side.copy() for side in layers())
+    y[..., out.fold == 2, :4] = 3.0
+    table = item_scores(held_out(list(fold_maps(x, y, ridge_settings()))), list(map(str, range(80))))
+    whole = vla.score(x, y, metric=["matching_accuracy", "retrieval"])
+    np.testing.assert_allclose(
+        table.groupby("fold")["match"].mean(), whole["matching_accuracy"]["fold_score"].values.ravel()
+    )
+    first = (table["rank"] == 1).groupby(table["fold"]).mean()
+    np.testing.assert_allclose(first, whole["retrieval"]["fold_score"].values.ravel())
+
+
+def test_items_of_a_target_that_is_the_same_for_all_have_no_score(out):
+    same = HeldOut(out.predicted, np.zeros_like(out.actual), out.fold, np.zeros(9, bool))
+    table = item_scores(same, list(map(str, range(80))))
+    assert table[["correlation", "match", "rank"]].isna().all(axis=None)
+
+
 def test_best_and_worst():
     scores = pd.DataFrame({"item": list("abcdefg"), "correlation": [0.1, 0.9, np.nan, 0.5, 0.9, -0.2, 0.3]})
     ends = best_and_worst(scores, 2)

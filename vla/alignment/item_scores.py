@@ -23,23 +23,27 @@ def item_scores(out: HeldOut, items: Sequence[str]) -> pd.DataFrame:
 
     Returns:
       Rows by item with the columns `item`; `fold`; `correlation`, Pearson r over target units (each in units of its
-      training mean and scale) of the item's prediction and its own target; `match`, the share of the other items of the
-      fold whose target is less like the prediction than the item's own, ties half, by chance 1/2, whose mean within a
-      fold is `matching_accuracy`; `rank`, 1 where the own target is the likest, as `retrieval` counts; `size`, the norm
-      of the target, small for items near the mean. NaN where prediction or target is the same for all units.
+      training mean and scale; those that vary over the training and the test items of the fold) of the item's
+      prediction and its own target; `match`, the share of the other items of the fold whose target is less like the
+      prediction than the item's own, ties half, by chance 1/2, whose mean within a fold is `matching_accuracy`; `rank`,
+      1 where the own target is the likest, as `retrieval` counts; `size`, the norm of the target, small for items near
+      the mean. NaN where prediction or target is the same for all units, or no unit varies.
 
     Raises:
       ValueError: Another number of names than items.
     """
     if len(items) != len(out.fold):
         raise ValueError(f"{len(items)} names for {len(out.fold)} items: give one for each.")
-    predicted, actual = (_normal(values[:, out.varies]) for values in (out.predicted, out.actual))
     table = pd.DataFrame({"item": list(items), "fold": out.fold})
-    own = np.einsum("ne,ne->n", predicted, actual)
-    match, rank = np.full(len(own), np.nan), np.full(len(own), np.nan)
+    own, match, rank = np.full((3, len(items)), np.nan)
     for fold in np.unique(out.fold):
         rows = np.flatnonzero(out.fold == fold)
-        likeness = predicted[rows] @ actual[rows].T
+        varies = out.varies & (np.ptp(out.actual[rows], axis=0) > 0)
+        if not varies.any():
+            continue
+        predicted, actual = (_normal(values[rows][:, varies]) for values in (out.predicted, out.actual))
+        own[rows] = np.einsum("ne,ne->n", predicted, actual)
+        likeness = predicted @ actual.T
         # What a product of matrices gives for an item's own target may differ from `own` in the last digit.
         mine = np.diagonal(likeness)[:, None]
         others = ~np.eye(len(rows), dtype=bool) & np.isfinite(likeness)
