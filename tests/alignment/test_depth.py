@@ -78,6 +78,8 @@ def test_where_nothing_can_be_said_nothing_is():
     assert np.isnan(none.depth) and "no depth at which every pair" in none.note
     gap = peak([[np.nan, 0.3, 0.2], [0.5, 0.3, 0.1]], [0, 0.5, 1])
     assert gap.depth == 0.5 and np.isnan(gap.rise)
+    blocks_alone = peak([[0.1, 0.3, 0.2]] * 2, [0.5, 0.75, 1])
+    assert blocks_alone.depth == 0.75 and np.isnan(blocks_alone.rise)
 
 
 def test_bad_input_is_refused():

@@ -89,6 +89,13 @@ def test_curves_with_gaps_are_left_out_and_counted():
     assert "no curve" in plateau(np.full((2, 15), np.nan), K).note
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_scores_that_do_not_change_have_no_plateau(n):
+    found = plateau(np.full((n, 15), 0.3), K)
+    assert np.isnan([found.k, found.k_low, found.k_high]).all() and found.level == pytest.approx(0.3)
+    assert found.note.endswith("no plateau: the score is the same at all counts")
+
+
 @pytest.mark.parametrize(
     ("curves", "k", "options", "words"),
     [

@@ -126,7 +126,7 @@ def peak(
         return Peak(*[np.nan] * 7, note="no depth at which every pair has a score")
     mean = np.where(defined, profiles.mean(axis=0), -np.inf)
     top = int(np.argmax(mean))
-    rise = float(mean[top] - mean[0]) if defined[0] else np.nan
+    rise = float(mean[top] - mean[0]) if defined[0] and depths[0] == 0 else np.nan
     if resampled is not None:
         drawn, tails = np.asarray(resampled, np.float64), ((1 - confidence) / 2, (1 + confidence) / 2)
     elif len(profiles) > 1:

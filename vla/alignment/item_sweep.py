@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from vla.alignment.paired import check_confidence
+from vla.alignment.paired import check_confidence, paired_test
 
 
 def item_sweep(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -76,12 +76,8 @@ def _slope(pair: pd.DataFrame) -> float:
 def _test(slopes: np.ndarray, confidence: Any) -> list:
     if not len(slopes):
         return [*[np.nan] * 5, "one number of items: no slope"]
-    mean = float(slopes.mean())
-    if len(slopes) < 2 or np.ptp(slopes) == 0:
-        return [mean, *[np.nan] * 4, "too few model pairs for a test"]
-    test = stats.ttest_1samp(slopes, 0)
-    low, high = test.confidence_interval(confidence)
-    return [mean, float(low), float(high), float(test.statistic), float(test.pvalue), ""]
+    test = paired_test(slopes, np.zeros_like(slopes), confidence)
+    return [test.mean_difference, test.ci_low, test.ci_high, test.t, test.p, test.note]
 
 
 def _check(frame: pd.DataFrame, columns: Sequence[str]) -> None:

@@ -100,6 +100,9 @@ def plateau(
         # A fit to noise finds some rate at which there seems to be a gain.
         notes.append("no plateau: the later half of the counts scores no other than the first, by the paired t-test")
         where, ends[0] = np.nan, np.full(2, np.nan)
+    elif np.ptp(mean) <= 1e-12 * np.abs(mean).max():
+        notes.append("no plateau: the score is the same at all counts")
+        where, ends[0] = np.nan, np.full(2, np.nan)
     elif gain <= 0:
         notes.append("the curve falls: the plateau is its lower end")
     if where > counts[-1]:
