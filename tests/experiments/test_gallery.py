@@ -5,6 +5,7 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.experiments import folders
@@ -107,7 +108,7 @@ def test_groups_are_prompts_and_items_without_one_are_alone():
     [
         ("read_dataset", {"directory": "nowhere"}, ("original", "original:index=1")),
         ("with_paraphrases", {"paraphrases": "nowhere"}, [f"original:index={i},source=paraphrase" for i in (0, 1)]),
-        ("clip_score", {"clip": "there"}, ("best_by_clip", "worst_by_clip")),
+        ("clip_score", {"clip": "."}, ("best_by_clip", "worst_by_clip")),
     ],
 )
 def test_what_cannot_be_had_is_looked_for_once_however_many_conditions_ask(
@@ -120,7 +121,52 @@ def test_what_cannot_be_had_is_looked_for_once_however_many_conditions_ask(
         raise ValueError("it is damaged")
 
     monkeypatch.setattr(f"vla.experiments.gallery.{reader}", failing)
-    monkeypatch.setattr("vla.experiments.gallery.load_clip", lambda source: None)
+    monkeypatch.setattr("vla.experiments.gallery.load_clip", lambda source: Judge())
     found = gallery(**settings)
     said = [absent(found, "language", member) for member in members]
     assert len(asked) == 1 and said[0] == said[1] and "it is damaged" in said[0][0]
+
+
+class Judge:
+    """A CLIP that likes long captions; how often it was asked is counted."""
+
+    fingerprint = "a judge"
+
+    def __init__(self):
+        self.asked = 0
+
+    def image_embeddings(self, images):
+        self.asked += 1
+        return np.tile([1.0, 0.0], (len(images), 1))
+
+    def text_embeddings(self, texts, truncate=False):
+        return np.array([[len(text), 10.0] for text in texts])
+
+
+def test_a_plan_makes_no_clip_scores_and_knows_those_that_are_kept(gallery, tmp_path, monkeypatch):
+    judge = Judge()
+    monkeypatch.setattr("vla.experiments.gallery.load_clip", lambda source: judge)
+    planned = gallery(clip=str(tmp_path))
+    first = planned.view("language", "best_by_clip")
+    assert first.ids == planned.dataset.ids and judge.asked == 0 and not (tmp_path / "clip").exists()
+    # A folder with scores of others changes nothing.
+    (tmp_path / "clip").mkdir()
+    assert gallery(clip=str(tmp_path)).view("language", "best_by_clip") == first
+    assert judge.asked == 0 and not list((tmp_path / "clip").iterdir())
+    # No store has what is yet to be chosen.
+    assert first.content != planned.view("language", "original").content
+    study = dataclasses.replace(folders.study(tmp_path), choices=Choices(human_captions=2))
+    made = Gallery(planned.plan, study, str(tmp_path / "clip")).view("language", "best_by_clip")
+    assert judge.asked == 1 and made.content != first.content
+    assert gallery(clip=str(tmp_path)).view("language", "best_by_clip") == made and judge.asked == 1
+    # Nor is a CLIP fetched for it.
+    monkeypatch.delattr("vla.experiments.gallery.load_clip")
+    assert gallery(clip="nobody/clip").view("language", "best_by_clip") == first
+
+
+def test_two_captions_have_no_two_above_and_two_below_their_median(gallery, tmp_path, monkeypatch):
+    monkeypatch.setattr("vla.experiments.gallery.load_clip", lambda source: Judge())
+    found = gallery(Choices(human_captions=2, clip_groups="median"), clip=str(tmp_path))
+    assert found.view("language", "best_by_clip:place=0").ids == found.dataset.ids
+    why, _ = absent(found, "language", "best_by_clip:place=1")
+    assert why.startswith("coco has items with fewer than 4 captions among their first 2 (choices.human_captions)")

@@ -82,7 +82,7 @@ def prepare(study: Study, workdir: Path, read_only: bool = False) -> tuple[Bench
     Args:
       study: What is asked.
       workdir: Where stores are unless the study says.
-      read_only: Write no cache either; CLIP Scores that are not there yet then count as absent.
+      read_only: Write no cache either; captions by CLIP Scores that are not there yet then count as not extracted.
     """
     store = Store(study.store or str(workdir / "activations"))
     participants = gather(study, store)

@@ -1,8 +1,9 @@
 """The items of a dataset as views by name, and why a view cannot be shown."""
 
+import dataclasses
 import functools
-import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from vla.activations.clip_score import clip_score
@@ -10,7 +11,8 @@ from vla.experiments import advice
 from vla.experiments.sides import BEST, LENGTH, WORST
 from vla.experiments.study import DatasetPlan, Study
 from vla.models import load_clip
-from vla.records import Dataset, Modality, View
+from vla.models.source import is_cached
+from vla.records import Dataset, Modality, View, canonical_hash
 from vla.stimuli import Tagger, above_and_below_median, best_and_worst, read_dataset, view
 from vla.stimuli.generators import with_paraphrases, with_synthetic
 from vla.stimuli.specs import read_spec
@@ -60,7 +62,8 @@ class Gallery:
           plan: Where the dataset is.
           study: Whose seed and choices hold.
           clip_cache: Folder in which CLIP Scores are kept.
-          read_only: Keep neither tags nor CLIP Scores on disk.
+          read_only: Keep no tags on disk, and make no CLIP Scores: other captions stand for those that scores which are
+            not there yet will choose, in views that no store has.
         """
         self.plan, self._study, self._clip_cache = plan, study, clip_cache
         self._views: dict[tuple[str, str], View | Absent] = {}
@@ -119,6 +122,12 @@ class Gallery:
         if member == LENGTH:
             return view(self.dataset, "language")
         if member.startswith((BEST, WORST)):
+            if member not in self._by_clip:
+                raise Absent(
+                    f"{self.plan.role} has items with fewer than 4 captions among their first "
+                    f"{self._study.choices.human_captions} (choices.human_captions): two above the median and two below"
+                    " it are compared"
+                )
             return self._by_clip[member]
         sources = {given["source"] for _, given in read_spec(member) if "source" in given}
         dataset = self._joined[next(iter(sources))]() if sources & set(self._joined) else self.dataset
@@ -162,19 +171,60 @@ class Gallery:
                 f"no CLIP is given for {plan.role} (datasets.{plan.role}.clip)",
                 f"--config.datasets.{plan.role}.clip=openai/clip-vit-base-patch32",
             )
-        try:
-            clip = load_clip(plan.clip)
-        except ValueError as error:
-            raise Absent(f"CLIP cannot be loaded: {error}") from error
-        cache = None if self._read_only and not os.path.isdir(self._clip_cache) else self._clip_cache
-        truncate = self._study.choices.long_captions == "truncate"
-        scores = clip_score(clip, self.dataset, n_captions=None, truncate=truncate, cache=cache)
+        kept = self._clip_scores()
+        # Until they are made, captions in published order stand for those that they will rank: of the same items.
+        scores = {item.id: range(len(item.captions), 0, -1) for item in self.dataset.items} if kept is None else kept
         if self._study.choices.clip_groups == "median":
             above, below = above_and_below_median(self.dataset, scores, n_captions=count)
             groups = {BEST: above, WORST: below}
-            return {f"{name}:place={i}": one for name, views in groups.items() for i, one in enumerate(views)}
-        best, worst = best_and_worst(self.dataset, scores, n_captions=count)
-        return {BEST: best, WORST: worst}
+            found = {f"{name}:place={i}": one for name, views in groups.items() for i, one in enumerate(views)}
+        else:
+            found: dict[str, View] = dict(
+                zip((BEST, WORST), best_and_worst(self.dataset, scores, n_captions=count), strict=True)
+            )
+        if kept is None:
+            return {name: dataclasses.replace(one, content=canonical_hash([name, one.content]))
+                    for name, one in found.items()}  # fmt: skip
+        return found
+
+    def _clip_scores(self) -> Any:
+        """CLIP Scores of all captions; None where they are not kept and nothing may be written."""
+        source = self.plan.clip
+        if self._read_only and _would_be_fetched(source):
+            return None
+        try:
+            clip = load_clip(source)
+        except ValueError as error:
+            raise Absent(f"CLIP cannot be loaded: {error}") from error
+        asked = _Unasked(clip.fingerprint) if self._read_only else clip
+        truncate = self._study.choices.long_captions == "truncate"
+        try:
+            return clip_score(asked, self.dataset, n_captions=None, truncate=truncate, cache=self._clip_cache)
+        except _NotKept:
+            return None
+
+
+class _NotKept(Exception):
+    """Scores would have to be made."""
+
+
+class _Unasked:
+    """A CLIP by whose scores those that are kept are found, and which makes none."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+
+    def image_embeddings(self, images: Any) -> Any:
+        raise _NotKept
+
+    def text_embeddings(self, texts: Any, truncate: bool = False) -> Any:
+        raise _NotKept
+
+
+def _would_be_fetched(source: str) -> bool:
+    """Whether a source is a Hub id of which the cache lacks something."""
+    path = Path(source).expanduser()
+    return not path.is_absolute() and not source.startswith(".") and not path.exists() and not is_cached(source)
 
 
 def groups_of(dataset: Dataset, ids: Sequence[str]) -> list[str] | None:
