@@ -27,6 +27,8 @@ PARTS = {
     "flickr8k": ("E12",),
     "smoke": ALL[:5],
 }
+# Parts on other photographs or language models than the sweep over items, for which it would fetch those as well.
+ELSEWHERE = ("E4", "E12", "flickr8k", "E13", "extra_llms")
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -42,7 +44,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.own_experiments = ()
     config.captions = 15
     config.images = 10
-    config.sweep = () if smoke else (125, 250, 500, 1000)
+    config.sweep = () if smoke or arg in ELSEWHERE else (125, 250, 500, 1000)
 
     config.datasets = ConfigDict()
     for role in ("coco", "flickr8k", "pick_a_pic"):

@@ -100,6 +100,18 @@ def test_the_paper_in_parts():
     assert directions("cka") == ("symmetric",)
 
 
+@pytest.mark.parametrize("part", sorted(paper.PARTS))
+def test_a_sweep_over_items_needs_no_dataset_or_model_that_its_part_does_not(part):
+    found = study(paper.get_config(part).to_dict())
+    needed = {key[1:3] for key in needs(dataclasses.replace(found, experiments=own(found)))}
+    assert {key[1:3] for key in needs(found)} == needed
+    assert (len(found.experiments) > len(own(found))) is (part not in (*paper.ELSEWHERE, "smoke"))
+
+
+def own(found):
+    return tuple(one for one in found.experiments if one.id != "N sweep")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
