@@ -44,7 +44,8 @@ def main() -> None:
             values = laid_out(values, workdir / "microworld", first)
         study = configured.study(values, commands)
         if DRY_RUN.value:
-            print(plan.written(plan.plan(study, workdir)))
+            if first:
+                print(plan.written(plan.plan(study, workdir)))
             return
         outcome = engine.run(study, workdir, show_progress=first)
         if first and outcome.finished:

@@ -38,6 +38,13 @@ def asking(**condition):
         ({"seeds": (1, 2, 1)}, r"seeds=\(1, 2, 1\): expected each once"),
         ({"overrides": {"outer_folds": 1}}, "overrides.outer_folds=1; expected a number of folds, 2 or more"),
         ({"overrides": {"outer_folds": "five"}}, "overrides.outer_folds='five'; expected"),
+        ({"overrides": {"outer_fold": 3}}, "overrides outer_fold: none of the metrics linear_predictivity has such a"),
+        ({"overrides": {"seed": 3}}, "overrides seed: none of the metrics"),
+        ({"metrics": ("cka",), "overrides": {"alphas": (1.0,)}}, "none of the metrics cka has .*they have outer_folds"),
+        ({"dtype": "float16"}, "dtype='float16'; expected one of float32, bfloat16"),
+        ({"tensor_parallel": 0}, "tensor_parallel=0; expected a whole number, 1 or more"),
+        ({"null": -1}, "null=-1; expected a whole number, 0 or more"),
+        ({"batch_size": -1}, "batch_size=-1; expected a whole number, 0 or more"),
         ({"bootstrap": 9, "choices": Choices(constant_targets="zero")}, "set bootstrap=0 or constant_targets"),
     ],
 )

@@ -17,6 +17,8 @@ from vla.stimuli.datasets.absences import check_choice
 MODALITIES: tuple[Modality, ...] = ("vision", "language")
 STAGES = ("all", "extract", "score")
 OLDER = ("refuse", "recompute")
+DTYPES = ("float32", "bfloat16")
+_COUNTS = ("null", "bootstrap", "batch_size", "tensor_parallel", "workers")
 # Of every metric that has folds, unless `overrides` says otherwise.
 OUTER_FOLDS = 5
 
@@ -137,9 +139,17 @@ class Study:
         ids = [experiment.id for experiment in self.experiments]
         if not ids or len(set(ids)) < len(ids):
             raise ValueError(f"experiments {ids}: expected one or more, each once")
-        for setting, value, allowed in (("stage", self.stage, STAGES), ("older", self.older, OLDER)):
+        for setting, value, allowed in (
+            ("stage", self.stage, STAGES),
+            ("older", self.older, OLDER),
+            ("dtype", self.dtype, DTYPES),
+        ):
             if value not in allowed:
                 raise ValueError(f"{setting}={value!r}; expected one of {', '.join(allowed)}")
+        for setting in _COUNTS:
+            value, least = getattr(self, setting), int(setting == "tensor_parallel")
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{setting}={value!r}; expected a whole number, {least} or more")
         if self.bootstrap and self.choices.constant_targets == "zero":
             raise ValueError(
                 f"bootstrap={self.bootstrap} with constant_targets='zero': draws leave constant units out; "
@@ -155,6 +165,7 @@ class Study:
             raise ValueError(f"shard={i}/{n}: expected i/n with i from 0 to n - 1")
         for experiment in self.experiments:
             self._check(experiment)
+        self._check_overrides()
         self._check_content(ids)
 
     def _check(self, experiment: Experiment) -> None:
@@ -179,6 +190,17 @@ class Study:
                 self.sides(condition)
             except ValueError as error:
                 raise ValueError(f"experiment {experiment.id!r}, condition {condition.name!r}: {error}") from error
+
+    def _check_overrides(self) -> None:
+        metrics = dict.fromkeys(name for experiment in self.experiments for name in self.metrics_of(experiment))
+        known = {field.name for name in metrics for field in dataclasses.fields(find(name).settings)} - {"seed"}
+        known |= {"outer_folds"}
+        unknown = sorted(set(self.overrides) - known)
+        if unknown:
+            raise ValueError(
+                f"overrides {', '.join(unknown)}: none of the metrics {', '.join(metrics)} has such a setting; they "
+                f"have {', '.join(sorted(known))}"
+            )
 
     def _check_content(self, ids: list[str]) -> None:
         asked = self.content
