@@ -68,6 +68,15 @@ def test_units_that_one_fold_does_not_tell_items_by_do_not_count_in_it(out):
     np.testing.assert_allclose(first, whole["retrieval"]["fold_score"].values.ravel())
 
 
+def test_items_that_are_the_same_tie():
+    actual = np.random.default_rng(0).standard_normal((43, 300))
+    predicted = actual + np.random.default_rng(1).standard_normal((43, 300))
+    twice = (np.concatenate([side, side]) for side in (predicted, actual))
+    table = item_scores(HeldOut(*twice, np.zeros(86, int), np.ones(300, bool)), list(map(str, range(86))))
+    assert table["rank"].min() == 2
+    np.testing.assert_array_equal(table["match"][:43], table["match"][43:])
+
+
 def test_items_of_a_target_that_is_the_same_for_all_have_no_score(out):
     same = HeldOut(out.predicted, np.zeros_like(out.actual), out.fold, np.zeros(9, bool))
     table = item_scores(same, list(map(str, range(80))))

@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from vla.alignment.held_out import HeldOut
+from vla.metrics.ridge_measures import rounding
 
 ENDS = ("best", "worst")
 
@@ -44,14 +45,14 @@ def item_scores(out: HeldOut, items: Sequence[str]) -> pd.DataFrame:
         predicted, actual = (_normal(values[rows][:, varies]) for values in (out.predicted, out.actual))
         own[rows] = np.einsum("ne,ne->n", predicted, actual)
         likeness = predicted @ actual.T
-        # What a product of matrices gives for an item's own target may differ from `own` in the last digit.
         mine = np.diagonal(likeness)[:, None]
         others = ~np.eye(len(rows), dtype=bool) & np.isfinite(likeness)
         count = others.sum(axis=1)
-        won = (((likeness < mine) + 0.5 * (likeness == mine)) * others).sum(axis=1)
+        ahead, tie = mine - likeness, rounding(likeness)
+        won = (((ahead > tie) + 0.5 * (np.abs(ahead) <= tie)) * others).sum(axis=1)
         defined = np.isfinite(mine[:, 0]) & (count > 0)
         match[rows] = np.where(defined, won / np.maximum(count, 1), np.nan)
-        rank[rows] = np.where(defined, 1 + ((likeness >= mine) & others).sum(axis=1), np.nan)
+        rank[rows] = np.where(defined, 1 + ((ahead <= tie) & others).sum(axis=1), np.nan)
     table["correlation"], table["match"], table["rank"] = own, match, rank
     table["size"] = np.linalg.norm(out.actual[:, out.varies], axis=1)
     return table

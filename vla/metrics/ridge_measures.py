@@ -8,6 +8,7 @@ Predictions and targets are in units of the training scale of each target unit.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 from jaxtyping import Float
 
 from vla import devices
@@ -75,7 +76,7 @@ def retrieval(predicted: Predicted, targets: Targets) -> Float[AnyArray, " T"]:
     xp = alike.__array_namespace__()
     own = xp.diagonal(alike, axis1=1, axis2=2)
     others = xp.where(xp.eye(alike.shape[1], dtype=bool), -xp.inf, alike).max(axis=2)
-    return _where_defined(alike, xp.mean(own > others, axis=1))
+    return _where_defined(alike, xp.mean(own > others + rounding(alike), axis=1))
 
 
 def matching(predicted: Predicted, targets: Targets) -> Float[AnyArray, " T"]:
@@ -84,13 +85,20 @@ def matching(predicted: Predicted, targets: Targets) -> Float[AnyArray, " T"]:
     alike = likeness(predicted, targets)
     xp, m = alike.__array_namespace__(), alike.shape[1]
     own = xp.diagonal(alike, axis1=1, axis2=2)[:, :, None]
-    won = (own > alike) + 0.5 * (own == alike)
+    ahead = own - alike
+    won = (ahead > rounding(alike)) + 0.5 * (abs(ahead) <= rounding(alike))
     return _where_defined(alike, (won.sum(axis=(1, 2)) - 0.5 * m) / (m * (m - 1)))
 
 
 def _where_defined(alike: Float[AnyArray, "T m m"], score: Float[AnyArray, " T"]) -> Float[AnyArray, " T"]:
     xp = alike.__array_namespace__()
     return xp.where(xp.isfinite(alike).all(axis=(1, 2)), score, xp.nan)
+
+
+def rounding(alike: Float[AnyArray, "*T m m"]) -> float:
+    """Likenesses that differ by no more are equal: of two targets that are the same, a product of matrices may sum in
+    other orders."""
+    return 32 * float(np.finfo(alike.dtype).eps)
 
 
 def likeness(predicted: Predicted, targets: Targets) -> Float[AnyArray, "T m m"]:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from vla import devices
 from vla.devices import AnyArray
 from vla.metrics.folds import outer_folds
-from vla.metrics.ridge_measures import NEEDS_MEAN, Predicted, likeness
+from vla.metrics.ridge_measures import NEEDS_MEAN, Predicted, likeness, rounding
 from vla.metrics.ridge_predictor import Predictor, prepare_predictor
 from vla.metrics.ridge_settings import RidgeSettings
 from vla.metrics.ridge_spectrum import solution_weights
@@ -148,11 +148,12 @@ def _of_items(predicted: Predicted, target: Targets, weights: Float[Array, "B m"
     alike = likeness(
         Predicted(predicted.rows[None], predicted.mean[None]), jax.tree.map(lambda part: part[None], target)
     )[0]
-    own, itself = jnp.diagonal(alike), jnp.eye(len(alike), dtype=bool)
+    own, itself, tie = jnp.diagonal(alike), jnp.eye(len(alike), dtype=bool), rounding(alike)
     if measure == "retrieval":
-        found = weights @ (own > jnp.where(itself, -jnp.inf, alike).max(axis=1)).astype(weights.dtype)
+        found = weights @ (own > jnp.where(itself, -jnp.inf, alike).max(axis=1) + tie).astype(weights.dtype)
     else:
-        won = jnp.where(itself, 0.0, (own[:, None] > alike) + 0.5 * (own[:, None] == alike))
+        ahead = own[:, None] - alike
+        won = jnp.where(itself, 0.0, (ahead > tie) + 0.5 * (jnp.abs(ahead) <= tie))
         pairs = 1.0 - jnp.sum(weights**2, axis=1)
         found = jnp.einsum("bi,ij,bj->b", weights, won.astype(weights.dtype), weights) / pairs
     return jnp.where(jnp.isfinite(alike).all(), found, jnp.nan)
