@@ -1,16 +1,19 @@
 """What determines a table of scores: its recipes change with what changes its numbers, and with nothing else."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 from sklearn.model_selection import KFold
 
 from tests.experiments import folders
+from vla.experiments import gallery
 from vla.experiments.choices import Choices
 from vla.experiments.engine import prepare
 from vla.experiments.experiment import Condition
 from vla.experiments.tables import tables
+from vla.stimuli import read_dataset
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,22 @@ def test_names_and_titles_do_not_determine_scores(where):
 )  # fmt: skip
 def test_what_changes_numbers_changes_recipes(where, changes):
     assert not set(map(tuple, keys(where, **changes)[1])) & set(map(tuple, keys(where)[1]))
+
+
+def test_groups_determine_who_is_mismatched_with_whom(where, monkeypatch):
+    conditions, choices = (Condition("a", caption="mismatched"),), Choices(human_captions=2, grouped=False)
+
+    def read(*args, groups, **kwargs):
+        dataset = read_dataset(*args, **kwargs)
+        items = (dataclasses.replace(item, group=groups(i)) for i, item in enumerate(dataset.items))
+        return dataclasses.replace(dataset, items=tuple(items))
+
+    found = []
+    for groups in (lambda i: None, str, lambda i: str(i // 2), lambda i: str(i // 4)):
+        monkeypatch.setattr(gallery, "read_dataset", functools.partial(read, groups=groups))
+        found.append(keys(where, conditions, choices=choices)[1])
+    alone, each, pairs, fours = found
+    assert alone == each and not set(map(tuple, pairs)) & set(map(tuple, [*alone, *fours]))
 
 
 def test_fewer_items_are_drawn_anew_for_every_seed_and_kept_in_order(where):

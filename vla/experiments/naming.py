@@ -4,9 +4,9 @@ import os
 
 
 def named(given: str) -> tuple[str, str]:
-    """Name and source of "name=source", or of a source alone."""
+    """Name and source of "name=source", or of a source alone, such as a folder in whose name there is an "="."""
     name, sign, source = given.partition("=")
-    if sign and name and "/" not in name:
+    if sign and name and "/" not in name and not os.path.exists(given):
         return name, source
     return os.path.basename(os.path.abspath(given)), given
 

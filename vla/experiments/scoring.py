@@ -161,7 +161,12 @@ class Bench:
                 "members": members,
                 "layers": table.layers,
                 "averaging": self.study.choices.averaging if len(members) > 1 else "",
-                "mismatched": self.study.seed if side.mismatched else None,
+                "mismatched": self._mismatch(gallery, ids) if side.mismatched else None,
                 "items": list(ids),
             }
         )
+
+    def _mismatch(self, gallery: Gallery, ids: Sequence[str]) -> Any:
+        """What determines which item's row each item is given: the seed, and groups where items share them."""
+        groups = groups_of(gallery.dataset, ids)
+        return self.study.seed if groups is None or len(set(groups)) == len(groups) else [self.study.seed, groups]
