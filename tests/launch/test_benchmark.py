@@ -39,6 +39,17 @@ def test_captions_have_the_numbers_of_torch(config, tmp_path, capsys):
     assert "ours, turn 2 of 2" in capsys.readouterr().out
 
 
+def test_neither_side_is_timed_and_scaled_when_it_first_runs(tmp_path, monkeypatch):
+    where, done = shapes.write(tmp_path / "weights", LLAMA), []
+    write_tokenizer(tmp_path / "words")
+    run, timed = extraction_torch._torch_captions, extraction_torch.timed
+    monkeypatch.setattr(extraction_torch, "_torch_captions", lambda *given: done.append("torch") or run(*given))
+    monkeypatch.setattr(extraction_torch, "timed", lambda work, step: done.append(step) or timed(work, step))
+    extraction_torch.captions(tiny.captions(12), str(tmp_path / "words"), 100, 2, 20, where)
+    assert done[:3] == ["torch", "torch, 12 captions in fours padded to the longest", "torch"]
+    assert done.index("ours, 12 captions, with compilation") < done.index("ours, turn 1 of 2")
+
+
 def test_images_have_the_numbers_of_torch(tmp_path):
     found = extraction_torch.images(3, shapes.write(tmp_path / "weights", DINOV2))
     assert found["images"] == 3 and found["largest relative difference of a vector"] < 1e-5
