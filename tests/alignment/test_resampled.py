@@ -39,6 +39,9 @@ def test_reliability_by_hand():
     opposed = xr.DataArray([[first, -first]], dims=halves.dims)
     assert reliability(opposed)["reliability"].item() == 0
     assert np.isnan(reliability(halves.isel(x_layer=[0]))["ceiling"].item())
+    rounded = xr.ones_like(halves)
+    rounded[:, :, 0, 0] -= 1e-16
+    assert np.isnan(reliability(rounded)["reliability"].item()), "rounding error repeats nothing"
 
 
 def intervals(pairs, metric, **options):

@@ -15,6 +15,9 @@ from vla.alignment.paired import check_confidence
 # What two results must agree on for their draws to be of the same items.
 _SAME = ("metric", "seed", "n_items", "bootstrap", "settings", "items_hash")
 
+# Scores that differ by no more of themselves are the same.
+_ROUNDING = 1e-12
+
 
 def interval(
     resampled: xr.DataArray, confidence: float = 0.95, lowest: float = -np.inf, highest: float = np.inf
@@ -54,7 +57,9 @@ def reliability(half_score: xr.DataArray) -> xr.Dataset:
     found = []
     for first, second in halves:
         known = np.isfinite(first) & np.isfinite(second)
-        varied = known.sum() > 2 and np.ptp(first[known]) > 0 and np.ptp(second[known]) > 0
+        varied = known.sum() > 2 and all(
+            np.ptp(half[known]) > _ROUNDING * np.abs(half[known]).max() for half in (first, second)
+        )
         found.append(np.corrcoef(first[known], second[known])[0, 1] if varied else np.nan)
     r = max(float(np.mean(found)), 0.0) if np.isfinite(found).all() else np.nan
     whole = 2 * r / (1 + r)
