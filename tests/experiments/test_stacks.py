@@ -51,6 +51,13 @@ def test_means_of_the_first_few_are_those_of_each_on_its_own(averaging):
     assert reads.call_count == 5, "a, b, c once for the first three, and b, c for the others"
 
 
+def test_views_of_different_widths_are_named():
+    made, reads = stacks()
+    reads.side_effect = lambda view, layers: read(view, layers)[..., : 3 if view == "b" else 4]
+    with pytest.raises(ValueError, match="m has activations of different widths: 4 on a, 3 on b; save those of one"):
+        made.stack(TABLE, "m", [Side("language", (member,)) for member in "ab"], IDS)
+
+
 def test_mismatched_items_keep_their_names_and_lose_their_rows():
     side = Side("language", ("a", "b"), mismatched=True)
     made, _ = stacks()

@@ -52,6 +52,9 @@ class Stacks:
           given: The model, as given.
           sides: Of one modality; several only of one layer each.
           ids: The items in order.
+
+        Raises:
+          ValueError: As `Participant.read`; saved activations of several widths.
         """
         key = (table.dataset, given, tuple(sides), table.layers, tuple(ids))
         if key not in self._held:
@@ -82,6 +85,10 @@ class Stacks:
                         found[own[count]] = mean
         if len(sides) == 1:
             return found[sides[0]].assign_coords(item=list(ids))
+        widths = {side.members[0]: found[side].sizes["unit"] for side in sides}
+        if len(set(widths.values())) > 1:
+            said = ", ".join(f"{width} on {member}" for member, width in widths.items())
+            raise ValueError(f"{given} has activations of different widths: {said}; save those of one layer alike")
         whole = np.concatenate([found[side].values for side in sides])
         coords = {"layer": [str(i) for i in range(len(sides))], "item": list(ids)}
         return xr.DataArray(whole, dims=("layer", "item", "unit"), coords=coords)
