@@ -46,12 +46,14 @@ def main() -> None:
         if DRY_RUN.value:
             if first:
                 print(plan.written(plan.plan(study, workdir)))
+            devices.wait_for_all("planned")
             return
         outcome = engine.run(study, workdir, show_progress=first)
         if first and outcome.finished:
             from vla.report.write import write_report
 
             page = write_report(workdir, helped=True, again=False)
+        devices.wait_for_all("reported")
     if first and outcome.finished:
         for line in outcome.absent:
             print(f"not run: {line}", file=sys.stderr)

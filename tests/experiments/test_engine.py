@@ -158,12 +158,18 @@ def test_a_killed_run_goes_on_and_ends_the_same(ran, tmp_path):
 
 JOINED = """
 import sys
+import time
 from pathlib import Path
 from vla import devices
 devices.join(sys.argv[3], 2, int(sys.argv[4]))
 from tests.experiments import folders
+from vla.experiments import run_folder
 from vla.experiments.engine import run
-print(run(folders.study(Path(sys.argv[1])), Path(sys.argv[2]), show_progress=False).finished)
+write = run_folder.write
+run_folder.write = lambda *given: time.sleep(1) or write(*given)
+finished = run(folders.study(Path(sys.argv[1])), Path(sys.argv[2]), show_progress=False).finished
+# None ends before the first has written.
+print(finished and (Path(sys.argv[2]) / "run.json").exists())
 """
 
 

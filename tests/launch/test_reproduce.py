@@ -83,6 +83,30 @@ def test_a_run_that_can_score_nothing_fails_and_says_why(flags, tmp_path):
     assert (tmp_path / "run" / "report" / "index.html").is_file()
 
 
+WAITING = """
+from pathlib import Path
+from launch import entry, reproduce
+from vla import devices
+from vla.experiments import engine, plan
+from vla.report import write
+done = []
+engine.run = lambda *given, **how: engine.Outcome(True, 0, Path("."), 1)
+plan.plan, plan.written = lambda *given: None, lambda found: done.append("plan") or "plan"
+write.write_report = lambda *given, **how: done.append("page") or "page"
+devices.wait_for_all = lambda where: print(*done, where)
+entry.run(reproduce.main)
+"""
+
+
+@pytest.mark.parametrize(("flags", "said"), [((), "page reported\npage\n"), (("--dry_run",), "plan\nplan planned\n")])
+def test_processes_that_have_joined_wait_for_the_one_that_reports(flags, said, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", WAITING, "--config=configs/paper.py:smoke", f"--workdir={tmp_path}", *flags],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout == said, done.stderr
+
+
 @pytest.mark.parametrize("script", ["slurm_array.sh", "tpu_pod.sh"])
 def test_scripts_for_clusters_pass_the_flags_on(script, tmp_path):
     path = ROOT / "launch" / "cluster" / script

@@ -73,6 +73,8 @@ def run(study: Study, workdir: Path, show_progress: bool = True) -> Outcome:
     if not missing and first:
         with devices.alone(), progress.stage("writing tables", show_progress):
             run_folder.write(bench, resolved, todo, workdir, times)
+    # A process that has joined and ends is waited for by the others for five minutes, then all of them are aborted.
+    devices.wait_for_all("written")
     return Outcome(not missing, missing, workdir, len(todo), resolved.reasons)
 
 
