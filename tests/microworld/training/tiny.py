@@ -16,9 +16,14 @@ SEEN, UNSEEN = 40, 16
 
 
 @functools.cache
+def _folder() -> tempfile.TemporaryDirectory:
+    """Kept by the cache, and removed when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="microworld-training-")
+
+
 def workdir() -> Path:
     """Where the scenes are, for all tests of this process."""
-    return Path(tempfile.mkdtemp(prefix="microworld-training-"))
+    return Path(_folder().name)
 
 
 def scenes() -> Material:
