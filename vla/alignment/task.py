@@ -112,6 +112,28 @@ def make_tasks(
     ]
 
 
+def check_overrides(names: Iterable[str], overrides: Iterable[str], also: Iterable[str] = ()) -> None:
+    """Refuse settings that no metric has.
+
+    Args:
+      names: Of metrics.
+      overrides: Names of settings.
+      also: Names of settings that are known whatever the metrics have.
+
+    Raises:
+      ValueError: Some are not known; the message lists what is. An unknown metric.
+    """
+    metrics = list(dict.fromkeys(names))
+    known = {field.name for name in metrics for field in dataclasses.fields(find(name).settings)} - {"seed"}
+    known.update(also)
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        raise ValueError(
+            f"overrides {', '.join(unknown)}: none of the metrics {', '.join(metrics)} has such a setting; they have "
+            f"{', '.join(sorted(known)) or 'none'}."
+        )
+
+
 def whole(name: str, value: Any, most: int | None = None) -> None:
     """Refuse what is no whole number from 0 to `most`.
 

@@ -1,7 +1,7 @@
 """An experiment as data: conditions, and comparisons between them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vla.records import Modality
@@ -54,6 +54,12 @@ class Comparison:
     name: str
     higher: str
     lower: str
+
+
+def over_models(points: Iterable[tuple[Any, ...]]) -> bool:
+    """Whether some curve goes over models, by the points of curves as (series, vision group, language group)."""
+    found = set(points)
+    return len(found) > len({series for series, *_ in found})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,8 +131,7 @@ class Experiment:
     @property
     def along_training(self) -> bool:
         """Whether the points of a curve are other models, as of checkpoints: such curves average nothing."""
-        points = {(one.series, one.vision, one.language) for one in self.conditions if one.series}
-        return len(points) > len({series for series, *_ in points})
+        return over_models((one.series, one.vision, one.language) for one in self.conditions if one.series)
 
     def groups(self, modality: Modality) -> tuple[str, ...]:
         """Groups of models that its conditions ask for, each once."""

@@ -17,7 +17,7 @@ from vla.alignment.score_blocks import score_blocks
 from vla.alignment.score_recipe import score_recipe
 from vla.alignment.score_store import ScoreStore
 from vla.alignment.table import DIRECTIONS, SYMMETRIC, tidy
-from vla.alignment.task import make_tasks
+from vla.alignment.task import check_overrides, make_tasks
 from vla.metrics import find
 from vla.models import Model, load_model
 from vla.records import Modality, View
@@ -103,13 +103,7 @@ class LayerMap:
                     f"{role}={getattr(self, role)!r}: expected Hub ids or directories; on the command line "
                     f'--config.{role}=one/model or --config.{role}=\'("one/model", "another/model")\'.'
                 )
-        known = {field.name for name in self.metrics for field in dataclasses.fields(find(name).settings)} - {"seed"}
-        unknown = sorted(set(self.overrides) - known)
-        if unknown:
-            raise ValueError(
-                f"overrides {', '.join(unknown)}: none of the metrics {', '.join(self.metrics)} has such a setting; "
-                f"they have {', '.join(sorted(known)) or 'none'}."
-            )
+        check_overrides(self.metrics, self.overrides)
         make_tasks(self.metrics, self.protocol, self.seed, self.null, self.overrides, self.bootstrap, self.halves,
                    self.confidence)  # fmt: skip
 

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from vla.alignment.task import check_overrides
 from vla.experiments.choices import Choices
 from vla.experiments.content_plan import ContentPlan
 from vla.experiments.experiment import Condition, Experiment
@@ -165,7 +166,8 @@ class Study:
             raise ValueError(f"shard={i}/{n}: expected i/n with i from 0 to n - 1")
         for experiment in self.experiments:
             self._check(experiment)
-        self._check_overrides()
+        metrics = (name for experiment in self.experiments for name in self.metrics_of(experiment))
+        check_overrides(metrics, self.overrides, also=("outer_folds",))
         self._check_content(ids)
 
     def _check(self, experiment: Experiment) -> None:
@@ -190,17 +192,6 @@ class Study:
                 self.sides(condition)
             except ValueError as error:
                 raise ValueError(f"experiment {experiment.id!r}, condition {condition.name!r}: {error}") from error
-
-    def _check_overrides(self) -> None:
-        metrics = dict.fromkeys(name for experiment in self.experiments for name in self.metrics_of(experiment))
-        known = {field.name for name in metrics for field in dataclasses.fields(find(name).settings)} - {"seed"}
-        known |= {"outer_folds"}
-        unknown = sorted(set(self.overrides) - known)
-        if unknown:
-            raise ValueError(
-                f"overrides {', '.join(unknown)}: none of the metrics {', '.join(metrics)} has such a setting; they "
-                f"have {', '.join(sorted(known))}"
-            )
 
     def _check_content(self, ids: list[str]) -> None:
         asked = self.content

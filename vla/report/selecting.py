@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from vla.experiments.experiment import over_models
+
 SHUFFLED = "shuffled"
 LENGTH = "length only"
 CELL = ["condition", "vision_model", "language_model", "metric", "direction"]
@@ -74,8 +76,7 @@ def along_training(experiment: Mapping[str, Any]) -> bool:
     """
     if conditions := experiment.get("conditions"):
         names = ("series", "vision_group", "language_group")
-        points = {tuple(one.get(name) for name in names) for one in conditions if one.get("series")}
-        return len(points) > len({series for series, *_ in points})
+        return over_models(tuple(one.get(name) for name in names) for one in conditions if one.get("series"))
     return "training" in f"{experiment['id']} {experiment.get('title', '')}".lower()
 
 
