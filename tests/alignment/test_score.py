@@ -301,12 +301,12 @@ def test_too_few_items_in_a_half_are_said_to_be_so(pair, metric, asked, words):
 
 
 def test_metrics_are_listed_with_their_facts():
-    facts = vla.metrics()
+    facts = vla.list_metrics()
     assert {"linear_predictivity", "cka", "cka_debiased"} <= facts.keys()
     assert facts["linear_predictivity"].directed and not facts["cka"].directed
     assert (facts["cka"].lowest, facts["cka"].highest) == (0.0, 1.0)
     facts.clear()
-    assert "cka" in vla.metrics()
+    assert "cka" in vla.list_metrics()
     assert vla.score is score
 
 

@@ -34,7 +34,7 @@ def score(
       y: Activations of the same items. Item names, where both have them, must agree; `y` is brought to the
         order of `x`. Or several targets, a mapping of names to activations: those of equal width share all that is
         prepared of `x`.
-      metric: A name from `vla.metrics()`, or a list of names; those that measure the same held-out predictions of
+      metric: A name from `vla.list_metrics()`, or a list of names; those that measure the same held-out predictions of
         ridge regression share them.
       protocol: "paper", or "khosla_lab" (raw targets, test-fold statistics): named defaults of the settings.
       seed: Seed of the outer folds and of the null's permutations, in 0..2**32 - 1.
@@ -52,7 +52,7 @@ def score(
       **overrides: For linear_predictivity, fields of `vla.metrics.RidgeSettings`: alphas, outer_folds, inner_cv,
         alpha_per_target, standardize_targets, test_statistics, groups (one label per item, or "duplicates" to keep
         items together that are the same stimulus). For other metrics, the fields of their
-        `vla.metrics()[name].settings`. Of a list of metrics, each is given those that it knows.
+        `vla.list_metrics()[name].settings`. Of a list of metrics, each is given those that it knows.
 
     Returns:
       A Dataset; of a list of metrics, a dict of Datasets by name; of several targets, a dict of those by name. It has

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from vla import __version__
 from vla.experiments import samples
 from vla.experiments.assemble import curves, scores
 from vla.experiments.choices import ALTERNATIVES, POINTS
@@ -232,7 +233,9 @@ def _json(path: Path, value: Any) -> None:
 
 
 def _version(name: str) -> str:
+    if name == "vla":
+        return __version__
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return "from a checkout" if name == "vla" else "not installed"
+        return "not installed"

@@ -40,6 +40,11 @@ METRICS: dict[str, Metric] = {
 }
 
 
+def list_metrics() -> dict[str, Metric]:
+    """All metrics by name, with what each declares: direction, range, chance level, invariances, settings, source."""
+    return dict(METRICS)
+
+
 def find(name: str) -> Metric:
     """The metric of that name.
 

@@ -8,8 +8,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-# Beside the package in a clone, and beside it again where both were installed.
-REGISTER = Path(__file__).parents[2] / "third_party" / "checkpoints.toml"
+from vla.registers import register_path
+
+REGISTER = register_path("checkpoints.toml")
 
 # Bytes of one number as published.
 _WIDTHS = {"bfloat16": 2, "float16": 2, "float32": 4}
@@ -99,7 +100,7 @@ def _read(path: Path) -> tuple[Checkpoint, ...]:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))["checkpoint"]
     except OSError as error:
         raise ValueError(
-            f"the register of checkpoints {path} cannot be read: {error.strerror}. It comes with the repository: run "
-            "from a clone, or name a directory instead of a Hub id"
+            f"the register of checkpoints {path} cannot be read: {error.strerror}. Install vla again, or name a "
+            "directory instead of a Hub id"
         ) from error
     return tuple(Checkpoint(**entry) for entry in entries)

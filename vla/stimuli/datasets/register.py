@@ -5,8 +5,9 @@ import functools
 import tomllib
 from pathlib import Path
 
-# Beside the package in a clone, and beside it again where both were installed.
-REGISTER = Path(__file__).parents[3] / "third_party" / "datasets.toml"
+from vla.registers import register_path
+
+REGISTER = register_path("datasets.toml")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +71,8 @@ def _read(path: Path) -> dict[str, Published]:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))["dataset"]
     except OSError as error:
         raise ValueError(
-            f"the register of datasets {path} cannot be read: {error.strerror}. It comes with the repository: "
-            "run from a clone, or name a directory with the dataset's files"
+            f"the register of datasets {path} cannot be read: {error.strerror}. Install vla "
+            "again, or name a directory with the dataset's files"
         ) from error
     return {
         entry["id"]: Published(
