@@ -28,7 +28,7 @@ def test_every_ingredient_of_an_extraction_is_in_the_key(model, tmp_path):
         "view_content": "content",
         "pool": "mean",
         "dtype": "float32",
-        "numerics_version": 5,
+        "numerics_version": 6,
     }
     assert (known.layers, known.items, known.width) == (tiny.LAYERS, ("a", "b"), 24)
     assert known.words == {

@@ -26,7 +26,7 @@ WEIGHT = 2.5
 PREFIX = "A photo depicts "
 
 # Raised whenever the numbers change, so that scores of older code are not reused.
-NUMERICS_VERSION = 2
+NUMERICS_VERSION = 3
 
 _DECODING_THREADS = 4
 

@@ -16,8 +16,9 @@ from vla.models.checkpoint import open_tensors
 from vla.models.fields import read_json
 from vla.models.loading import load_model
 from vla.models.model import Model
-from vla.models.processors import IMAGE_PROCESSOR_FILES, TOKENIZER_FILES
+from vla.models.processors import IMAGE_PROCESSOR_FILES
 from vla.models.source import find_directory
+from vla.models.tokenizer import TOKENIZER_FILES
 from vla.records import canonical_hash
 
 # Texts are padded to a multiple of so many tokens: few shapes to compile.

@@ -16,9 +16,10 @@ from vla.models.families.timm_layout import is_timm
 from vla.models.fields import Fields, read_json
 from vla.models.hub import commit_of
 from vla.models.model import Model
-from vla.models.processors import IMAGE_PROCESSOR_FILES, TOKENIZER_FILES, ImageProcessor, Tokenizer
+from vla.models.processors import IMAGE_PROCESSOR_FILES, ImageProcessor
 from vla.models.source import find_directory
 from vla.models.streaming import StreamedModel
+from vla.models.tokenizer import TOKENIZER_FILES, Tokenizer
 from vla.models.vision_encoder import VisionConfig, VisionEncoder
 from vla.models.weights import Weights
 
@@ -81,9 +82,7 @@ def load_model(
     abstract = abstract_network(config, dtype)
     files = {"config.json": directory / "config.json"}
     files |= {file.name: file for file in weight_files(directory)}
-    # Which tokenizer transformers picks may hang on the config.json beside it.
-    beside = names if processor is None else ("config.json", *names)
-    files |= {f"processor/{name}": home / name for name in beside if (home / name).is_file()}
+    files |= {f"processor/{name}": home / name for name in names if (home / name).is_file()}
     mesh = devices.mesh(tensor_parallel)
     if not weights:
         model = Model(str(source), abstract, reader, dtype, files, mesh)

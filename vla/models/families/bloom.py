@@ -72,5 +72,5 @@ BLOOM = Family(
     table=bloom_table,
     prefixes=("", "transformer."),
     unused=(r"(lm_head|score)\.weight",),
-    tokenizer=("PreTrainedTokenizerFast", {}),
+    tokenizer="",
 )

@@ -141,7 +141,7 @@ def clip_text_table(config: DecoderConfig) -> tuple[Row, ...]:
 _HEADS = (r"(visual|text)_projection\.weight", r"logit_scale", r"classifier\..*", r"embeddings\.position_ids")
 _VISION = (("", "vision_model."), (*_HEADS, r"text_model\..*"))
 _TEXT = (("", "text_model."), (*_HEADS, r"vision_model\..*"))
-_TOKENIZER = ("CLIPTokenizer", {})
+_TOKENIZER = "CLIPTokenizer"
 
 CLIP = Family(_read_vision_of_both, clip_vision_table, *_VISION)
 CLIP_TEXT_TOWER = Family(_read_text_of_both, clip_text_table, *_TEXT, tokenizer=_TOKENIZER)

@@ -9,10 +9,7 @@ from vla.models.families.row import Row
 from vla.models.fields import Fields
 from vla.models.vision_encoder import VisionConfig
 
-__all__ = ["Family", "Row", "TokenizerClass", "layer_norm", "linear"]
-
-# Name of one of transformers' tokenizer classes, and what it is to be told unless the checkpoint says otherwise.
-TokenizerClass = tuple[str, dict[str, Any]]
+__all__ = ["Family", "Row", "layer_norm", "linear"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +21,8 @@ class Family:
       table: From the config to the rows that fill the network.
       prefixes: What may stand before every name of the table, as a model with a head has it.
       unused: Regular expressions of tensors, without prefix, that a checkpoint may hold and no readout needs.
-      tokenizer: The tokenizer of checkpoints that do not name one; None for vision.
+      tokenizer: The published tokenizer class of a vocabulary without tokenizer.json whose files name no class; ""
+        where only a tokenizer.json says enough; None for vision.
       other_tables: The same for checkpoints that store the same parameters in other tensors.
     """
 
@@ -32,7 +30,7 @@ class Family:
     table: Callable[..., tuple[Row, ...]]
     prefixes: tuple[str, ...]
     unused: tuple[str, ...]
-    tokenizer: TokenizerClass | None = None
+    tokenizer: str | None = None
     other_tables: tuple[Callable[..., tuple[Row, ...]], ...] = ()
 
 

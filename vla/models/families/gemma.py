@@ -180,7 +180,7 @@ def later_table(config: DecoderConfig) -> tuple[Row, ...]:
     )
 
 
-_TOKENIZER = ("GemmaTokenizer", {"add_bos_token": True})
+_TOKENIZER = "GemmaTokenizer"
 
 GEMMA = Family(read_gemma, llama_table, PREFIXES, UNUSED, tokenizer=_TOKENIZER)
 GEMMA2 = Family(read_gemma2, later_table, PREFIXES, UNUSED, tokenizer=_TOKENIZER)

@@ -62,5 +62,5 @@ GPT2 = Family(
     table=gpt2_table,
     prefixes=("", "transformer."),
     unused=(r"(lm_head|score)\.weight", r"h\.\d+\.attn\.(bias|masked_bias)"),
-    tokenizer=("GPT2Tokenizer", {}),
+    tokenizer="GPT2Tokenizer",
 )

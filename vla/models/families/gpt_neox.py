@@ -69,5 +69,5 @@ GPT_NEOX = Family(
         r"layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)",
         r"rotary_emb\.inv_freq",
     ),
-    tokenizer=("GPTNeoXTokenizer", {}),
+    tokenizer="",
 )

@@ -32,5 +32,5 @@ LLAMA = Family(
     prefixes=PREFIXES,
     unused=UNUSED,
     # The class documents that it opens every text with <s>, as the models were trained, and unless told does not.
-    tokenizer=("LlamaTokenizer", {"add_bos_token": True}),
+    tokenizer="LlamaTokenizer",
 )

@@ -29,5 +29,5 @@ MISTRAL = Family(
     table=llama_table,
     prefixes=PREFIXES,
     unused=UNUSED,
-    tokenizer=("LlamaTokenizer", {"add_bos_token": True}),
+    tokenizer="LlamaTokenizer",
 )

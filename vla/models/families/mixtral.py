@@ -66,6 +66,6 @@ MIXTRAL = Family(
     table=mixtral_table,
     prefixes=PREFIXES,
     unused=UNUSED,
-    tokenizer=("LlamaTokenizer", {"add_bos_token": True}),
+    tokenizer="LlamaTokenizer",
     other_tables=(fused_mixtral_table,),
 )

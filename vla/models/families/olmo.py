@@ -55,5 +55,5 @@ def olmo2_table(config: DecoderConfig) -> tuple[Row, ...]:
     )
 
 
-OLMO = Family(read_olmo, olmo_table, PREFIXES, UNUSED, tokenizer=("GPTNeoXTokenizer", {}))
-OLMO2 = Family(read_olmo2, olmo2_table, PREFIXES, UNUSED, tokenizer=("GPT2Tokenizer", {}))
+OLMO = Family(read_olmo, olmo_table, PREFIXES, UNUSED, tokenizer="")
+OLMO2 = Family(read_olmo2, olmo2_table, PREFIXES, UNUSED, tokenizer="")

@@ -55,4 +55,4 @@ def phi3_table(config: DecoderConfig) -> tuple[Row, ...]:
     )
 
 
-PHI3 = Family(read_phi3, phi3_table, PREFIXES, UNUSED, tokenizer=("LlamaTokenizer", {"add_bos_token": True}))
+PHI3 = Family(read_phi3, phi3_table, PREFIXES, UNUSED, tokenizer="LlamaTokenizer")

@@ -51,5 +51,5 @@ def _read(fields: Fields, head_width: int | None, **differences: Any) -> Decoder
     )
 
 
-QWEN2 = Family(read_qwen2, llama_table, PREFIXES, UNUSED, tokenizer=("Qwen2Tokenizer", {}))
-QWEN3 = Family(read_qwen3, llama_table, PREFIXES, UNUSED, tokenizer=("Qwen2Tokenizer", {}))
+QWEN2 = Family(read_qwen2, llama_table, PREFIXES, UNUSED, tokenizer="Qwen2Tokenizer")
+QWEN3 = Family(read_qwen3, llama_table, PREFIXES, UNUSED, tokenizer="Qwen2Tokenizer")
