@@ -27,7 +27,11 @@ class Picture(Protocol):
 
 @runtime_checkable
 class Segmentation(Protocol):
-    """Which pixels of an image show things and which show stuff; read only when needed, picklable."""
+    """Which pixels of an image show things and which show stuff; read only when needed, picklable.
+
+    Masks are of the image's stored pixels, as COCO's are: where the image file has an EXIF orientation, the mask is
+    turned with the image. Only a mask whose size fits the upright image alone is taken as upright already.
+    """
 
     def things(self) -> np.ndarray:
         """bool [H, W], True where a thing (something countable) is."""
@@ -124,6 +128,11 @@ def file_hash(path: Path) -> str:
     """SHA-256 hex digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_git_lfs_pointer(data: bytes) -> bool:
+    """Whether the content of a file is the text that Git leaves in place of a file kept in Git LFS."""
+    return data.startswith(b"version https://git-lfs.github.com/spec/")
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

@@ -181,9 +181,15 @@ def test_bad_images_are_refused(vision, tmp_path):
         ([good, broken], r"image of item 'b' \(.*broken\.jpg\) cannot be read: .*truncated"),
         ([good, tmp_path / "gone.jpg"], r"image of item 'b' \(.*gone\.jpg\) cannot be opened"),
         ([good, 3], "image of item 'b' is a int; expected a path"),
+        (["dog", "cat"], "None of the 2 strings names a file, for example 'dog': tiny-dinov2 is a vision model"),
         (
             ["a dog", "two cats"],
-            "None of the 2 strings given names a file, for example 'a dog': tiny-dinov2 is a vision",
+            "2 of the 2 stimuli are captions, such as 'a dog' of item 'a', but tiny-dinov2 is a vision model: use",
+        ),
+        ([str(good), "two cats"], "1 of the 2 stimuli are captions, such as 'two cats' of item 'b', but tiny-dinov2"),
+        (
+            [str(good), "https://a.org/two cats.jpg"],
+            r"image of item 'b' \(https://.*\) is a URL, and URLs are not fetch",
         ),
     ):
         with pytest.raises(ValueError, match=words):
@@ -195,6 +201,18 @@ def test_bad_images_are_refused(vision, tmp_path):
         ValueError, match=r"pool='last' is not known to vision models; expected one of \['cls', 'mean'\]"
     ):
         extract(model, [good], pool="last")
+
+
+def test_image_paths_are_refused_by_a_language_model(language, tmp_path):
+    blanks = tmp_path / "two dogs.PNG"
+    Image.fromarray(tiny.pictures(1)[0]).save(blanks)
+    for path in ("images/dog.jpg", "https://a.org/b.jpeg", str(blanks), " a.webp "):
+        with pytest.raises(
+            ValueError, match=r"1 of the 2 captions name an image file, of items y, such as .*but tiny-"
+        ):
+            extract(language[0], ["dog", path], items=["x", "y"])
+    # No file, but the end of a sentence.
+    assert extract(language[0], ["the dog dog.jpg"]).sizes["item"] == 1
 
 
 def test_bfloat16_gives_float32_readouts_close_to_float32(tmp_path):

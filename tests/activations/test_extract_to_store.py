@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from tests.activations import tiny
 from tests.activations.groups import tree
@@ -68,6 +69,25 @@ def test_a_finished_group_is_not_computed_again(model, tmp_path, passes):
     passes.clear()
     extract_to_store(model, view(), store)
     assert passes == [] and tree(tmp_path) == before
+
+
+def test_layers_stored_with_all_layers_are_read_and_not_computed_again(model, tmp_path, passes):
+    store = Store(tmp_path)
+    every = store.read(extract_to_store(model, view(), store))
+    before = tree(tmp_path)
+    passes.clear()
+    for layers in ("penultimate", ["block_3", "embed"]):
+        wanted = recipe(model, view(), None, layers)
+        assert store.has(wanted)
+        assert extract_to_store(model, view(), store, layers=layers) == wanted
+        xr.testing.assert_identical(store.read(wanted), every.sel(layer=list(wanted.layers)))
+        assert store.location(wanted) == store.location(recipe(model, view()))
+    assert passes == [] and tree(tmp_path) == before
+    # Another pool, or the other way round, is something else.
+    assert not store.has(recipe(model, view(), "last", "penultimate"))
+    other = Store(tmp_path / "other")
+    extract_to_store(model, view(), other, layers="penultimate")
+    assert other.has(recipe(model, view(), None, "penultimate")) and not other.has(recipe(model, view()))
 
 
 def test_another_process_that_was_faster_ends_the_work(model, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Pictures of every kind people have, read as a person sees them."""
 
+import base64
 import dataclasses
 import io
 import os
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from vla.stimuli import decode_image
+from vla.stimuli.images import image_orientation
 
 # Four quadrants: red, green / blue, white; wider than high, so a turn shows.
 QUADRANTS = np.zeros((4, 6, 3), np.uint8)
@@ -63,6 +65,41 @@ def test_exif_orientation(orientation):
     exif[0x0112] = orientation
     data = encoded(Image.fromarray(QUADRANTS), "PNG", exif=exif)
     np.testing.assert_array_equal(np.asarray(decode_image(data)), TURNED[orientation](QUADRANTS))
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", TURNED)
+def test_the_orientation_and_upright_size_are_read_from_the_header(orientation, form):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(QUADRANTS), form, exif=exif)
+    assert image_orientation(data) == (orientation, decode_image(data).size)
+    assert image_orientation(QUADRANTS) == (1, (6, 4))
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 12345\n"
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (POINTER, r"image of item 'x' \(\d+ bytes\) is a Git LFS pointer, not the image itself: run `git lfs pull`"),
+        (HEIC, "is a HEIC image, which PIL reads only with a plugin: `pip install pillow-heif` and call"),
+        ("https://a.org/b.jpg", r"image of item 'x' \(https://a.org/b.jpg\) is a URL, and URLs are not fetched: down"),
+        (b"https://a.org/b.jpg", "is a URL, and URLs are not fetched"),
+        (base64.b64encode(encoded(noise(), "JPEG")), "is an image in base64: decode it with base64.b64decode"),
+        (base64.b64encode(encoded(noise(), "PNG")).decode(), "is an image in base64"),
+        ("data:image/png;base64,iVBORw0", "is an image in base64"),
+    ],
+)
+def test_what_stands_in_place_of_an_image_is_named(source, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        decode_image(source, "x")
+    if isinstance(source, bytes):
+        (tmp_path / "a.jpg").write_bytes(source)
+        with pytest.raises(ValueError, match=words.replace(r"\d+ bytes", ".*a.jpg")):
+            decode_image(tmp_path / "a.jpg", "x")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ N items, B rows of a batch, T tokens of a row, S vectors wanted of a row.
 """
 
 import collections
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from vla.models import Model
 from vla.models.batch import Captions
 from vla.models.pooling import caption_weights
 from vla.records import listed
+from vla.stimuli.images import has_image_suffix
 
 # Tokens per forward pass: enough for matrix products to be as fast as they get, few enough for caches.
 _PASS_TOKENS = {"cpu": 1024, "accelerator": 8192}
@@ -116,6 +118,13 @@ def caption_tokens(model: Model, captions: Sequence[Any], names: Sequence[str]) 
         raise ValueError(
             f"{len(empty)} captions are empty, of items {listed(empty)}: give each item a caption or leave it out."
         )
+    paths = [name for name, caption in zip(names, captions, strict=True) if _names_an_image(caption.strip())]
+    if paths:
+        first = captions[list(names).index(paths[0])]
+        raise ValueError(
+            f"{len(paths)} of the {len(captions)} captions name an image file, of items {listed(paths)}, such as "
+            f"{first[:80]!r}, but {model.name} is a language model: use a vision model, or give captions."
+        )
     try:
         return model.preprocess(captions)
     except ValueError:
@@ -126,3 +135,8 @@ def caption_tokens(model: Model, captions: Sequence[Any], names: Sequence[str]) 
             except ValueError as error:
                 raise ValueError(f"item {name!r}: {str(error).replace('caption 0 (', 'caption (', 1)}") from error
         raise
+
+
+def _names_an_image(caption: str) -> bool:
+    """Whether a caption is the name of an image file: without blanks, or of a file that exists."""
+    return has_image_suffix(caption) and (len(caption.split()) == 1 or os.path.isfile(caption))

@@ -96,6 +96,7 @@ def recipe(model: Model, view: View, pool: str | None = None, layers: Any = "all
         layers=resolve_layers(model, layers),
         items=view.ids,
         width=model.width,
+        model_layers=model.layer_names,
     )
 
 

@@ -38,7 +38,9 @@ def extract_to_store(
     show_progress: bool = False,
     workers: Any = 0,
 ) -> Recipe:
-    """Extract a view into the store unless it is there; a killed run continues at the group it had reached.
+    """Extract a view into the store unless it is there; an interrupted run resumes at the group it had reached.
+
+    Layers that are stored with all layers of the model are not extracted again: they are read from there.
 
     Where several processes have joined (`vla.devices.join`), each does its share, and all return when everything is
     done; the store must be where all of them see it.
@@ -72,8 +74,10 @@ def extract_pools_to_store(
     number, _ = devices.this_process()
     devices.wait_for_all("extracted")
     if number == 0:
-        for writer in writers.values():
-            writer.publish()
+        for wanted in recipes:
+            # Layers that are stored with all others have no group of their own.
+            if writers[wanted.key].finished or not store.has(wanted):
+                writers[wanted.key].publish()
     devices.wait_for_all("published")
     return recipes
 

@@ -19,6 +19,7 @@ from vla.activations.places import Places, even_size
 from vla.models import Model
 from vla.models.batch import Images
 from vla.stimuli import decode_image
+from vla.stimuli.images import has_image_suffix, not_an_image
 
 # Images per forward pass on each device: on a CPU few, whose hidden states stay in its caches.
 _PASS_IMAGES = {"cpu": 2, "accelerator": 64}
@@ -47,11 +48,7 @@ def image_batches(
     Raises:
       ValueError: An image that cannot be read or taken, by name.
     """
-    if all(isinstance(image, str) for image in images) and not any(os.path.exists(image) for image in images):
-        raise ValueError(
-            f"None of the {len(images)} strings given names a file, for example {images[0]!r}: {model.name} is a "
-            "vision model and takes images, as paths, PIL images or uint8 arrays [H, W, 3]."
-        )
+    _refuse_captions(model, images, names)
     groups = devices.groups(model.mesh)
     most = _PASS_IMAGES["cpu" if devices.on_cpu() else "accelerator"] * groups if batch_size is None else batch_size
     size = even_size(len(images), most, groups)
@@ -70,6 +67,25 @@ def image_batches(
                 yield _batch(*waiting.pop(fullest), size)
     for rows, batch in waiting.values():
         yield _batch(rows, batch, size)
+
+
+def _refuse_captions(model: Model, images: Sequence[Any], names: Sequence[str]) -> None:
+    """Refuse strings that are captions rather than paths."""
+    strings = [(name, image) for name, image in zip(names, images, strict=True) if isinstance(image, str)]
+    missing = [(name, string) for name, string in strings if not not_an_image(string) and not os.path.exists(string)]
+    captions = [(name, string) for name, string in missing if len(string.split()) > 1 and not has_image_suffix(string)]
+    if captions:
+        name, caption = captions[0]
+        raise ValueError(
+            f"{len(captions)} of the {len(images)} stimuli are captions, such as {caption[:60]!r} of item {name!r}, "
+            f"but {model.name} is a vision model: use a language model, or give images, as paths, PIL images or uint8 "
+            "arrays [H, W, 3]."
+        )
+    if strings and len(missing) == len(images):
+        raise ValueError(
+            f"None of the {len(images)} strings names a file, for example {images[0]!r}: {model.name} is a "
+            "vision model and takes images, as paths, PIL images or uint8 arrays [H, W, 3]."
+        )
 
 
 def _batch(rows: list[int], images: list[np.ndarray], size: int) -> tuple[Images, Places]:

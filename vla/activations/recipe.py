@@ -21,6 +21,7 @@ class Recipe:
       layers: Layer names in order.
       items: Item ids in order.
       width: Units per layer.
+      model_layers: All layers of the model, where `layers` are only some of them; does not enter the key.
     """
 
     determines: dict[str, Any]
@@ -28,6 +29,14 @@ class Recipe:
     layers: tuple[str, ...]
     items: tuple[str, ...]
     width: int
+    model_layers: tuple[str, ...] = ()
+
+    @property
+    def all_layers(self) -> "Recipe | None":
+        """The recipe of all layers of the model, of which this one is a part; None where it has all of them."""
+        if not self.model_layers or self.model_layers == self.layers:
+            return None
+        return dataclasses.replace(self, layers=self.model_layers)
 
     @functools.cached_property
     def key(self) -> str:

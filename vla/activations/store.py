@@ -32,36 +32,46 @@ class Store:
         self._fs, self._base, self.root = open_root(root, "store")
 
     def location(self, recipe: Recipe) -> str:
-        """Path or URL of the finished group of that recipe."""
-        return f"{self.root}/{recipe.name}.zarr"
+        """Path or URL of the finished group that has these activations, or where it will be."""
+        return f"{self.root}/{self._stored(recipe).name}.zarr"
 
     def has(self, recipe: Recipe) -> bool:
-        """Whether the activations of that recipe are finished."""
-        return self.writer(recipe).finished
+        """Whether the activations of that recipe are finished, alone or among those of all layers of the model."""
+        return self.writer(self._stored(recipe)).finished
 
     def read(self, recipe: Recipe) -> xr.DataArray:
         """The finished activations of that recipe, with the group's attributes.
 
+        Layers that were not extracted by themselves are read from the group of all layers of the model.
+
         Raises:
           ValueError: They are not in the store, or the group is damaged.
         """
-        where = self.location(recipe)
-        if not self.has(recipe):
+        stored, where = self._stored(recipe), self.location(recipe)
+        if not self.writer(stored).finished:
             raise ValueError(f"No finished activations at {where}: run `python -m launch.extract` with this config.")
         try:
             with xr.open_zarr(where, chunks=None) as group:
-                array, attributes = group[ARRAY].load(), group.attrs
-            layers, items = (tuple(str(name) for name in array[axis].values) for axis in ("layer", "item"))
-        except Exception as error:  # a broken file drives the readers into errors of every kind
+                layers, items = (tuple(str(name) for name in group[axis].values) for axis in ("layer", "item"))
+                numbers = [layers.index(layer) for layer in recipe.layers if layer in layers]
+                array, attributes = group[ARRAY].isel(layer=numbers).load(), group.attrs
+        except Exception as error:  # readers raise errors of every type on a broken file
             raise ValueError(f"{where} is damaged ({error}): delete that folder and extract again.") from error
         shape = (len(recipe.layers), len(recipe.items), recipe.width)
-        if (layers, items) != (recipe.layers, recipe.items) or array.dims != DIMS or array.shape != shape:
+        if (layers, items) != (stored.layers, recipe.items) or array.dims != DIMS or array.shape != shape:
             raise ValueError(f"{where} holds other layers or items than its key says: delete it and extract again.")
-        # A chunk whose file is gone reads as NaN, which no finished group contains.
+        # A missing chunk reads as NaN, which no finished group contains.
         if not np.isfinite(array.values).all():
             raise ValueError(f"{where} is damaged (chunks are missing): delete that folder and extract again.")
-        named = array.assign_coords(layer=list(layers), item=list(items)).assign_attrs(attributes)
+        named = array.assign_coords(layer=list(recipe.layers), item=list(items)).assign_attrs(attributes)
         return named.rename(recipe.words["model"])
+
+    def _stored(self, recipe: Recipe) -> Recipe:
+        """The recipe of the group to read: its own; where that is not finished, the one of all layers if that is."""
+        every = recipe.all_layers
+        if every is None or self.writer(recipe).finished or not self.writer(every).finished:
+            return recipe
+        return every
 
     def names(self) -> list[str]:
         """Names of all finished groups, sorted."""

@@ -1,30 +1,40 @@
-"""Turns whatever holds a picture into an upright RGB image.
+"""Decodes an image from any source into an upright RGB image.
 
 Axis letters: H height, W width.
 """
 
 import io
 import os
+import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from vla.records import Picture
+from vla.records import Picture, is_git_lfs_pointer
 
 WHITE = (255, 255, 255, 255)
 GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
 # The formats whose 16-bit grey PIL hands out, or once handed out, as whole numbers of 32 bits.
 GREY_16_AS_I = ("PNG", "PPM")
+# Suffixes of the image files that people keep; .heic and .heif need a plugin of PIL.
+IMAGE_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+ORIENTATION = ExifTags.Base.Orientation
+# Orientations 5 to 8 exchange height and width.
+SWAPPING = range(5, 9)
+# File types of HEIC and HEIF images, in bytes 8 to 11 of the file.
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+# How a JPEG, PNG, GIF or WebP file begins in base64.
+BASE64 = re.compile(r"data:image/|(/9j/|iVBORw0KGgo|R0lGOD|UklGR)[A-Za-z0-9+/=\s]{20}")
 EIGHT_BITS = ("1", "CMYK", "HSV", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
 
 
 def decode_image(source: object, name: str | None = None) -> Image.Image:
-    """The picture as an upright 8-bit RGB image, as a person sees it in a viewer.
+    """The image in upright 8-bit RGB, as a viewer shows it.
 
     - EXIF orientation is applied.
-    - Transparent pixels are laid on white, the ground on which a page shows them.
-    - Grey, palette and CMYK pictures become RGB; 16-bit grey is scaled from 0..65535 to 0..255.
+    - Transparent pixels are laid on white.
+    - Grey, palette and CMYK images become RGB; 16-bit grey is scaled from 0..65535 to 0..255.
     - Of an animation the first frame is taken; colour profiles are not applied.
 
     Args:
@@ -34,32 +44,66 @@ def decode_image(source: object, name: str | None = None) -> Image.Image:
       name: The item's id, for messages.
 
     Raises:
-      ValueError: the file is missing, empty, truncated, no image, or so large that PIL takes it for a
-        decompression bomb; the array is not as above; the pixels are of a kind with no fixed range; or PIL
-        was told to pass truncated files. The message names the item, the file and the remedy.
+      ValueError: The file is missing, empty, truncated, no image, or so large that PIL takes it for a
+        decompression bomb; the array is not as above; the pixels have no fixed range; or PIL was told to accept
+        truncated files. The message names the item, the file and the remedy.
     """
+    label, image = _opened(source, name)
+    try:
+        # exif_transpose decodes the pixels and returns a copy; truncated files fail here.
+        upright = ImageOps.exif_transpose(image)
+    # Decoders raise errors of many types on a broken file: OSError, SyntaxError, struct.error, ...
+    except Exception as error:
+        raise _unreadable(label, error) from error
+    return _rgb(label, upright, image.format)
+
+
+def image_orientation(source: object, name: str | None = None) -> tuple[int, tuple[int, int]]:
+    """The EXIF orientation of an image and its upright size, from the file's header alone.
+
+    Args:
+      source: As of `decode_image`.
+      name: As of `decode_image`.
+
+    Returns:
+      The orientation, 1 (stored upright) to 8, and the size (W, H) of what `decode_image` returns.
+
+    Raises:
+      ValueError: The file is missing, empty or no image; the array is not as for `decode_image`.
+    """
+    label, image = _opened(source, name)
+    try:
+        # Read before the pixels are: PIL's TIFF reader applies the orientation when it decodes, and forgets it.
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except Exception as error:
+        raise _unreadable(label, error) from error
+    if orientation not in range(1, 9):
+        orientation = 1
+    # PIL's TIFF reader gives the upright size from the start.
+    W, H = image.size
+    swapped = orientation in SWAPPING and image.format != "TIFF"
+    return orientation, (H, W) if swapped else (W, H)
+
+
+def _refuse_partial_decoding() -> None:
+    """Refuse PIL's setting that fills the missing part of truncated files with grey."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise ValueError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is switched on, so the missing part of a truncated image "
-            "would be read as grey without a word; set it to False"
+            "would be silently read as grey; set it to False"
         )
-    label, picture = _opened(source, name)
-    try:
-        # exif_transpose decodes the pixels and returns a copy: here a truncated file comes to light.
-        upright = ImageOps.exif_transpose(picture)
-    # Decoders raise whatever a broken file drives them into: OSError, SyntaxError, struct.error, ...
-    except Exception as error:
-        raise _unreadable(label, error) from error
-    return _rgb(label, upright, picture.format)
 
 
 def _opened(source: object, name: str | None) -> tuple[str, Image.Image]:
-    """What to call the picture in messages, and the picture, its pixels not yet decoded."""
+    """What to call the image in messages, and the image, its pixels not yet decoded."""
+    _refuse_partial_decoding()
     item = "" if name is None else f" of item {name!r}"
     if isinstance(source, Image.Image):
         return f"image{item}", source
     if isinstance(source, Picture):
         return _opened(_from_picture(source, f"image{item}"), name)
+    if isinstance(source, str) and (reason := not_an_image(source)):
+        raise ValueError(f"image{item} ({source[:80]}) {reason}")
     if isinstance(source, str | os.PathLike):
         label = f"image{item} ({os.fspath(source)})"
         try:
@@ -83,6 +127,8 @@ def _opened(source: object, name: str | None) -> tuple[str, Image.Image]:
     try:
         return label, Image.open(io.BytesIO(data))
     except Exception as error:
+        if reason := not_an_image(data):
+            raise ValueError(f"{label} {reason}") from error
         raise _unreadable(label, error) from error
 
 
@@ -140,10 +186,36 @@ def _grey(image: Image.Image) -> Image.Image:
 
 
 def _unreadable(label: str, error: Exception) -> ValueError:
-    """What to tell of a picture that could not be decoded."""
+    """The error for an image that could not be decoded."""
     if isinstance(error, Image.DecompressionBombError):
         return ValueError(f"{label} is too large to decode safely: {error}. Shrink the image, or leave the item out")
-    why = "its format is not known" if isinstance(error, UnidentifiedImageError) else error or type(error).__name__
+    reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else error or type(error).__name__
     return ValueError(
-        f"{label} cannot be read: {why}. The file is truncated or no image: fetch it again, or leave the item out"
+        f"{label} cannot be read: {reason}. The file is truncated or no image: fetch it again, or leave the item out"
     )
+
+
+def has_image_suffix(name: str) -> bool:
+    """Whether a file name ends as image files do."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def not_an_image(source: str | bytes) -> str:
+    """What a string or the content of a file is instead of an image, with the remedy; "" where it is not recognised.
+
+    Recognised are URLs, images in base64, Git LFS pointers, and HEIC files where PIL has no plugin for them.
+    """
+    data = source if isinstance(source, bytes) else b""
+    text = source if isinstance(source, str) else data[:200].decode("latin-1")
+    if data and is_git_lfs_pointer(data):
+        return "is a Git LFS pointer, not the image itself: run `git lfs pull` in its repository"
+    if re.match(r"(https?|ftp|s3|gs)://", text):
+        return "is a URL, and URLs are not fetched: download the images first, for example with img2dataset"
+    if BASE64.match(text):
+        return "is an image in base64: decode it with base64.b64decode and give the bytes, or write them to a file"
+    if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
+        return (
+            "is a HEIC image, which PIL reads only with a plugin: `pip install pillow-heif` and call "
+            "`pillow_heif.register_heif_opener()` first, or convert it to JPEG or PNG"
+        )
+    return ""

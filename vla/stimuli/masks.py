@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from vla.records import Dataset, Item, listed
+from vla.stimuli.image_manipulations.picture import item_mask
 from vla.stimuli.manipulation import Step
 
 _THREADS = 4
@@ -59,7 +60,7 @@ def _states(dataset: Dataset, kind: str) -> dict[str, bool | None]:
     def state(item: Item) -> bool | None:
         if item.segmentation is None:
             return None
-        mask = item.segmentation.things() if kind == "things" else item.segmentation.stuff()
+        mask = item_mask(item.id, item.image, item.segmentation, kind)
         return None if mask is None else bool(mask.any())
 
     with ThreadPoolExecutor(_THREADS) as threads:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,33 @@ def test_published_flickr8k():
     assert [caption for item in dataset.items for caption in item.captions] == [
         row["caption"] for row in published if row["image"] in present
     ]
+
+
+def test_names_that_differ_in_case_or_normalisation_alone_are_pointed_out(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "café.jpg") for form in ("NFC", "NFD"))
+    touch(tmp_path, "A.JPG", decomposed)
+    (tmp_path / "captions.csv").write_text(f"image,caption\na.jpg,one\n{composed},two\n", encoding="utf-8")
+    with pytest.raises(
+        ValueError, match="differ from files there in case or Unicode.*'a.jpg' and 'A.JPG'.*rename them"
+    ):
+        read_captioned_folder(tmp_path, missing_captions="drop")
+
+
+def test_one_file_under_two_names_is_refused(tmp_path):
+    # As a file system that ignores case shows it.
+    touch(tmp_path, "a.jpg")
+    os.link(tmp_path / "a.jpg", tmp_path / "A.jpg")
+    (tmp_path / "captions.csv").write_text("image,caption\na.jpg,one\nA.jpg,two\n")
+    with pytest.raises(ValueError, match="names one image file in several ways.*'a.jpg' and 'A.jpg'"):
+        read_captioned_folder(tmp_path)
+    # Two files are two items.
+    (tmp_path / "A.jpg").unlink()
+    touch(tmp_path, "A.jpg")
+    assert read_captioned_folder(tmp_path).ids == ("a", "A")
+
+
+def test_heic_photographs_without_captions_count_too(tmp_path):
+    touch(tmp_path, "a.jpg", "b.HEIC")
+    (tmp_path / "captions.csv").write_text("image,caption\na.jpg,one\n")
+    with pytest.raises(ValueError, match="1 photographs in .* have no caption in .*: b.HEIC"):
+        read_captioned_folder(tmp_path)

@@ -1,5 +1,7 @@
 """Captions files as people publish them, and as they break them."""
 
+import json
+
 import pytest
 
 from vla.stimuli.datasets.captions_file import CaptionRow, read_captions
@@ -86,7 +88,7 @@ def test_json_lines(tmp_path):
         (
             "captions.txt",
             "image,caption\n" + "a.jpg,\n" * 7,
-            r"empty caption: line 2 \(a.jpg\), .*\(and 2 more\). Mend or delete",
+            r"empty caption: line 2 \(a.jpg\), .*\(and 2 more\). Correct or delete",
         ),
         ("captions.txt", "image,caption\n ,A dog\n", "no image named: line 2"),
         *(
@@ -120,3 +122,55 @@ def test_other_encoding_is_refused_with_its_line(tmp_path):
     path = written(tmp_path, "captions.txt", "image,caption\na.jpg,A dog\nb.jpg,Un café\n", "latin-1")
     with pytest.raises(ValueError, match=r"captions.txt is not UTF-8 \(line 3, byte 0xe9\); save it"):
         read_captions(path)
+
+
+SWALLOWED = [
+    # Written without CSV quoting: the first caption begins with a quotation mark, a later one ends with one.
+    'image,caption\n0.png,a dog\n1.png,"Stop here\n2.png,a dog runs\n3.png,a sign says go"\n0.png,a dog plays\n',
+    # The name that is swallowed stands nowhere else; names without a suffix; the image's own further captions.
+    'image,caption\n0.png,a dog\n1.png,"Stop here\n2.png,a sign says go"\n',
+    'image,caption\n0,a dog\n1,"Stop here\n0,a sign says go"\n2,a cat\n',
+    'image,caption\n0.png,a dog\n1.png,"Stop here\n1.png,a sign says go"\n',
+    # The caption first, and other columns.
+    'caption,image\na dog,0.png\n"Stop here,1.png\na sign says go",2.png\n',
+    'caption,image,split\na dog,0.png,x\n"Stop here,1.png,x\na sign says go",2.png,x\n',
+]
+
+
+@pytest.mark.parametrize("text", SWALLOWED)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("name", ["captions.txt", "metadata.csv"])
+def test_lines_swallowed_by_a_quotation_mark_are_refused(tmp_path, text, end, name):
+    text = text.replace("\n", end)
+    if name == "metadata.csv":
+        text = text.replace("image,caption", "file_name,text")
+    with pytest.raises(ValueError, match=r"names of images: line 3 \(.*lines\)\. A quotation mark at the") as refused:
+        read_captions(written(tmp_path, name, text))
+    assert '"""Stop"" says the sign"' in str(refused.value)
+
+
+def test_captions_of_several_lines_without_file_names_are_read(tmp_path):
+    rows = read_captions(written(tmp_path, "a.csv", 'image,caption\na,"one, 2\ntwo.jpg was"\nb,three\n'))
+    assert [row.captions for row in rows] == [("one, 2\ntwo.jpg was",), ("three",)]
+
+
+@pytest.mark.parametrize("missing", ["nan", "NaN", "None", "<NA>"])
+def test_what_pandas_writes_for_a_missing_caption_is_refused(tmp_path, missing):
+    with pytest.raises(ValueError, match=rf"caption '{missing}', which stands for a missing one: line 3 \(b.jpg\)"):
+        read_captions(written(tmp_path, "captions.csv", f"image,caption\na.jpg,A dog\nb.jpg,{missing}\n"))
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [("https://a.org/b.jpg", "is a URL"), ("data:image/png;base64,iVBO", "is an image in base64")],
+)
+def test_urls_and_base64_are_named(tmp_path, image, reason):
+    text = json.dumps({"image": image, "caption": "A dog"})
+    with pytest.raises(ValueError, match=f"image {reason}.*: line 1"):
+        read_captions(written(tmp_path, "captions.jsonl", text))
+
+
+def test_a_git_lfs_pointer_is_named(tmp_path):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
+    with pytest.raises(ValueError, match="captions.txt is a Git LFS pointer, not the captions: run `git lfs pull`"):
+        read_captions(written(tmp_path, "captions.txt", pointer))

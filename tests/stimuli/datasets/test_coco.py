@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from pycocotools.coco import COCO
 
 from tests.stimuli.datasets.published import coco_image, coco_instance, write_coco, write_json
 from vla.records import Item
+from vla.stimuli import decode_image, image_view
 from vla.stimuli.datasets.coco import locate_coco, read_coco, read_coco_directory
 from vla.stimuli.datasets.coco_masks import InstanceMasks, PixelMap
 
@@ -151,6 +152,53 @@ def test_instances_of_other_sizes(coco):
     write_json(path, {**json.loads(path.read_text()), "images": images})
     with pytest.raises(ValueError, match=r"another size .*: 000000000139 \(8 x 6 there, 6 x 8 here\); a mask must be"):
         read_coco_directory(coco, masks="instances", missing_masks="drop")
+
+
+@pytest.mark.parametrize("side", [6, 8])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("masks", ["instances", "pixel_maps", "upright_pixel_maps"])
+def test_masks_of_photographs_with_an_exif_orientation(masks, orientation, side, tmp_path):
+    # The thing is white, at the top left of the stored pixels; stuff and what is unlabelled is black.
+    thing = np.zeros((side, 8), bool)
+    thing[:3, :4] = True
+    labels = np.where(thing, 17, 120)
+    labels[-1] = 255
+    if masks == "upright_pixel_maps":
+        labels = np.asarray(turned(labels, orientation))
+        if orientation > 1 and labels.shape == thing.shape:
+            pytest.skip("the size does not tell that this map is upright: maps are of the stored pixels")
+    coco = write_coco(tmp_path / "coco", [(139, "a card")], [coco_instance(1, 139, 18, SQUARE)], {139: labels})
+    for file in (coco / "annotations").iterdir():
+        file.write_text(file.read_text().replace('"height": 6', f'"height": {side}'))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.repeat(np.where(thing, 255, 0)[..., None], 3, 2).astype(np.uint8))
+    stored.save(coco / "val2017" / "000000000139.jpg", "PNG", exif=exif)
+    dataset = read_coco_directory(coco, masks=masks.removeprefix("upright_"))
+    shown = np.asarray(decode_image(image_view(dataset, "things_only").stimuli[0]))[..., 0]
+    np.testing.assert_array_equal(shown, np.asarray(turned(np.where(thing, 255, 0), orientation)))
+    if masks != "instances":
+        stuff = np.asarray(decode_image(image_view(dataset, "stuff_only", fill="gray").stimuli[0]))[..., 0]
+        expected = np.where((np.arange(side) < side - 1)[:, None] & ~thing, 0, 128)
+        np.testing.assert_array_equal(stuff, np.asarray(turned(expected, orientation)))
+
+
+def turned(stored: np.ndarray, orientation: int) -> Image.Image:
+    """The pixels as PIL shows them under an EXIF orientation."""
+    image, exif = Image.fromarray(stored.astype(np.uint8)), Image.Exif()
+    exif[0x0112] = orientation
+    image.info["exif"] = exif.tobytes()
+    return ImageOps.exif_transpose(image)
+
+
+def test_stuff_only_pixel_maps(coco):
+    for number, labels in ((139, [0, 183]), (632, [0, 92]), (785, [182, 0])):
+        pixels = np.tile(np.array(labels, np.uint8), (6, 4))
+        Image.fromarray(pixels).save(coco / f"stuffthingmaps/val2017/{number:012d}.png")
+    things = [item.segmentation.things().mean() for item in read_coco_directory(coco).items]
+    stuff = [item.segmentation.stuff().mean() for item in read_coco_directory(coco).items]
+    # 0 is unlabelled, 183 all things.
+    assert (things, stuff) == ([0.5, 0, 0], [0, 0.5, 0.5])
 
 
 def test_no_item_left(coco):

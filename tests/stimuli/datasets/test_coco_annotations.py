@@ -68,6 +68,9 @@ def test_unreadable_files(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="captions.json is truncated or no JSON"):
         read_coco_captions(path)
+    path.write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ValueError, match="captions.json is a Git LFS pointer, not the annotations: run `git lfs pull`"):
+        read_coco_captions(path)
     path.write_text("[]")
     with pytest.raises(ValueError, match="captions.json holds a list; expected COCO's object"):
         read_coco_captions(path)

@@ -12,7 +12,7 @@ from pycocotools import mask as pycoco
 from scipy import ndimage
 
 from vla.records import Segmentation
-from vla.stimuli.datasets.coco_masks import InstanceMasks, PixelMap, decode_masks
+from vla.stimuli.datasets.coco_masks import InstanceMasks, PixelMap, decode_masks, label_convention
 
 # pycocotools says so of itself under NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -47,7 +47,7 @@ def test_pixel_map_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (png(LABELS.T), "'seven' is 3 x 4 pixels, but its image is 4 x 3; a mask must be of its image's size"),
+        (png(LABELS[:2]), "'seven' is 4 x 2 pixels, but its image is 4 x 3; a mask must be of its image's size"),
         (png(np.where(LABELS == 17, 182, LABELS)), r"has the labels 182; expected 0..90 \(things\), 91..181"),
         (png(LABELS)[:-30], "'seven' cannot be read"),
         (b"", "'seven' cannot be read"),
@@ -58,6 +58,61 @@ def test_damaged_pixel_maps(data, message):
     for read in (PixelMap.things, PixelMap.stuff):
         with pytest.raises(ValueError, match=message):
             read(PixelMap("seven", data, 3, 4))
+
+
+# COCO's stuff annotations: ids themselves, all things as 183, 0 where nothing is known.
+STUFF = np.array([[0, 183, 92, 182], [0, 0, 183, 183], [150, 92, 0, 182]])
+
+
+def test_stuff_only_pixel_map_by_hand():
+    masks = PixelMap("seven", png(STUFF), 3, 4, "stuff_pixelmaps")
+    np.testing.assert_array_equal(masks.things(), [[0, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(masks.stuff(), [[0, 0, 1, 1], [0, 0, 0, 0], [1, 1, 0, 1]])
+    assert masks.content() != PixelMap("seven", png(STUFF), 3, 4).content()
+    without_things = PixelMap("seven", png(np.where(STUFF == 183, 0, STUFF)), 3, 4, "stuff_pixelmaps")
+    assert not without_things.things().any()
+    with pytest.raises(ValueError, match=r"17, 89, 90, 91, 255; expected 183 \(things\), 92..182 \(stuff\) and 0"):
+        PixelMap("seven", png(np.where(LABELS == 181, 91, LABELS)), 3, 4, "stuff_pixelmaps").things()
+
+
+@pytest.mark.parametrize(
+    ("maps", "folder", "convention"),
+    [
+        ([[0, 100], [0, 17]], "maps", "stuffthingmaps"),
+        ([[0, 100], [255, 100]], "maps", "stuffthingmaps"),
+        ([[0, 100], [0, 183]], "maps", "stuff_pixelmaps"),
+        ([[0, 100], [182, 92]], "maps", "stuff_pixelmaps"),
+        ([[0, 100]], "stuff_val2017_pixelmaps", "stuff_pixelmaps"),
+        ([[0, 100]], "stuffthingmaps/val2017", "stuffthingmaps"),
+    ],
+)
+def test_which_labels_a_folder_has(maps, folder, convention, tmp_path):
+    (tmp_path / folder).mkdir(parents=True)
+    paths = [tmp_path / folder / f"{number}.png" for number in range(len(maps))]
+    for path, labels in zip(paths, maps, strict=True):
+        path.write_bytes(png(np.array([labels])))
+    assert label_convention(paths) == convention
+
+
+def test_a_folder_that_does_not_tell_its_labels_is_refused(tmp_path):
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "1.png").write_bytes(png(np.array([[0, 100]])))
+    with pytest.raises(ValueError, match=r"maps in .*maps have no label but 0 and 92..181.*Rename the folder"):
+        label_convention([tmp_path / "maps" / "1.png"])
+
+
+def test_a_pixel_map_with_an_orientation_of_its_own_is_refused():
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 3
+    Image.fromarray(LABELS.astype(np.uint8)).save(file, "PNG", exif=exif)
+    with pytest.raises(ValueError, match=r"'seven' has an EXIF orientation of its own \(3\); save it without"):
+        PixelMap("seven", file.getvalue(), 3, 4).things()
+
+
+def test_a_git_lfs_pointer_is_named():
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
+    with pytest.raises(ValueError, match="'seven' is a Git LFS pointer, not the map itself: run `git lfs pull`"):
+        PixelMap("seven", pointer, 3, 4).stuff()
 
 
 def test_pixel_map_gone(tmp_path):
@@ -157,7 +212,14 @@ def test_content_covers_the_annotation_and_nothing_else():
     assert len({each.content() for each in (masks, *others)}) == 4
 
 
-@pytest.mark.parametrize("masks", [instances([[5, 10, 30, 10, 30, 20]]), PixelMap("seven", png(LABELS), 3, 4)])
+@pytest.mark.parametrize(
+    "masks",
+    [
+        instances([[5, 10, 30, 10, 30, 20]]),
+        PixelMap("seven", png(LABELS), 3, 4),
+        PixelMap("seven", png(STUFF), 3, 4, "stuff_pixelmaps"),
+    ],
+)
 def test_masks_travel(masks):
     again = decode_masks(*masks.encoded(), item="seven", height=masks.height, width=masks.width)
     for copy in (again, pickle.loads(pickle.dumps(masks))):
@@ -166,5 +228,5 @@ def test_masks_travel(masks):
 
 
 def test_other_forms_are_refused():
-    with pytest.raises(ValueError, match="of the form 'png'; expected instances or pixel_map"):
+    with pytest.raises(ValueError, match="of the form 'png'; expected instances, pixel_map or stuff_pixel_map"):
         decode_masks("png", b"", "seven", 3, 4)

@@ -1,5 +1,6 @@
 """Flickr8k in both published forms, and the ways in which either can be damaged."""
 
+import collections
 import csv
 import os
 import shutil
@@ -10,6 +11,7 @@ import pytest
 from tests.stimuli.datasets.published import write_flickr8k_original
 from vla.records import Item
 from vla.stimuli import read_captioned_folder
+from vla.stimuli.datasets.captions_file import read_captions
 from vla.stimuli.datasets.flickr8k import read_flickr8k
 
 ODD = "2258277193_586949ec62.jpg.1"
@@ -152,6 +154,9 @@ def test_unreadable_directories(original, tmp_path):
     tokens(original).write_bytes(b"a.jpg#0\t\xff\n")
     with pytest.raises(ValueError, match=r"token.txt is not UTF-8 \(byte 8\)"):
         read_flickr8k(original)
+    tokens(original).write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ValueError, match=r"token.txt is a Git LFS pointer, not the text: run `git lfs pull`"):
+        read_flickr8k(original)
     tokens(original).unlink()
     with pytest.raises(
         ValueError, match="no captions file in .*captions.txt, captions.csv, Flickr8k.token.txt, also in"
@@ -187,3 +192,8 @@ def test_real_captions_in_both_forms(tmp_path):
             number = numbers[row["image"]] = numbers.get(row["image"], -1) + 1
             file.write(f"{row['image']}#{number}\t{row['caption']}\n")
     assert read_flickr8k(folder / "Images", tmp_path / "Flickr8k.token.txt", missing_images="drop") == kaggle
+    rows_read = read_captions(folder / "captions.txt")
+    assert [(row.image, row.captions) for row in rows_read] == [
+        (row["image"], (row["caption"].strip(),)) for row in rows
+    ]
+    assert len(rows_read) == 40455 and set(collections.Counter(row.image for row in rows_read).values()) == {5}

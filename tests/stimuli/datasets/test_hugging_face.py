@@ -1,5 +1,6 @@
 """Hugging Face datasets of every kind that has images and texts, made on this machine."""
 
+import base64
 import hashlib
 import io
 import pickle
@@ -85,6 +86,73 @@ def test_paths_in_files_of_ones_own(tmp_path):
     lines = "".join(f"pictures/{i}.jpg\tx\n".replace("\t", f",caption {i},Bild {i} 🐕,") for i in range(6))
     (tmp_path / "table.csv").write_text("image,one,two,rest\n" + lines)
     check(read_dataset("hugging_face", tmp_path / "table.csv", text=["one", "two"]))
+
+
+def test_csv_is_read_as_published(tmp_path):
+    for i, data in enumerate(JPEGS[:3]):
+        (tmp_path / f"{i}.jpg").write_bytes(data)
+    # Ids with leading zeros, and captions that pandas takes for missing or for numbers.
+    (tmp_path / "table.csv").write_text("image,id,text\n0.jpg,007,NA\n1.jpg,010,null\n2.jpg,7,2020\n")
+    dataset = read_dataset("hugging_face", tmp_path / "table.csv", id="id")
+    assert dataset.ids == ("007", "010", "7")
+    assert [item.captions for item in dataset.items] == [("NA",), ("null",), ("2020",)]
+    (tmp_path / "table.csv").write_text("image,id,text\n0.jpg,007,one\n1.jpg,010,nan\n2.jpg,7,\n")
+    with pytest.raises(
+        ValueError, match="2 rows of .* have an empty caption, none, or one that stands for none.*010, 7"
+    ):
+        read_dataset("hugging_face", tmp_path / "table.csv", id="id")
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for i in range(3):
+        (tmp_path / f"{i}.jpg").rename(folder / f"{i}.jpg")
+    (folder / "metadata.csv").write_text("file_name,id,text\n0.jpg,007,one\n1.jpg,010,two\n2.jpg,8,three\n")
+    with pytest.raises(
+        ValueError, match="id='id': .*metadata.csv has ids with leading zeros, such as '007', which are"
+    ):
+        read_dataset("hugging_face", folder, id="id", split="train")
+
+
+@pytest.mark.parametrize("name", ["table.csv", "metadata.csv"])
+def test_lines_swallowed_by_a_quotation_mark_are_refused(tmp_path, name):
+    for i, data in enumerate(JPEGS[:4]):
+        (tmp_path / f"{i}.jpg").write_bytes(data)
+    column, place = ("image", tmp_path / name) if name == "table.csv" else ("file_name", tmp_path)
+    lines = [f"{column},text", "0.jpg,a dog", '1.jpg,"Stop here', "2.jpg,a dog runs", '3.jpg,a sign says go"', ""]
+    (tmp_path / name).write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=rf"{name} has captions that run over several lines.*: line 3 \(1.jpg"):
+        read_dataset("hugging_face", place, split="train")
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (["https://a.org/0.jpg"] * 6, "the column of .* has 'https://a.org/0.jpg', which is a URL, and URLs are not"),
+        (
+            [base64.b64encode(data).decode() for data in JPEGS],
+            "the column of .* has '/9j/.*', which is an image in bas",
+        ),
+        (["a.jpg"] * 6, r"the column of .* holds text, such as 'a.jpg'.*Paths are read of local tables only"),
+    ],
+)
+def test_tables_of_urls_and_base64_are_refused(tmp_path, cells, words, monkeypatch):
+    table(encoded=False, image=cells).to_parquet(tmp_path / "x.parquet")
+    if "local tables only" in words:
+        rows = table(encoded=False, image=cells)
+        monkeypatch.setattr("vla.stimuli.datasets.hugging_face._loaded", lambda *options: rows)
+        source = "somebody/somewhere"
+    else:
+        source = tmp_path / "x.parquet"
+    with pytest.raises(ValueError, match=words):
+        read_hugging_face(source, text="captions")
+
+
+def test_git_lfs_pointers_are_named(tmp_path):
+    (tmp_path / "x.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    for place in (tmp_path, tmp_path / "x.parquet"):
+        with pytest.raises(
+            ValueError, match="holds Git LFS pointers, not the files themselves: x.parquet. Run `git lfs"
+        ):
+            read_hugging_face(place, text="captions")
 
 
 def test_nested_columns(tmp_path):

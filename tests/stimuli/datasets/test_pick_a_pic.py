@@ -173,6 +173,9 @@ def test_truncated_shard(shards):
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=rf"{SHARD} is truncated or no parquet file"):
         read_pick_a_pic(path)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ValueError, match=rf"{SHARD} is a Git LFS pointer, not the parquet file: run `git lfs pull`"):
+        read_pick_a_pic(path)
 
 
 def test_corrupt_image_is_named_on_decoding(tmp_path):

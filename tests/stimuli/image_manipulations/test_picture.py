@@ -125,7 +125,7 @@ def test_a_manipulated_picture_can_be_manipulated(path):
 def test_errors_name_the_item(path, tmp_path):
     with pytest.raises(ValueError, match="patch_shuffle of item 'seven': the image is 40 x 30 pixels, too small"):
         ManipulatedPicture("seven", path, steps("patch_shuffle:grid=99"), (1, "x")).open()
-    with pytest.raises(ValueError, match="things_only of item 'seven': the mask is 41 x 30 pixels"):
+    with pytest.raises(ValueError, match="the mask of item 'seven' is 41 x 30 pixels"):
         ManipulatedPicture("seven", path, steps("things_only"), (1, "x"), Masks(width=41)).open()
     with pytest.raises(ValueError, match="item 'seven' has no mask of stuff; leave it out"):
         ManipulatedPicture("seven", path, steps("stuff_only"), (1, "x"), Masks(stuff_to=None)).open()

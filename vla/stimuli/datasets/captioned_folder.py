@@ -1,14 +1,15 @@
 """Reads a folder of photographs with a captions file as a dataset."""
 
 import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from vla.records import Dataset, Item, listed
 from vla.stimuli.datasets.captions_file import CaptionRow, read_captions
+from vla.stimuli.images import has_image_suffix
 
 CAPTION_FILES = ("captions.txt", "captions.csv", "captions.jsonl", "metadata.jsonl", "metadata.csv")
-PHOTOGRAPH_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 POLICIES = ("drop", "refuse")
 
 
@@ -61,8 +62,9 @@ def read_captioned_folder(
         raise ValueError(
             f"{len(absent)} of the {len(said)} images named in {file} are not in {root}: {listed(absent)}. "
             'Put them there, or pass missing_images="drop" to leave them out '
-            "(their ids are kept in the dataset's `dropped`)"
+            "(their ids are kept in the dataset's `dropped`)" + _same_but_for_spelling(absent, root)
         )
+    _refuse_one_file_twice(file, [paths[image] for image in said if image not in absent])
     known = {os.path.realpath(path) for path in paths.values()}
     wordless = sorted({image for image, told in said.items() if not told}.difference(absent))
     unnamed = [
@@ -137,6 +139,37 @@ def _by_image(file: Path, rows: Sequence[CaptionRow]) -> tuple[dict[str, tuple[s
     return said, ids
 
 
+def _spelling(name: str) -> str:
+    """The same for names that some file systems take for one: case and Unicode normalisation (macOS, Windows)."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _same_but_for_spelling(absent: Sequence[str], root: Path) -> str:
+    """A sentence on files whose names differ from absent ones by case or Unicode normalisation alone; else ""."""
+    files = {_spelling(str(path.relative_to(root))): str(path.relative_to(root)) for path in _photographs(root)}
+    pairs = [f"{image!r} and {files[_spelling(image)]!r}" for image in absent if _spelling(image) in files]
+    if not pairs:
+        return ""
+    return f". Some names differ from files there in case or Unicode normalisation alone: {listed(pairs)}; rename them"
+
+
+def _refuse_one_file_twice(file: Path, paths: Sequence[Path]) -> None:
+    """Refuse two names of one file, as a file system that ignores case or Unicode normalisation allows."""
+    by_spelling: dict[str, list[Path]] = {}
+    for path in paths:
+        by_spelling.setdefault(_spelling(str(path)), []).append(path)
+    twice = [
+        " and ".join(repr(path.name) for path in same)
+        for same in by_spelling.values()
+        if len(same) > 1 and any(os.path.samefile(same[0], path) for path in same[1:])
+    ]
+    if twice:
+        raise ValueError(
+            f"{file} names one image file in several ways, so its captions would belong to several items: "
+            f"{listed(twice)}. Write each name as the file is called"
+        )
+
+
 def _root(base: Path, file: Path, images: Sequence[str]) -> Path:
     """The folder that the captions file's paths start from: where most images are, the first of equals."""
     places = [base, base / "Images", base / "images", file.parent]
@@ -158,11 +191,7 @@ def _photographs(root: Path) -> list[Path]:
             for folder in folders
             if not folder.startswith((".", "__MACOSX")) and os.path.realpath(os.path.join(place, folder)) not in visited
         ]
-        found += [
-            Path(place, file)
-            for file in files
-            if not file.startswith(".") and Path(file).suffix.lower() in PHOTOGRAPH_SUFFIXES
-        ]
+        found += [Path(place, file) for file in files if not file.startswith(".") and has_image_suffix(file)]
     return sorted(found)
 
 

@@ -4,14 +4,22 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from vla.records import listed
+from vla.records import is_git_lfs_pointer, listed
+from vla.stimuli.images import not_an_image
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".txt": "csv"}
 IMAGE_KEYS = ("image", "file_name")
 CAPTION_KEYS = ("caption", "text")
+# What pandas writes where a caption is missing.
+MISSING = frozenset({"<NA>", "NaN", "None", "nan"})
+# A file name with a usual image suffix, as one field of a line.
+IMAGE_NAME = re.compile(
+    r"(?:^|[,;\t|\"])[^,;\t|\"\n]*\.(?:bmp|gif|jpe?g|png|tiff?|webp)(?=$|[,;\t|\"#])", re.IGNORECASE | re.MULTILINE
+)
 COLUMNS = "`image,caption` (as Kaggle publishes Flickr8k) or `file_name,text` (Hugging Face imagefolder)"
 
 
@@ -66,16 +74,57 @@ def read_captions(path: Path) -> list[CaptionRow]:
         except _BadRow as error:
             bad.setdefault(error.why, []).append(f"line {line}" + f" ({error.known_by})" * bool(error.known_by))
     if bad:
-        told = "; ".join(f"{why}: {listed(places)}" for why, places in bad.items())
-        raise ValueError(f"{path} has lines that cannot be used. {told}. Mend or delete these lines")
+        reasons = "; ".join(f"{why}: {listed(lines)}" for why, lines in bad.items())
+        raise ValueError(f"{path} has lines that cannot be used. {reasons}. Correct or delete these lines")
+    refuse_swallowed_lines(
+        str(path),
+        [(f"line {row.line}", row.image, caption) for row in rows for caption in row.captions],
+        {row.image for row in rows},
+    )
     if not rows:
         raise ValueError(f"{path} holds no captions: expected one line for each caption")
     return rows
 
 
+def refuse_swallowed_lines(source: str, captions: Iterable[tuple[str, str, str]], images: Collection[str]) -> None:
+    """Refuse captions that hold further lines of their file.
+
+    In a file that was written without CSV quoting, a caption that begins with a quotation mark runs on to the next
+    quotation mark and takes the lines in between with it. So a caption over several lines may not hold the name of
+    an image as a field.
+
+    Args:
+      source: The file, for messages.
+      captions: (line or row, image, caption).
+      images: The names of all images of the file.
+
+    Raises:
+      ValueError: There are such captions; the message names their lines.
+    """
+    bad = []
+    for line, image, caption in captions:
+        caption = caption.replace("\r\n", "\n").replace("\r", "\n")
+        if "\n" not in caption:
+            continue
+        fields = {field.strip() for field in re.split(r"[\n,;\t|\"]", caption)}
+        name = next(iter(sorted(fields.intersection(images))), None) or IMAGE_NAME.search(caption)
+        if name is not None:
+            name = name if isinstance(name, str) else name[0].strip(' ,;\t|"\n')
+            bad.append(f"{line} ({image}, whose caption holds {name!r} and {len(caption.splitlines())} lines)")
+    if bad:
+        raise ValueError(
+            f"{source} has captions that run over several lines and hold names of images: {listed(bad)}. A "
+            "quotation mark at the start of a caption opens a quoted field, which took in the lines up to the next "
+            'quotation mark. Write such a caption in quotation marks, the inner ones doubled: a.jpg,"""Stop"" says the '
+            'sign"; csv.writer and pandas do so by themselves'
+        )
+
+
 def _text(path: Path) -> str:
     """The file's text, with or without a byte-order mark."""
     data = path.read_bytes()
+    if is_git_lfs_pointer(data):
+        raise ValueError(f"{path} is a Git LFS pointer, not the captions: run `git lfs pull` in its repository")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -140,6 +189,9 @@ def _row(line: int, fields: dict | _BadRow) -> CaptionRow:
     captions = tuple(caption.strip() for caption in captions)
     if not all(captions):
         raise _BadRow("empty caption", image)
+    missing = [caption for caption in captions if caption in MISSING]
+    if missing:
+        raise _BadRow(f"caption {missing[0]!r}, which stands for a missing one", image)
     return CaptionRow(line, _inside(image), captions, _id(fields, image))
 
 
@@ -155,6 +207,8 @@ def _inside(image: str) -> str:
     """The image's path in plain form; a path that leads out of the folder is refused."""
     if not image.strip():
         raise _BadRow("no image named")
+    if reason := not_an_image(image):
+        raise _BadRow(f"image {reason}", image[:60])
     parts = image.replace("\\", "/").split("/")
     if ".." in parts or parts[0] == "" or parts[0].endswith(":"):
         raise _BadRow("image path leads out of the folder (expected a relative path without `..`)", image)

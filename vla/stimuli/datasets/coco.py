@@ -9,7 +9,7 @@ from pathlib import Path
 from vla.records import Dataset, Item, Segmentation, listed
 from vla.stimuli.datasets.absences import check_choice, refuse_absent
 from vla.stimuli.datasets.coco_annotations import CocoImage, read_coco_captions, read_coco_instances
-from vla.stimuli.datasets.coco_masks import InstanceMasks, PixelMap
+from vla.stimuli.datasets.coco_masks import InstanceMasks, PixelMap, label_convention
 
 MASKS = ("auto", "instances", "none", "pixel_maps")
 MASK_POLICIES = ("drop", "keep", "refuse")
@@ -142,7 +142,8 @@ def read_coco(
       captions: `captions_val2017.json` or the like.
       instances: `instances_val2017.json` or the like: masks of things, from polygons and run lengths.
       stuffthingmaps: Folder of COCO-Stuff's pixel maps: masks of things and stuff. Where both are given, all
-        masks are the pixel maps'.
+        masks are the pixel maps'. The labels are those of `stuffthingmaps`, or those of `stuff_*_pixelmaps`, where
+        0 is unlabelled and 183 stands for all things: the labels that occur tell which.
       name: The dataset's name.
       missing_images: What to do with captions whose photograph is absent: "refuse", or "drop" to leave them
         out and record their ids in `Dataset.dropped`.
@@ -153,7 +154,10 @@ def read_coco(
         of things is empty.
 
     Returns:
-      The dataset, its masks read when they are asked for.
+      The dataset, its masks read when they are asked for. Masks are of the stored pixels: where a photograph has
+      an EXIF orientation, its masks are turned with it. Only masks whose size fits the upright photograph alone
+      are taken as upright already; so give masks of square photographs, and of those turned by half or mirrored,
+      of the stored pixels.
 
     Raises:
       ValueError: a folder or file is absent, truncated or not as published; a caption is empty; something is
@@ -220,8 +224,10 @@ def _masks(
         if not folder.is_dir():
             raise ValueError(f"{maps} is not a folder; expected the folder of COCO-Stuff's pixel maps")
         files = {image: folder / f"{image.item}.png" for image in images}
-        found = {i.number: PixelMap(i.item, file, i.height, i.width) for i, file in files.items() if file.is_file()}
-        return found, str(folder)
+        files = {image: file for image, file in files.items() if file.is_file()}
+        labels = label_convention(list(files.values()))
+        maps_by_number = {i.number: PixelMap(i.item, file, i.height, i.width, labels) for i, file in files.items()}
+        return maps_by_number, str(folder)
     if instances is None:
         return {}, ""
     read = read_coco_instances(instances)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vla.records import listed
+from vla.records import is_git_lfs_pointer, listed
 
 THING_IDS = range(1, 91)
 
@@ -134,9 +134,13 @@ def coco_categories(instances: str | os.PathLike[str]) -> dict[str, tuple[CocoCa
 def _read(path: Path) -> dict[str, Any]:
     """The file's JSON object."""
     try:
-        data = json.loads(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path} cannot be opened: {error.strerror}. Give COCO's annotation file") from error
+    if is_git_lfs_pointer(content):
+        raise ValueError(f"{path} is a Git LFS pointer, not the annotations: run `git lfs pull` in its repository")
+    try:
+        data = json.loads(content)
     except ValueError as error:
         raise ValueError(f"{path} is truncated or no JSON: {error}. Fetch or unpack the file again") from error
     if not isinstance(data, dict):

@@ -3,59 +3,92 @@
 Axis letters: H height, W width.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image
+from PIL import ExifTags, Image
 
-from vla.records import canonical_hash
+from vla.records import canonical_hash, is_git_lfs_pointer, listed
 
-# COCO-Stuff's labels are category ids less one: things are 1..90, stuff is 92..182.
-LAST_THING, LAST_STUFF, UNLABELLED = 90, 181, 255
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """What the labels of a pixel map mean; a pixel of any other label shows neither things nor stuff.
+
+    Attributes:
+      things: Labels of things.
+      stuff: Labels of stuff.
+      unlabelled: The label of pixels of which nothing is known.
+    """
+
+    things: range
+    stuff: range
+    unlabelled: int
+
+    def __str__(self) -> str:
+        things, stuff = (f"{of[0]}..{of[-1]}" if len(of) > 1 else str(of[0]) for of in (self.things, self.stuff))
+        return f"{things} (things), {stuff} (stuff) and {self.unlabelled} (unlabelled)"
+
+
+# The two ways in which COCO-Stuff is published. `stuffthingmaps` holds category ids less one: things are 1..90, stuff
+# is 92..182. The stuff annotations' `stuff_*_pixelmaps` hold the ids themselves, with all things as one id, 183, and
+# 0 where nothing is known (cocodataset.org/#format-data, "Stuff Segmentation").
+LABELS = {
+    "stuffthingmaps": Labels(range(0, 91), range(91, 182), 255),
+    "stuff_pixelmaps": Labels(range(183, 184), range(92, 183), 0),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class PixelMap:
-    """Masks from an image of labels, as COCO-Stuff publishes them in `stuffthingmaps`.
+    """Masks from an image of labels, as COCO-Stuff publishes them.
 
-    A pixel's label is 0..90 where a thing is, 91..181 where stuff is, 255 where neither is known: such a pixel
-    is in neither mask.
+    The map is of the photograph's stored pixels. One with height and width exchanged is accepted too: a map of the
+    upright photograph, if its EXIF orientation turns it by a quarter.
 
     Attributes:
       item: The item's id, for messages.
       png: The file, or its bytes.
       height: Pixels of the photograph.
       width: Pixels of the photograph.
+      labels: What the labels mean, one of `LABELS`.
     """
 
     item: str
     png: Path | bytes
     height: int
     width: int
+    labels: str = "stuffthingmaps"
 
     def things(self) -> Bool[np.ndarray, "H W"]:
         """True where a thing is."""
-        return self._labels() <= LAST_THING
+        return self._within(LABELS[self.labels].things)
 
     def stuff(self) -> Bool[np.ndarray, "H W"]:
         """True where stuff is."""
+        return self._within(LABELS[self.labels].stuff)
+
+    def _within(self, labels: range) -> Bool[np.ndarray, "H W"]:
         label_hw = self._labels()
-        return (label_hw > LAST_THING) & (label_hw <= LAST_STUFF)
+        return (label_hw >= labels[0]) & (label_hw <= labels[-1])
 
     def content(self) -> str:
-        """SHA-256 of the file's bytes."""
-        return hashlib.sha256(self._bytes()).hexdigest()
+        """SHA-256 of the file's bytes, and of what its labels mean where that is not as in stuffthingmaps."""
+        digest = hashlib.sha256(self._bytes()).hexdigest()
+        return digest if self.labels == "stuffthingmaps" else canonical_hash([self.labels, digest])
 
     def encoded(self) -> tuple[str, bytes]:
-        """The form's name, "pixel_map", and the file's bytes: what `decode_masks` takes."""
-        return "pixel_map", self._bytes()
+        """The form's name and the file's bytes: what `decode_masks` takes."""
+        return next(form for form, labels in _FORMS.items() if labels == self.labels), self._bytes()
 
     def _bytes(self) -> bytes:
         if isinstance(self.png, bytes):
@@ -70,30 +103,72 @@ class PixelMap:
     def _labels(self) -> UInt8[np.ndarray, "H W"]:
         """The label of each pixel, checked."""
         label = f"pixel map of item {self.item!r}" + (f" ({self.png})" if isinstance(self.png, Path) else "")
-        data = self._bytes()
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                mode, label_hw = image.mode, np.asarray(image)
-        # Decoders raise whatever a broken file drives them into: OSError, SyntaxError, struct.error, ...
-        except Exception as error:
-            raise ValueError(f"{label} cannot be read: {error}. Fetch or unpack the file again") from error
+        mode, orientation, label_hw = _read_map(label, self._bytes())
         if mode not in ("L", "P"):
             raise ValueError(
                 f"{label} has pixels of PIL's mode {mode!r}; expected one byte a pixel, its label, as in COCO-Stuff's "
                 "stuffthingmaps (not the coloured pictures made of them)"
             )
-        if label_hw.shape != (self.height, self.width):
+        if orientation != 1:
+            raise ValueError(
+                f"{label} has an EXIF orientation of its own ({orientation}); save it without: masks are of the "
+                "photograph's stored pixels"
+            )
+        if label_hw.shape not in ((self.height, self.width), (self.width, self.height)):
             raise ValueError(
                 f"{label} is {label_hw.shape[1]} x {label_hw.shape[0]} pixels, but its image is {self.width} x "
                 f"{self.height}; a mask must be of its image's size. Give the published map of this very image"
             )
-        unknown = np.unique(label_hw[(label_hw > LAST_STUFF) & (label_hw != UNLABELLED)])
-        if unknown.size:
+        meaning = LABELS[self.labels]
+        unknown = sorted(
+            {*np.unique(label_hw).tolist()}.difference(meaning.things, meaning.stuff, [meaning.unlabelled])
+        )
+        if unknown:
             raise ValueError(
-                f"{label} has the labels {', '.join(map(str, unknown))}; expected 0..{LAST_THING} (things), "
-                f"{LAST_THING + 1}..{LAST_STUFF} (stuff) and {UNLABELLED} (unlabelled)"
+                f"{label} has the labels {listed(list(map(str, unknown)))}; expected {meaning}, as in COCO-Stuff's "
+                f"{self.labels}"
             )
         return label_hw
+
+
+def label_convention(maps: Sequence[Path]) -> str:
+    """Which of `LABELS` the pixel maps of one folder follow, by the first map with a label that only one of them has.
+
+    Raises:
+      ValueError: No map tells, and neither does the folder's name.
+    """
+    only = {
+        "stuffthingmaps": {*range(1, 92), 255},
+        "stuff_pixelmaps": {182, 183},
+    }
+    for path in maps:
+        with contextlib.suppress(ValueError, OSError):  # named when the item's masks are asked for
+            present = {*np.unique(_read_map(str(path), path.read_bytes())[2]).tolist()}
+            for convention, labels in only.items():
+                if present & labels:
+                    return convention
+    where = str(maps[0].parent) if maps else ""
+    for convention, word in (("stuff_pixelmaps", "pixelmaps"), ("stuffthingmaps", "stuffthing")):
+        if not maps or any(word in part for part in maps[0].parts[-3:-1]):
+            return convention
+    raise ValueError(
+        f"the pixel maps in {where} have no label but 0 and 92..181, which mean one thing in COCO-Stuff's "
+        "stuffthingmaps and another in its stuff_*_pixelmaps (where 0 is unlabelled). Rename the folder to "
+        "stuffthingmaps or stuff_pixelmaps, whichever it is"
+    )
+
+
+def _read_map(label: str, data: bytes) -> tuple[str, int, np.ndarray]:
+    """PIL's mode, the EXIF orientation and the values of a pixel map."""
+    if is_git_lfs_pointer(data):
+        raise ValueError(f"{label} is a Git LFS pointer, not the map itself: run `git lfs pull` in its repository")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            return image.mode, orientation, np.asarray(image)
+    # Decoders raise errors of many types on a broken file: OSError, SyntaxError, struct.error, ...
+    except Exception as error:
+        raise ValueError(f"{label} cannot be read: {error}. Fetch or unpack the file again") from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,17 +258,21 @@ class InstanceMasks:
         return counts
 
 
+# Names of the forms in which pixel maps are packed, and what their labels mean.
+_FORMS = {"pixel_map": "stuffthingmaps", "stuff_pixel_map": "stuff_pixelmaps"}
+
+
 def decode_masks(form: str, data: bytes, item: str, height: int, width: int) -> PixelMap | InstanceMasks:
     """The masks whose `encoded()` gave `form` and `data`.
 
     Raises:
-      ValueError: the form is neither "pixel_map" nor "instances".
+      ValueError: The form is unknown.
     """
-    if form == "pixel_map":
-        return PixelMap(item, data, height, width)
+    if form in _FORMS:
+        return PixelMap(item, data, height, width, _FORMS[form])
     if form == "instances":
         return InstanceMasks(item, height, width, data.decode())
-    raise ValueError(f"masks of item {item!r} are of the form {form!r}; expected instances or pixel_map")
+    raise ValueError(f"masks of item {item!r} are of the form {form!r}; expected instances, {' or '.join(_FORMS)}")
 
 
 def _uncompressed(text: str) -> list[int] | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from vla.records import Dataset, ImageSource, Item, listed
 from vla.stimuli.datasets.absences import check_choice, refuse_absent
+from vla.stimuli.datasets.captions_file import MISSING
 from vla.stimuli.sampling import sample
 
 
@@ -81,11 +82,15 @@ def read_table(
         raise ValueError(f"{table.source} has no row with an image in the column {image!r}")
     drawn = sample(Dataset(name, items, tuple(sorted(empty))), n, seed)
     captions = _captions(table, texts, [rows[id] for id in drawn.ids])
-    speechless = [item.id for item, said in zip(drawn.items, captions, strict=True) if not said or not all(said)]
-    if speechless:
+    empty = [
+        item.id
+        for item, own in zip(drawn.items, captions, strict=True)
+        if not own or not all(own) or not MISSING.isdisjoint(own)
+    ]
+    if empty:
         raise ValueError(
-            f"{len(speechless)} rows of {table.source} have an empty caption, or none, in {', '.join(texts)}: "
-            f"{listed(speechless)}. Fill or delete them"
+            f"{len(empty)} rows of {table.source} have an empty caption, none, or one that stands for none "
+            f"({', '.join(sorted(MISSING))}), in {', '.join(texts)}: {listed(empty)}. Fill or delete them"
         )
     told = zip(drawn.items, captions, strict=True)
     return dataclasses.replace(drawn, items=tuple(dataclasses.replace(item, captions=said) for item, said in told))

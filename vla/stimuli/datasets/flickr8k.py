@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from vla.records import Dataset, Item, listed
+from vla.records import Dataset, Item, is_git_lfs_pointer, listed
 from vla.stimuli.datasets.absences import check_choice, refuse_absent
 from vla.stimuli.datasets.captions_file import read_captions
 
@@ -151,9 +151,12 @@ def _captions(file: Path) -> dict[str, tuple[str, ...]]:
 def _text(file: Path) -> str:
     """The file's text."""
     try:
-        return file.read_text("utf-8-sig").replace("\r\n", "\n")
+        text = file.read_text("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not UTF-8 (byte {error.start}); save it in the encoding UTF-8") from None
+    if is_git_lfs_pointer(text.encode()):
+        raise ValueError(f"{file} is a Git LFS pointer, not the text: run `git lfs pull` in its repository")
+    return text
 
 
 def _photographs(base: Path, said: dict[str, tuple[str, ...]]) -> tuple[Path, set[str]]:

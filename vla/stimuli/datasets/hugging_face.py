@@ -1,14 +1,18 @@
 """Reads any Hugging Face dataset whose image and text columns are named."""
 
+import contextlib
+import csv
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vla.records import Dataset, ImageSource
+from vla.records import Dataset, ImageSource, is_git_lfs_pointer, listed
+from vla.stimuli.datasets.captions_file import refuse_swallowed_lines
 from vla.stimuli.datasets.columns import Table, read_table
+from vla.stimuli.images import not_an_image
 
 FILES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 SHUFFLE_BUFFER = 1000
@@ -86,8 +90,13 @@ def read_hugging_face(
     where = str(place.absolute() if local else source)
     try:
         rows = _loaded(where, local, split, config, revision, streaming, cache_dir)
-    # The library's errors are of many kinds, the network's among them.
+    # The library raises errors of many types, those of the network among them.
     except Exception as error:
+        if pointers := _lfs_pointers(place):
+            raise ValueError(
+                f"{where} holds Git LFS pointers, not the files themselves: {listed(pointers)}. Run `git lfs pull` "
+                "there"
+            ) from error
         raise ValueError(f"{where} cannot be loaded as a Hugging Face dataset: {error}") from error
     if streaming:
         rows, n = _head(rows, where, image, n, seed), None
@@ -98,6 +107,8 @@ def read_hugging_face(
         chosen = rows.select_columns([column])
         return (chosen if wanted is None else chosen.select(wanted)).with_format(None)[:][column]
 
+    if local:
+        _check_csv(place, id, rows)
     table = Table(where, rows.column_names, len(rows), cells, lambda row, _: pictures[row])
     # A file's suffix is no part of the name; what follows a dot in that of a folder or of the Hub is.
     own = place.stem if place.is_file() else Path(where).name
@@ -120,12 +131,64 @@ def _loaded(
         if path.suffix.lower() not in FILES:
             raise ValueError(f"its suffix is {path.suffix!r}; known are {', '.join(sorted(FILES))}")
         kind = FILES[path.suffix.lower()]
+        if kind == "csv":
+            # Otherwise pandas reads the id 007 as 7 and the captions "null" and "NA" as missing.
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                columns = next(csv.reader(file), [])
+            text = datasets.Features({column: datasets.Value("string") for column in columns})
+            options |= {"features": text, "keep_default_na": False}
         return _split(datasets.load_dataset(kind, data_files=where, **options), split)
     if local:
         return _split(datasets.load_dataset(where, config, **options), split)
     if split is None:
         (split,) = _only(datasets.get_dataset_split_names(where, config, revision=revision))
     return datasets.load_dataset(where, config, split=split, revision=revision, **options)
+
+
+def _lfs_pointers(place: Path) -> list[str]:
+    """The names of local data files that are Git LFS pointers."""
+    files = [place] if place.is_file() else sorted(place.rglob("*")) if place.is_dir() else []
+    pointers = []
+    for path in files:
+        if path.is_file() and path.stat().st_size < 1024 and is_git_lfs_pointer(path.read_bytes()):
+            pointers.append(path.name)
+    return pointers
+
+
+def _check_csv(place: Path, id: str | None, rows: Any) -> None:
+    """Refuse what a CSV reader makes of badly written local files: swallowed lines, and ids without leading zeros.
+
+    Raises:
+      ValueError: A field runs over several lines and holds a file name; or ids are read as numbers.
+    """
+    numbers = str(getattr(rows.features.get(id), "dtype", "")).startswith(("int", "uint"))
+    for path in [place] if place.is_file() else sorted(place.rglob("*.csv")):
+        if path.suffix.lower() != ".csv":
+            continue
+        long: list[tuple[str, str, str]] = []
+        for line, fields, lines in _csv_lines(path):
+            if lines > 1:
+                long += [(f"line {line}", next(iter(fields.values()))[:60], field) for field in fields.values()]
+            value = fields.get(id or "", "")
+            if numbers and len(value) > 1 and value.startswith("0") and value.isdigit():
+                raise ValueError(
+                    f"id={id!r}: {path} has ids with leading zeros, such as {value!r}, which are read as numbers. "
+                    "Read this one file instead of its folder, or keep the table as JSON lines with ids as text"
+                )
+        refuse_swallowed_lines(str(path), long, ())
+
+
+def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, str], int]]:
+    """The first line, the fields by column, and the number of lines of each row of a CSV file."""
+    # Fields beyond Python's limit of 128 KiB hold images, which are refused where the image column is read.
+    with contextlib.suppress(csv.Error), path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, restkey="", restval="")
+        if not reader.fieldnames:
+            return
+        end = reader.line_num
+        for fields in reader:
+            yield end + 1, {key: str(value) for key, value in fields.items()}, reader.line_num - end
+            end = reader.line_num
 
 
 def _split(loaded: Any, split: str | None) -> Any:
@@ -179,13 +242,23 @@ def _pictures(rows: Any, column: str, where: str, folder: Path | None) -> list[I
             filled, paths = fields["bytes"].is_valid().to_pylist(), fields["path"].to_pylist()
         elif pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):
             filled, paths = cells.is_valid().to_pylist(), [None] * len(cells)
-        elif folder is not None and (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
-            filled, paths = [False] * len(cells), [path and str(folder / path) for path in cells.to_pylist()]
+        elif pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
+            filled, paths = [False] * len(cells), cells.to_pylist()
+            if folder is None and not any(path and not_an_image(path) for path in paths):
+                raise ValueError(
+                    f"image={column!r}: the column of {where} holds text, such as {paths[0]!r}; expected images or the "
+                    "bytes of image files. Paths are read of local tables only"
+                )
         else:
             raise ValueError(
                 f"image={column!r}: the column of {where} is of the type {kind}; expected images or the bytes of image "
-                "files; in files of your own paths, too. URLs are not fetched"
+                "files; in local tables paths, too. URLs are not fetched"
             )
+        for inline, path in zip(filled, paths, strict=True):
+            if path and not inline and (reason := not_an_image(path)):
+                raise ValueError(f"image={column!r}: the column of {where} has {path[:60]!r}, which {reason}")
+        if folder is not None and not pyarrow.types.is_struct(kind):
+            paths = [path and str(folder / path) for path in paths]
         for inline, path in zip(filled, paths, strict=True):
             found.append(TableImage(rows, len(found), column) if inline else Path(path) if path else None)
     return found

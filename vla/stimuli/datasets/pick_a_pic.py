@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vla.records import Dataset, Item, listed
+from vla.records import Dataset, Item, is_git_lfs_pointer, listed
 from vla.stimuli.datasets.absences import check_choice, refuse_absent
 from vla.stimuli.datasets.pictures import ParquetImage
 from vla.stimuli.sampling import sample
@@ -162,6 +162,11 @@ def _judgments(path: Path) -> Iterator[_Judgment]:
                     prompt = (values["caption"] or "").strip()
                     yield _Judgment(id, place, prompt, _labels(values), values.get("ties"), path, row_group, row)
     except (pyarrow.ArrowException, OSError) as error:
+        with path.open("rb") as file:
+            if is_git_lfs_pointer(file.read(100)):
+                raise ValueError(
+                    f"{path} is a Git LFS pointer, not the parquet file: run `git lfs pull` in its repository"
+                ) from None
         raise ValueError(f"{path} is truncated or no parquet file: {error}. Fetch it again") from error
 
 

@@ -13,6 +13,8 @@ _AMOUNT = Parameter(1.0, "how far it goes, from 0 (unchanged) to 1 (in full)", 0
 _MASKED = {
     "dose": "amount",
     "apply": keep_masked,
+    # 2: masks are turned with images that have an EXIF orientation.
+    "version": 2,
     "parameters": {
         "amount": _AMOUNT,
         "fill": fill_parameter("what replaces the rest"),

@@ -8,7 +8,8 @@ from PIL import Image
 
 from vla.records import ImageSource, Segmentation, canonical_hash, file_hash
 from vla.stimuli.draws import Key
-from vla.stimuli.images import decode_image
+from vla.stimuli.image_manipulations.masking import upright_mask
+from vla.stimuli.images import decode_image, image_orientation
 from vla.stimuli.manipulation import Step
 
 
@@ -42,9 +43,10 @@ class ManipulatedPicture:
             if step.manipulation.seeded:
                 given["key"] = self.key
             if step.manipulation.masked:
-                given["mask"] = mask = self.mask(step.manipulation.masked)
+                mask = self.mask(step.manipulation.masked)
                 if mask is None:
                     raise ValueError(f"item {self.item!r} has no mask of {step.manipulation.masked}; leave it out")
+                given["mask"] = mask
             try:
                 image = step.manipulation.apply(image, **given)
             except ValueError as error:
@@ -65,10 +67,21 @@ class ManipulatedPicture:
         )
 
     def mask(self, kind: str) -> np.ndarray | None:
-        """The item's mask of "things" or "stuff", bool [H, W]; None if it has none."""
-        if self.segmentation is None:
-            return None
-        return self.segmentation.things() if kind == "things" else self.segmentation.stuff()
+        """The mask of "things" or "stuff" of the upright image, bool [H, W]; None if it has none."""
+        return None if self.segmentation is None else item_mask(self.item, self.source, self.segmentation, kind)
+
+
+def item_mask(item: str, source: ImageSource, segmentation: Segmentation, kind: str) -> np.ndarray | None:
+    """The mask of "things" or "stuff" of an item's upright image, bool [H, W]; None if it has none.
+
+    Raises:
+      ValueError: The image cannot be read, or the mask is of another size; the message names the item.
+    """
+    mask = segmentation.things() if kind == "things" else segmentation.stuff()
+    if mask is None:
+        return None
+    orientation, size = image_orientation(source, item)
+    return upright_mask(mask, orientation, size, item)
 
 
 def source_content(source: ImageSource) -> str:
