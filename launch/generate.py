@@ -28,12 +28,12 @@ def main() -> None:
 
 def _paraphrases(dataset: Any, config: dict[str, Any], folder: str) -> None:
     from vla.stimuli import generators
-    from vla.stimuli.generators.back_off import BackOff
+    from vla.stimuli.generators.client import BackOff
 
     kind = config["client"].pop("kind")
     clients = {"gemini": generators.Gemini, "local": generators.LocalModel, "openai": generators.OpenAIServer}
     plan = generators.plan_paraphrases(dataset, clients[kind](**config["client"]), folder, **config["plan"])
-    print(f"{len(plan.pending)} requests to make, {len(plan.finished)} answers there: {plan.folder}", flush=True)
+    print(f"{len(plan.pending)} requests to make, {len(plan.finished)} finished: {plan.folder}", flush=True)
     if not DRY_RUN.value:
         back_off = BackOff(**config["back_off"])
         print(generators.generate_paraphrases(plan, back_off=back_off, show_progress=True, **config["run"]))
@@ -42,10 +42,10 @@ def _paraphrases(dataset: Any, config: dict[str, Any], folder: str) -> None:
 def _synthetic_images(dataset: Any, config: dict[str, Any], folder: str) -> None:
     from vla.stimuli import generators
 
-    painter = generators.StableDiffusion(**config["painter"])
-    plan = generators.plan_images(dataset, painter, folder, **config["plan"])
-    there = len(plan.drawings) - plan.n_pending
-    print(f"{plan.n_pending} images to draw, {there} there: {plan.folder}", flush=True)
+    model = generators.StableDiffusion(**config["painter"])
+    plan = generators.plan_images(dataset, model, folder, **config["plan"])
+    finished = len(plan.images) - plan.n_pending
+    print(f"{plan.n_pending} images to generate, {finished} finished: {plan.folder}", flush=True)
     if not DRY_RUN.value:
         print(generators.generate_images(plan, show_progress=True, **config["run"]))
 

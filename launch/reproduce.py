@@ -39,9 +39,9 @@ def main() -> None:
         if "microworld" in values:
             # What compares models along their training is added where none are named; it has no flags of its own.
             commands["cell_groups"] = "core"
-            from vla.microworld.layout import laid_out
+            from vla.microworld.quick_start import fill_config
 
-            values = laid_out(values, workdir / "microworld", first)
+            values = fill_config(values, workdir / "microworld", first)
         study = configured.study(values, commands)
         if DRY_RUN.value:
             if first:

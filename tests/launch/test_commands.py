@@ -15,9 +15,9 @@ import xarray as xr
 
 from tests.launch.forks import commands
 from vla.microworld.captions import describe
-from vla.microworld.coco_layout import write_coco
+from vla.microworld.published_layouts import write_coco, write_flickr8k
+from vla.microworld.scenes import distinct_scenes
 from vla.microworld.shipped import shipped
-from vla.microworld.world_folder import distinct_scenes, write_flickr8k
 
 ROOT = Path(__file__).parents[2]
 VISION, LANGUAGE = shipped("micro-dinov2"), shipped("micro-llama")

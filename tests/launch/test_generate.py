@@ -66,7 +66,7 @@ def test_paraphrases_survive_a_kill_and_no_key_is_written(tmp_path):
         out, err = run(*flags, where=tmp_path, OPENAI_API_KEY=secret)
         assert len(server.requests) == 3 + 1 + 3
     first, last = out.splitlines()
-    assert first.startswith("3 requests to make, 3 answers there: ") and first.endswith(last)
+    assert first.startswith("3 requests to make, 3 finished: ") and first.endswith(last)
     joined = with_paraphrases(read_captioned_folder(folder), last)
     assert all(len(item.paraphrases) == 10 for item in joined.items)
     kept = "".join(path.read_text() for path in (tmp_path / "workdir").rglob("*") if path.is_file())
@@ -86,7 +86,7 @@ def test_images_are_drawn_and_joined(tmp_path):
     )
     out, _ = run(*flags, where=tmp_path)
     first, last = out.splitlines()
-    assert first.startswith("4 images to draw, 0 there: ")
+    assert first.startswith("4 images to generate, 0 finished: ")
     assert [len(item.synthetic) for item in with_synthetic(read_captioned_folder(folder), last).items] == [2, 2]
 
 
@@ -95,6 +95,6 @@ def test_a_dry_run_needs_no_key_and_mistakes_are_one_clear_line(tmp_path):
     flags = (f"--config={ROOT / 'configs/paraphrases.py'}", f"--config.directory={folder}")
     keyless = {"GEMINI_API_KEY": "", "GOOGLE_API_KEY": ""}
     out, _ = run(*flags, "--dry_run", where=tmp_path, **keyless)
-    assert out.startswith("6 requests to make, 0 answers there: ") and not (tmp_path / "workdir").exists()
+    assert out.startswith("6 requests to make, 0 finished: ") and not (tmp_path / "workdir").exists()
     _, err = run(*flags, where=tmp_path, succeeds=False, **keyless)
     assert err.strip().splitlines()[-1].startswith("error: no key for Gemini") and "Traceback" not in err

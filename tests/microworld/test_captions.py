@@ -8,12 +8,11 @@ import pytest
 import spacy
 
 from vla.microworld.captions import describe, paraphrase
-from vla.microworld.grammars import ANNOTATORS, existential
+from vla.microworld.grammars import ANNOTATORS, PhraseBuilder, existential
 from vla.microworld.lexicon import verbs
-from vla.microworld.placing import Spot
+from vla.microworld.placement import Spot
 from vla.microworld.scenes import Group, Scene, scene
-from vla.microworld.teller import Teller
-from vla.microworld.world import KINDS, STUFF
+from vla.microworld.world import CATEGORIES, STUFF
 
 SCENES = [scene(2, index) for index in range(500)]
 CAPTIONS = [describe(what) for what in SCENES]
@@ -78,7 +77,7 @@ def test_five_people_in_changing_order():
 def test_subjects_and_verbs_agree():
     kinds, agreed = {**PLURAL, **SINGULAR}, collections.Counter()
     for what, caption in EVERY:
-        many = {group.kind: group.count > 1 for group in what.groups}
+        many = {group.category: group.count > 1 for group in what.groups}
         words = [token.lower() for token in caption.tokens]
         nouns = [place for place, word in enumerate(words) if word in kinds]
         # All nouns are of the number that the scene has.
@@ -111,15 +110,19 @@ def test_numbers_stand_before_plurals():
 def test_what_they_say_is_there():
     said = set()
     for what, caption in EVERY:
-        assert caption.says.fits(what), caption.text
+        assert caption.description.fits(what), caption.text
         words = re.findall("[a-z]+", caption.text.lower())
         kinds = {{**PLURAL, **SINGULAR}[word] for word in words if word in PLURAL or word in SINGULAR}
-        assert kinds == {group.kind for group in caption.says.groups} <= {group.kind for group in what.groups}
+        assert (
+            kinds
+            == {group.category for group in caption.description.groups}
+            <= {group.category for group in what.groups}
+        )
         # A colour before a thing's name is that thing's, and is known to be said.
         for colour, noun in zip(words, words[1:], strict=False):
             kind = {**PLURAL, **SINGULAR}.get(noun)
-            if kind and colour in {colour for own in KINDS.values() for colour in own}:
-                (wanted,) = (group for group in caption.says.groups if group.kind == kind)
+            if kind and colour in {colour for own in CATEGORIES.values() for colour in own}:
+                (wanted,) = (group for group in caption.description.groups if group.category == kind)
                 assert wanted.colour == colour, caption.text
                 said.add((colour, kind))
     assert len(said) > 80
@@ -134,13 +137,15 @@ def test_paraphrases_say_nothing_new():
     for captions, more in zip(CAPTIONS, PARAPHRASES, strict=True):
         known = collections.defaultdict(set)
         for caption in captions:
-            for group in caption.says.groups:
-                known[group.kind] |= {group.colour, group.size, group.action, group.count}
-            known["scene"] |= {caption.says.stuff, caption.says.weather, caption.says.place}
+            for group in caption.description.groups:
+                known[group.category] |= {group.colour, group.size, group.action, group.count}
+            known["scene"] |= {caption.description.stuff, caption.description.weather, caption.description.position}
         for caption in more:
-            for group in caption.says.groups:
-                assert {group.colour, group.size, group.action, group.count} - {None} <= known[group.kind]
-            assert {caption.says.stuff, caption.says.weather, caption.says.place} - {None} <= known["scene"]
+            for group in caption.description.groups:
+                assert {group.colour, group.size, group.action, group.count} - {None} <= known[group.category]
+            assert {caption.description.stuff, caption.description.weather, caption.description.position} - {
+                None
+            } <= known["scene"]
 
 
 def test_seeded():
@@ -192,8 +197,8 @@ def test_by_hand():
 
     spots = (Spot(0.3, 0.3, 0.1, False), Spot(0.5, 0.3, 0.1, False))
     birds, boat = Group("bird", "red", "small", "fly", spots), Group("boat", "white", "big", "sail", spots[:1])
-    teller = Teller(Scene("sea", "sunny", (birds, boat), "above", "left", 0), Always(0))
-    words = existential(teller)
+    builder = PhraseBuilder(Scene("sea", "sunny", (birds, boat), "above", "left", 0), Always(0))
+    words = existential(builder)
     assert " ".join(word for word, _ in words) == "there are two small red birds flying above a white boat"
     assert [tag for _, tag in words] == "PRON VERB NUM ADJ ADJ NOUN VERB ADP DET ADJ NOUN".split()
-    assert (teller.says().relation, teller.says().stuff) == ("above", None)
+    assert (builder.description().relation, builder.description().stuff) == ("above", None)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from vla.microworld.drawing import RGB, SIDE, draw, draw_with_map
-from vla.microworld.placing import Spot
+from vla.microworld.placement import Spot
 from vla.microworld.scenes import Group, Scene, scene
-from vla.microworld.world import KINDS, STUFF
+from vla.microworld.world import CATEGORIES, STUFF
 
 
 def alone(kind, colour, action, stuff, x=0.5, radius=0.2):
@@ -28,10 +28,10 @@ def hue_near(pixels, rgb, reach=45):
     return (np.abs(pixels - bright[..., None] * rgb).max(axis=-1) < reach) & (bright > 0.6) & (bright < 1.3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CATEGORIES)
 def test_every_thing_shows_its_colour_where_it_is(kind):
     stuff, actions = next((stuff, own.things[kind]) for stuff, own in STUFF.items() if kind in own.things)
-    for colour in KINDS[kind]:
+    for colour in CATEGORIES[kind]:
         for x in (0.3, 0.7):
             drawn = draw_with_map(alone(kind, colour, actions[0], stuff, x))
             shown = hue_near(drawn.pixels, RGB[colour]) & (drawn.things == 1)
@@ -42,7 +42,7 @@ def test_every_thing_shows_its_colour_where_it_is(kind):
 def test_actions_can_be_seen():
     for stuff, own in STUFF.items():
         for kind, actions in own.things.items():
-            shown = [draw(alone(kind, KINDS[kind][0], action, stuff)).astype(int) for action in actions]
+            shown = [draw(alone(kind, CATEGORIES[kind][0], action, stuff)).astype(int) for action in actions]
             for i, one in enumerate(shown):
                 for other in shown[:i]:
                     assert (np.abs(one - other).max(axis=-1) > 40).sum() > 20, (kind, actions)
@@ -50,9 +50,9 @@ def test_actions_can_be_seen():
 
 def test_kinds_look_different():
     outlines = {}
-    for kind in KINDS:
+    for kind in CATEGORIES:
         stuff, actions = next((stuff, own.things[kind]) for stuff, own in STUFF.items() if kind in own.things)
-        outlines[kind] = draw_with_map(alone(kind, KINDS[kind][0], actions[0], stuff)).things == 1
+        outlines[kind] = draw_with_map(alone(kind, CATEGORIES[kind][0], actions[0], stuff)).things == 1
     for kind, one in outlines.items():
         for other, two in outlines.items():
             assert kind == other or (one & two).sum() < 0.9 * (one | two).sum(), (kind, other)

@@ -6,16 +6,16 @@ from random import Random
 
 import pytest
 
-from vla.microworld.scenes import Description, Wanted, compose, scene
-from vla.microworld.world import COLOURS, KINDS, STUFF, WEATHER, colours
+from vla.microworld.scenes import Description, GroupDescription, sample_scene, scene
+from vla.microworld.world import CATEGORIES, COLOURS, STUFF, WEATHER, colours
 
 SCENES = [scene(0, index) for index in range(1000)]
 
 
 def test_eight_kinds_of_stuff_and_sixteen_of_things():
     found = {kind for stuff in STUFF.values() for kind in stuff.things}
-    assert (len(STUFF), len(KINDS)) == (8, 16) and found == set(KINDS)
-    assert {colour for own in KINDS.values() for colour in own} == set(COLOURS)
+    assert (len(STUFF), len(CATEGORIES)) == (8, 16) and found == set(CATEGORIES)
+    assert {colour for own in CATEGORIES.values() for colour in own} == set(COLOURS)
     # However much is lost on a ground, a thing keeps colours to choose from.
     assert all(len(colours(stuff, kind)) >= 2 for stuff in STUFF for kind in STUFF[stuff].things)
 
@@ -43,20 +43,20 @@ def test_scenes_are_as_the_world_allows():
     for what in SCENES:
         things = STUFF[what.stuff].things
         assert (what.weather in WEATHER) == STUFF[what.stuff].open
-        assert len({group.kind for group in what.groups}) == len(what.groups)
+        assert len({group.category for group in what.groups}) == len(what.groups)
         assert 1 <= sum(group.count for group in what.groups) <= 3
         assert (what.relation is None) == (len(what.groups) == 1)
         for group in what.groups:
-            assert group.action in things[group.kind]
-            assert group.colour in colours(what.stuff, group.kind)
+            assert group.action in things[group.category]
+            assert group.colour in colours(what.stuff, group.category)
 
 
 def test_everything_occurs():
     stuff = collections.Counter(what.stuff for what in SCENES)
     # Binomial with mean 125 and standard deviation 10.5.
     assert set(stuff) == set(STUFF) and all(80 < count < 170 for count in stuff.values())
-    assert {group.kind for what in SCENES for group in what.groups} == set(KINDS)
-    done = {(what.stuff, group.kind, group.action) for what in SCENES for group in what.groups}
+    assert {group.category for what in SCENES for group in what.groups} == set(CATEGORIES)
+    done = {(what.stuff, group.category, group.action) for what in SCENES for group in what.groups}
     assert done == {(s, kind, a) for s in STUFF for kind, actions in STUFF[s].things.items() for a in actions}
     numbers = {tuple(group.count for group in what.groups) for what in SCENES}
     assert numbers == {(1,), (2,), (3,), (1, 1), (1, 2), (2, 1), (1, 1, 1)}
@@ -66,16 +66,22 @@ def test_composed_as_described():
     wanted = Description(
         stuff="sea",
         weather="sunset",
-        groups=(Wanted("boat", colour="red", count=2), Wanted("bird", action="fly")),
+        groups=(GroupDescription("boat", colour="red", count=2), GroupDescription("bird", action="fly")),
         relation="below",
-        place="left",
+        position="left",
     )
     rng = Random(0)
-    made = [compose(rng, wanted, "evaluation") for _ in range(30)]
+    made = [sample_scene(rng, wanted, "evaluation") for _ in range(30)]
     assert all(wanted.fits(what) for what in made) and len({what.key for what in made}) > 3
     for what in made:
         boat, bird = what.groups[:2]
-        assert (boat.kind, boat.colour, boat.count, bird.kind, what.relation) == ("boat", "red", 2, "bird", "below")
+        assert (boat.category, boat.colour, boat.count, bird.category, what.relation) == (
+            "boat",
+            "red",
+            2,
+            "bird",
+            "below",
+        )
         assert all(spot.y < boat.spots[0].y for spot in bird.spots)
     # What is not said is drawn anew.
     assert {group.size for what in made for group in what.groups} == {"small", "big"}
@@ -87,22 +93,28 @@ def test_composed_as_described():
     [
         {"stuff": "sand"},
         {"weather": "sunny"},
-        {"place": "right"},
+        {"position": "right"},
         {"relation": "above"},
-        {"groups": (Wanted("bird", colour="red"), Wanted("bird"))},
-        {"groups": (Wanted("boat", count=1), Wanted("bird"))},
-        {"groups": (Wanted("car"), Wanted("bird"))},
+        {"groups": (GroupDescription("bird", colour="red"), GroupDescription("bird"))},
+        {"groups": (GroupDescription("boat", count=1), GroupDescription("bird"))},
+        {"groups": (GroupDescription("car"), GroupDescription("bird"))},
     ],
 )
 def test_what_is_otherwise_does_not_fit(change):
-    wanted = Description("sea", "sunset", (Wanted("boat", "red", "big", "sail", 2), Wanted("bird")), "below", "left")
-    made = compose(Random(1), wanted, "evaluation")
+    wanted = Description(
+        "sea", "sunset", (GroupDescription("boat", "red", "big", "sail", 2), GroupDescription("bird")), "below", "left"
+    )
+    made = sample_scene(Random(1), wanted, "evaluation")
     assert wanted.fits(made)
     assert not dataclasses.replace(wanted, **change).fits(made)
 
 
 def test_beside_and_the_other_way_round():
-    made = compose(Random(2), Description(groups=(Wanted("cat"), Wanted("ball")), relation="left of"), "training")
+    made = sample_scene(
+        Random(2),
+        Description(groups=(GroupDescription("cat"), GroupDescription("ball")), relation="left of"),
+        "training",
+    )
     for groups, relation, fits in (
         (("cat", "ball"), "beside", True),
         (("ball", "cat"), "right of", True),
@@ -110,13 +122,13 @@ def test_beside_and_the_other_way_round():
         (("ball", "cat"), "left of", False),
         (("cat", "ball"), "behind", False),
     ):
-        described = Description(groups=tuple(map(Wanted, groups)), relation=relation)
+        described = Description(groups=tuple(map(GroupDescription, groups)), relation=relation)
         assert described.fits(made) is fits
 
 
 def test_refused():
-    with pytest.raises(ValueError, match="no scene for training that is .*'boat'"):
-        compose(Random(0), Description("grass", groups=(Wanted("boat"),)), "training")
+    with pytest.raises(ValueError, match="no scene of the part 'training' fits .*'boat'"):
+        sample_scene(Random(0), Description("grass", groups=(GroupDescription("boat"),)), "training")
     with pytest.raises(ValueError, match="part='test'; expected one of evaluation, training"):
         scene(0, 0, "test")
     with pytest.raises(ValueError, match="seed=-1, index=0"):

@@ -14,8 +14,8 @@ from tests.microworld.hugging_face import CLASSES
 from vla.activations.clip_score import clip_score
 from vla.microworld import describe, draw, scene
 from vla.microworld.shipped import WEIGHTS, shipped, shipped_models, shipped_steps, training_report
-from vla.microworld.step_zero import write_step_zero
 from vla.microworld.training import MODELS
+from vla.microworld.training.checkpoints import write_step_zero
 from vla.models import load_clip, load_model
 from vla.records import Dataset, Item
 
@@ -138,5 +138,5 @@ def test_step_zero(tmp_path):
     assert not any(told.values()), told
     before, after = (vla.extract(load_model(path), PICTURES) for path in (folder, shipped("micro-vit")))
     assert before.shape == after.shape and not np.allclose(before, after, atol=0.1)
-    with pytest.raises(ValueError, match="micro-clip is the judge"):
+    with pytest.raises(ValueError, match="micro-clip is not studied"):
         write_step_zero("micro-clip", tmp_path)

@@ -5,10 +5,11 @@ import pytest
 
 from vla.microworld.captions import describe
 from vla.microworld.drawing import draw, draw_with_map
-from vla.microworld.world_folder import distinct_scenes, write_world
+from vla.microworld.scenes import distinct_scenes
+from vla.microworld.world_folder import write_world
 from vla.stimuli import decode_image, read_dataset
-from vla.stimuli.caption_manipulations.tagging import Tagger
 from vla.stimuli.generators import with_paraphrases, with_synthetic
+from vla.stimuli.tagging import Tagger
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stimuli.caption_manipulations.pipelines import write_tagger
+from tests.stimuli.pipelines import write_tagger
 
 
 @pytest.fixture(scope="session")

@@ -1,102 +1,107 @@
-"""Describes a scene in five captions of five people, and paraphrases these; every word has its part of speech."""
+"""Writes captions of a scene as five annotators would, and paraphrases of them; every word has its part of speech."""
 
 import dataclasses
 from collections.abc import Sequence
 from random import Random
 
-from vla.microworld.grammars import ANNOTATORS, PARAPHRASERS, Grammar
+from vla.microworld.grammars import ANNOTATORS, PARAPHRASERS, Grammar, PhraseBuilder
 from vla.microworld.scenes import Description, Scene
-from vla.microworld.teller import Teller
 
-SHORTEST, LONGEST = 8, 15
-MOST_PARAPHRASES = 10
+MIN_WORDS, MAX_WORDS = 8, 15
+MAX_PARAPHRASES = 10
 _TRIES = 300
+
+# One fact of a description: (field, value), or (category, field, value) of a group.
+Fact = tuple[str, object] | tuple[str, str, object]
 
 
 @dataclasses.dataclass(frozen=True)
 class Caption:
-    """A caption, true of its scene.
+    """A caption that is true of its scene.
 
     Attributes:
       text: The sentence.
       tokens: Its words and punctuation marks.
       tags: The universal part of speech of each token, such as "NOUN".
-      says: All that it says of the scene.
+      description: Everything that it says about the scene.
     """
 
     text: str
     tokens: tuple[str, ...]
     tags: tuple[str, ...]
-    says: Description
+    description: Description
 
 
 def describe(scene: Scene) -> tuple[Caption, ...]:
-    """Five different captions of a scene, 8 to 15 words each, by five people in an order that differs by scene."""
+    """Five different captions of a scene, 8 to 15 words each, in the styles of five annotators in random order."""
     rng = Random(f"captions {scene.grain}")
-    people = rng.sample(ANNOTATORS, len(ANNOTATORS))
     captions: list[Caption] = []
-    for person in people:
-        captions.append(_new(scene, person, rng, captions))
+    for grammar in rng.sample(ANNOTATORS, len(ANNOTATORS)):
+        captions.append(_new_caption(scene, grammar, rng, captions))
     return tuple(captions)
 
 
-def paraphrase(scene: Scene, captions: Sequence[Caption], count: int = MOST_PARAPHRASES) -> tuple[Caption, ...]:
-    """New captions that say nothing that the given ones do not say, as one makes them who does not see the scene.
+def paraphrase(scene: Scene, captions: Sequence[Caption], count: int = MAX_PARAPHRASES) -> tuple[Caption, ...]:
+    """New captions that say nothing beyond the given ones, as if written without seeing the scene.
 
     Args:
-      scene: What the captions are of.
-      captions: Those of `describe`.
-      count: How many, up to 10.
+      scene: The scene of the captions.
+      captions: The captions to paraphrase, from `describe`.
+      count: Number of new captions, 1 to 10.
 
     Raises:
       ValueError: `count` is not from 1 to 10.
     """
-    if not 1 <= count <= MOST_PARAPHRASES:
-        raise ValueError(f"count={count}; expected 1 to {MOST_PARAPHRASES} paraphrases")
+    if not 1 <= count <= MAX_PARAPHRASES:
+        raise ValueError(f"count={count}; expected 1 to {MAX_PARAPHRASES} paraphrases")
     rng = Random(f"paraphrases {scene.grain}")
-    known = set().union(*(_facts(caption.says) for caption in captions))
-    said = list(captions)
+    known = set().union(*(_facts(caption.description) for caption in captions))
+    texts = list(captions)
     for grammar in rng.sample(PARAPHRASERS, len(PARAPHRASERS))[:count]:
-        said.append(_new(scene, grammar, rng, said, known))
-    return tuple(said[len(captions) :])
+        texts.append(_new_caption(scene, grammar, rng, texts, known))
+    return tuple(texts[len(captions) :])
 
 
-def _new(
-    scene: Scene, grammar: Grammar, rng: Random, before: Sequence[Caption], known: set[tuple] | None = None
+def _new_caption(
+    scene: Scene, grammar: Grammar, rng: Random, before: Sequence[Caption], known: set[Fact] | None = None
 ) -> Caption:
-    """A caption of another wording than those before it, of the right length, that says no more than is known."""
+    """A caption of the right length that differs from those before it and says only known facts (None: any)."""
     texts = {caption.text for caption in before}
     for _ in range(_TRIES):
-        teller = Teller(scene, rng)
-        words = grammar(teller)
-        if not SHORTEST <= sum(tag != "PUNCT" for _, tag in words) <= LONGEST:
+        builder = PhraseBuilder(scene, rng)
+        words = grammar(builder)
+        if not MIN_WORDS <= sum(tag != "PUNCT" for _, tag in words) <= MAX_WORDS:
             continue
-        caption = _caption(words, teller.says())
-        if caption.text not in texts and (known is None or _facts(caption.says) <= known):
+        caption = _caption(words, builder.description())
+        if caption.text not in texts and (known is None or _facts(caption.description) <= known):
             return caption
-    # A grammar may have no new words for a plain scene; every scene has those of the first.
-    assert grammar is not ANNOTATORS[0], f"nothing new can be said of {scene}"
-    return _new(scene, ANNOTATORS[0], rng, before, known)
+    # A pattern may have no new wording left for a simple scene; the first pattern has one for every scene.
+    assert grammar is not ANNOTATORS[0], f"no new caption of {scene}"
+    return _new_caption(scene, ANNOTATORS[0], rng, before, known)
 
 
-def _caption(words: Sequence[tuple[str, str]], says: Description) -> Caption:
+def _caption(words: Sequence[tuple[str, str]], description: Description) -> Caption:
+    """The sentence of tagged words: capitalised, with a final full stop."""
     tokens = [word for word, _ in words] + ["."]
     tags = [tag for _, tag in words] + ["PUNCT"]
     tokens[0] = tokens[0].capitalize()
     text = "".join(token if tag == "PUNCT" else f" {token}" for token, tag in zip(tokens, tags, strict=True)).lstrip()
-    return Caption(text, tuple(tokens), tuple(tags), says)
+    return Caption(text, tuple(tokens), tuple(tags), description)
 
 
-def _facts(says: Description) -> set[tuple]:
-    """All that is said, one by one."""
-    facts: set[tuple] = {
-        (name, getattr(says, name)) for name in ("stuff", "weather", "relation", "place") if getattr(says, name)
+def _facts(description: Description) -> set[Fact]:
+    """The single facts of a description."""
+    facts: set[Fact] = {
+        (name, getattr(description, name))
+        for name in ("stuff", "weather", "relation", "position")
+        if getattr(description, name)
     }
+    # Who knows the side also knows "next to".
     if ("relation", "left of") in facts or ("relation", "right of") in facts:
         facts.add(("relation", "beside"))
-    for group in says.groups:
+    for group in description.groups:
         facts |= {
-            (group.kind, name, getattr(group, name))
+            (group.category, name, getattr(group, name))
             for name in ("colour", "size", "action", "count")
             if getattr(group, name) is not None
         }

@@ -1,10 +1,10 @@
-"""The words of the microworld with their universal parts of speech, several for most things that can be said."""
+"""The words of the captions with their universal parts of speech, with synonyms for most concepts."""
 
 Words = tuple[tuple[str, str], ...]
 
 
 def tagged(text: str) -> Words:
-    """Words from "next/ADV to/ADP"."""
+    """Parse tagged words, such as "next/ADV to/ADP"."""
     return tuple((word, tag) for word, _, tag in (pair.rpartition("/") for pair in text.split()))
 
 
@@ -12,7 +12,7 @@ def _all(*texts: str) -> tuple[Words, ...]:
     return tuple(tagged(text) for text in texts)
 
 
-# One of them and several of them; the first is the usual name.
+# (singular, plural) of each name of a category; the first name is the usual one.
 NOUNS: dict[str, tuple[tuple[str, str], ...]] = {
     "ball": (("ball", "balls"),),
     "balloon": (("balloon", "balloons"),),
@@ -34,7 +34,7 @@ NOUNS: dict[str, tuple[tuple[str, str], ...]] = {
 SIZES = {"small": ("small", "little", "tiny"), "big": ("big", "large", "huge")}
 NUMBERS = {2: "two", 3: "three"}
 
-# Third person singular, base form (also the plural's), participle.
+# Third person singular, base form (also of the plural), participle.
 _VERBS: dict[str, tuple[str, ...]] = {
     "bloom": ("blooms bloom blooming", "grows grow growing"),
     "bounce": ("bounces bounce bouncing",),
@@ -65,7 +65,7 @@ _VERBS_OF = {
 }
 SINGULAR, BASE, PARTICIPLE = range(3)
 
-# What the ground is called, for "a picture of ...".
+# Noun phrases of the ground, for "a picture of ...".
 STUFF: dict[str, tuple[Words, ...]] = {
     "brick wall": _all(
         "a/DET brick/NOUN wall/NOUN", "a/DET red/ADJ brick/NOUN wall/NOUN", "a/DET wall/NOUN of/ADP bricks/NOUN"
@@ -80,7 +80,7 @@ STUFF: dict[str, tuple[Words, ...]] = {
         "a/DET wooden/ADJ floor/NOUN", "a/DET floor/NOUN of/ADP wood/NOUN", "a/DET brown/ADJ wooden/ADJ floor/NOUN"
     ),
 }
-# Where that is which touches the ground.
+# Location of what touches the ground.
 ON: dict[str, tuple[Words, ...]] = {
     "brick wall": _all("in/ADP front/NOUN of/ADP a/DET brick/NOUN wall/NOUN", "by/ADP a/DET brick/NOUN wall/NOUN"),
     "grass": _all("on/ADP the/DET grass/NOUN", "on/ADP the/DET green/ADJ lawn/NOUN", "in/ADP a/DET meadow/NOUN"),
@@ -92,7 +92,7 @@ ON: dict[str, tuple[Words, ...]] = {
         "on/ADP a/DET wooden/ADJ floor/NOUN", "on/ADP the/DET floor/NOUN", "on/ADP the/DET wooden/ADJ floor/NOUN"
     ),
 }
-# Where that is which is up in the air.
+# Location of what is in the air.
 OVER: dict[str, tuple[Words, ...]] = {
     "brick wall": ON["brick wall"],
     "grass": _all("over/ADP the/DET grass/NOUN", "above/ADP a/DET green/ADJ meadow/NOUN", "over/ADP the/DET lawn/NOUN"),
@@ -111,7 +111,7 @@ OVER: dict[str, tuple[Words, ...]] = {
         "over/ADP a/DET wooden/ADJ floor/NOUN", "above/ADP the/DET floor/NOUN", "over/ADP the/DET wooden/ADJ floor/NOUN"
     ),
 }
-# Where else than on the ground something is that does such a thing.
+# Location of moving things.
 _MOVING = {
     "grass": _all("across/ADP the/DET grass/NOUN", "over/ADP the/DET lawn/NOUN"),
     "road": _all("along/ADP the/DET road/NOUN", "down/ADP the/DET street/NOUN", "across/ADP the/DET road/NOUN"),
@@ -119,7 +119,8 @@ _MOVING = {
     "wooden floor": _all("across/ADP a/DET wooden/ADJ floor/NOUN", "over/ADP the/DET floor/NOUN"),
 }
 _ROADSIDE = _all("by/ADP the/DET road/NOUN", "beside/ADP a/DET grey/ADJ road/NOUN", "beside/ADP the/DET street/NOUN")
-WHERE: dict[tuple[str, str], tuple[Words, ...]] = {
+# Location by (ground, action), where it is not that of ON or OVER.
+LOCATION: dict[tuple[str, str], tuple[Words, ...]] = {
     ("brick wall", "hang"): _all("on/ADP a/DET brick/NOUN wall/NOUN", "from/ADP a/DET brick/NOUN wall/NOUN"),
     ("night sky", "fly"): (*OVER["night sky"], tagged("across/ADP the/DET night/NOUN sky/NOUN")),
     ("night sky", "fall"): (OVER["night sky"][0], tagged("from/ADP the/DET night/NOUN sky/NOUN")),
@@ -128,7 +129,8 @@ WHERE: dict[tuple[str, str], tuple[Words, ...]] = {
     ("sea", "swim"): _all("in/ADP the/DET sea/NOUN", "in/ADP the/DET water/NOUN", "in/ADP the/DET blue/ADJ ocean/NOUN"),
     **{(stuff, action): words for stuff, words in _MOVING.items() for action in ("roll", "speed", "walk")},
 }
-WHERE_KIND: dict[tuple[str, str], tuple[Words, ...]] = {("road", "house"): _ROADSIDE}
+# Location by (ground, category), before all others.
+LOCATION_OF_CATEGORY: dict[tuple[str, str], tuple[Words, ...]] = {("road", "house"): _ROADSIDE}
 
 WEATHER: dict[str, tuple[Words, ...]] = {
     "cloudy": _all(
@@ -143,7 +145,7 @@ WEATHER: dict[str, tuple[Words, ...]] = {
         "at/ADP sunset/NOUN", "in/ADP the/DET evening/NOUN", "under/ADP a/DET red/ADJ evening/NOUN sky/NOUN"
     ),
 }
-PLACE: dict[str, tuple[Words, ...]] = {
+POSITION: dict[str, tuple[Words, ...]] = {
     "left": _all("on/ADP the/DET left/NOUN", "on/ADP the/DET left/ADJ side/NOUN"),
     "middle": _all("in/ADP the/DET middle/NOUN", "in/ADP the/DET centre/NOUN"),
     "right": _all("on/ADP the/DET right/NOUN", "on/ADP the/DET right/ADJ side/NOUN"),
@@ -161,13 +163,13 @@ RELATION: dict[str, tuple[Words, ...]] = {
 }
 
 
-def verbs(kind: str, action: str) -> tuple[tuple[str, str, str], ...]:
-    """The verbs that say what a thing does, each as (third person singular, base form, participle)."""
-    forms = _VERBS_OF.get((kind, action), _VERBS[action])
+def verbs(category: str, action: str) -> tuple[tuple[str, str, str], ...]:
+    """The verbs for an action of a thing, each as (third person singular, base form, participle)."""
+    forms = _VERBS_OF.get((category, action), _VERBS[action])
     return tuple((singular, base, participle) for singular, base, participle in map(str.split, forms))
 
 
-def where(stuff: str, kind: str, action: str, in_the_air: bool) -> tuple[Words, ...]:
-    """The ways to say on, over or in what a thing is that does this."""
+def location(stuff: str, category: str, action: str, in_the_air: bool) -> tuple[Words, ...]:
+    """The phrases for the location of a thing relative to the ground, such as "on the grass"."""
     usual = OVER[stuff] if in_the_air else ON[stuff]
-    return WHERE_KIND.get((stuff, kind)) or WHERE.get((stuff, action)) or usual
+    return LOCATION_OF_CATEGORY.get((stuff, category)) or LOCATION.get((stuff, action)) or usual

@@ -1,31 +1,38 @@
-"""Which scenes a seed makes of the world, freely or as a description wants them."""
+"""Samples scenes: from a seed, to fit a description, or to violate a description in exactly one detail."""
 
 import dataclasses
 from random import Random
 
-from vla.microworld.placing import Body, Spot, inverse, place, possible_relations
-from vla.microworld.world import SIZES, STUFF, WEATHER, colours
+import numpy as np
+
+from vla.microworld.placement import RELATIONS, Body, Spot, arrange, inverse, possible_relations
+from vla.microworld.world import ACTIONS, CATEGORIES, COLOURS, POSITIONS, SIZES, STUFF, WEATHER, colours
 from vla.records import canonical_hash
 
 PARTS = ("training", "evaluation")
-# How many things of how many kinds there are, and how often.
+# Group sizes of a scene, with their probabilities: (1, 2) is one thing of a category and two of another.
 LAYOUTS = {(1,): 0.24, (2,): 0.1, (3,): 0.06, (1, 1): 0.36, (1, 2): 0.07, (2, 1): 0.07, (1, 1, 1): 0.1}
-_TRIES = 400
+# Draws until a scene fits a description, and choices of a mistake until one can be drawn.
+_TRIES, _MISTAKE_TRIES = 400, 60
+_GROUP_FIELDS = ("colour", "size", "action", "count")
+# Prompts mention things and their colours most often, hence so do these mistakes. The names are those of the column
+# `mistake` in the Pick-a-Pic files.
+MISTAKES = ("colour", "kind", "relation", "stuff", "count", "size", "action")
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """One thing of a kind, or two or three alike that do the same.
+    """One to three things of the same category, colour, size and action.
 
     Attributes:
-      kind: What it is, such as "house".
-      colour: Its colour's name.
+      category: Category of the things, such as "house".
+      colour: Name of their colour.
       size: "small" or "big".
-      action: What it does, as the verb's base form, such as "fly".
-      spots: Where its members are drawn, one to three.
+      action: Their action as the base form of a verb, such as "fly".
+      spots: Position of each thing, one to three.
     """
 
-    kind: str
+    category: str
     colour: str
     size: str
     action: str
@@ -33,47 +40,47 @@ class Group:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of things."""
         return len(self.spots)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """One kind of stuff with one to three things on it.
+    """A ground with one to three things on it.
 
     Attributes:
-      stuff: What the ground is, such as "grass".
-      weather: What the sky does, None where there is none.
-      groups: The things, of different kinds; the first is the one that matters most.
-      relation: How the first is placed to the second, such as "behind"; None where there is no second.
-      place: Where the first is: "left", "middle" or "right".
-      grain: Seed of the texture, of the light and of the words.
+      stuff: The ground, such as "grass".
+      weather: The weather; None where the sky is not visible.
+      groups: The things, each group of another category; the first group is the main one.
+      relation: Position of the first group relative to the second, such as "behind"; None for a single group.
+      position: Position of the first group: "left", "middle" or "right".
+      grain: Seed of texture, light and captions.
     """
 
     stuff: str
     weather: str | None
     groups: tuple[Group, ...]
     relation: str | None
-    place: str
+    position: str
     grain: int
 
     @property
     def key(self) -> str:
-        """A hash of all that can be said of the scene; positions to the pixel and texture are not in it."""
-        said = [[group.kind, group.colour, group.size, group.action, group.count] for group in self.groups]
-        return canonical_hash([self.stuff, self.weather, said, self.relation, self.place])
+        """A hash of everything that a caption can say; exact positions and texture are not included."""
+        groups = [[group.category, group.colour, group.size, group.action, group.count] for group in self.groups]
+        return canonical_hash([self.stuff, self.weather, groups, self.relation, self.position])
 
     @property
     def part(self) -> str:
-        """Whether it belongs to the scenes for training or to those for evaluation; no description is in both."""
+        """Either "training" or "evaluation", by the key: no description occurs in both."""
         return PARTS[int(self.key[:8], 16) % 2]
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
-    """What is known of a group; None where anything will do."""
+class GroupDescription:
+    """What is known of a group; None for anything."""
 
-    kind: str
+    category: str
     colour: str | None = None
     size: str | None = None
     action: str | None = None
@@ -82,135 +89,250 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What is known of a scene; None where anything will do.
+    """What is known of a scene, for example from a caption; None for anything.
 
     Attributes:
       stuff: The ground.
-      weather: The sky.
-      groups: Things that have to be there; others may be there beside them.
-      relation: How the first is placed to the second; "beside" is left or right of it.
-      place: Where the first is.
+      weather: The weather.
+      groups: Things that the scene contains; it may contain others.
+      relation: Position of the first group relative to the second; "beside" is left or right of it.
+      position: Position of the first group.
     """
 
     stuff: str | None = None
     weather: str | None = None
-    groups: tuple[Wanted, ...] = ()
+    groups: tuple[GroupDescription, ...] = ()
     relation: str | None = None
-    place: str | None = None
+    position: str | None = None
 
     def fits(self, scene: Scene) -> bool:
-        """Whether a scene is as described."""
-        found = []
-        for wanted in self.groups:
-            group = next((group for group in scene.groups if group.kind == wanted.kind), None)
+        """Whether the description is true of a scene."""
+        indices = []
+        for expected in self.groups:
+            group = next((group for group in scene.groups if group.category == expected.category), None)
             if group is None or not all(
-                getattr(wanted, name) in (None, getattr(group, name)) for name in ("colour", "size", "action", "count")
+                getattr(expected, name) in (None, getattr(group, name)) for name in _GROUP_FIELDS
             ):
                 return False
-            found.append(scene.groups.index(group))
+            indices.append(scene.groups.index(group))
         if self.stuff not in (None, scene.stuff) or self.weather not in (None, scene.weather):
             return False
-        if self.place is not None and (found[:1] != [0] or scene.place != self.place):
+        if self.position is not None and (indices[:1] != [0] or scene.position != self.position):
             return False
         if self.relation is None:
             return True
-        if scene.relation is None or sorted(found[:2]) != [0, 1]:
+        if scene.relation is None or sorted(indices[:2]) != [0, 1]:
             return False
-        turned = scene.relation if found[0] == 0 else inverse(scene.relation)
-        return turned == self.relation or (self.relation == "beside" and turned in ("left of", "right of"))
+        return _matches(scene.relation if indices[0] == 0 else inverse(scene.relation), self.relation)
 
 
 def scene(seed: int, index: int, part: str = "evaluation") -> Scene:
-    """The scene of number `index` in the world of `seed`, the same whatever other scenes are made.
+    """Scene number `index` of the world of `seed`; it does not depend on which other scenes are sampled.
 
-    Scenes of one part are never described like those of the other, whatever their seeds and numbers.
+    A description occurs in one part only, whatever the seeds and indices.
 
     Raises:
-      ValueError: `seed` or `index` is negative, or there is no such part.
+      ValueError: `seed` or `index` is negative, or `part` is unknown.
     """
     if part not in PARTS:
         raise ValueError(f"part={part!r}; expected one of {', '.join(sorted(PARTS))}")
     if seed < 0 or index < 0:
         raise ValueError(f"seed={seed}, index={index}; expected whole numbers of 0 or more")
-    return compose(Random(f"scene {seed} {index}"), Description(), part)
+    return sample_scene(Random(f"scene {seed} {index}"), Description(), part)
 
 
-def compose(rng: Random, description: Description, part: str) -> Scene:
-    """A scene as described, all else drawn anew.
+def distinct_scenes(n: int, seed: int) -> list[Scene]:
+    """The first `n` scenes of a seed with distinct descriptions."""
+    scenes: dict[str, Scene] = {}
+    index = 0
+    while len(scenes) < n:
+        candidate = scene(seed, index)
+        scenes.setdefault(candidate.key, candidate)
+        index += 1
+    return list(scenes.values())
+
+
+def sample_scene(rng: Random, description: Description, part: str) -> Scene:
+    """A random scene of a part that fits a description.
 
     Raises:
-      ValueError: no scene of this part is as described.
+      ValueError: No scene of this part fits the description.
     """
-    stuffs = _stuffs(description)
+    stuffs = [name for name in STUFF if _ground_fits(name, description)]
     for _ in range(_TRIES if stuffs else 0):
-        made = _compose(rng, description, stuffs)
-        if made is not None and made.part == part:
-            return made
-    raise ValueError(f"the world has no scene for {part} that is {description}. Describe less of it, or otherwise")
+        candidate = _candidate(rng, description, stuffs)
+        if candidate is not None and candidate.part == part:
+            return candidate
+    raise ValueError(f"no scene of the part {part!r} fits {description}. Describe fewer details, or other ones")
 
 
-def _stuffs(wanted: Description) -> list[str]:
-    """The grounds on which a scene can be as described."""
-    return [
-        name
-        for name, stuff in STUFF.items()
-        if wanted.stuff in (None, name)
-        and (wanted.weather is None or stuff.open)
-        and all(_may_be(name, group) for group in wanted.groups)
-    ]
+def sample_matching(description: Description, scene: Scene, rng: Random) -> Scene:
+    """Another scene of the same part that fits the description of a scene.
+
+    Where the description leaves nothing open, the scene itself with another texture.
+    """
+    try:
+        return sample_scene(rng, description, scene.part)
+    except ValueError:
+        return dataclasses.replace(scene, grain=rng.randrange(2**31))
 
 
-def _compose(rng: Random, wanted: Description, stuffs: list[str]) -> Scene | None:
-    """A scene as described, or None where chance led to none."""
+def sample_mismatching(description: Description, rng: Random, part: str) -> tuple[Scene, str]:
+    """A scene that violates a description in one detail, and the name of that detail, one of `MISTAKES`.
+
+    Raises:
+      ValueError: No such scene is found.
+    """
+    for _ in range(_MISTAKE_TRIES):
+        mistake = rng.choice(MISTAKES)
+        wrong = _with_mistake(description, mistake, rng)
+        if wrong is None:
+            continue
+        try:
+            scene = sample_scene(rng, wrong, part)
+        except ValueError:
+            continue
+        if not description.fits(scene):
+            return scene, mistake
+    raise ValueError(f"no scene violates {description} in one detail. Describe more details of a scene")
+
+
+# The names of the entries of each array of `labels`.
+LABEL_NAMES: dict[str, tuple[str, ...]] = {
+    "stuff": tuple(STUFF),
+    "weather": ("none", *WEATHER),
+    "things": tuple(CATEGORIES),
+    "counts": tuple(CATEGORIES),
+    "colours": COLOURS,
+    "coloured_things": tuple(f"{colour} {name}" for name, colours in CATEGORIES.items() for colour in colours),
+    "sizes": tuple(f"{size} {name}" for name in CATEGORIES for size in SIZES),
+    "actions": tuple(f"{name} {action}" for name in CATEGORIES for action in ACTIONS),
+    "relation": ("none", *RELATIONS),
+    "position": POSITIONS,
+}
+
+
+def labels(scene: Scene) -> dict[str, np.ndarray]:
+    """Everything about a scene except exact positions, as numbers.
+
+    Returns:
+      "stuff", "weather", "relation", "position": int32 [], index of the value in LABEL_NAMES.
+      "counts": int32 [16], number of things of each category.
+      "things", "colours", "coloured_things", "sizes", "actions": float32, 1 if present, else 0, as in LABEL_NAMES.
+    """
+    present = {
+        "things": [group.category for group in scene.groups],
+        "colours": [group.colour for group in scene.groups],
+        "coloured_things": [f"{group.colour} {group.category}" for group in scene.groups],
+        "sizes": [f"{group.size} {group.category}" for group in scene.groups],
+        "actions": [f"{group.category} {group.action}" for group in scene.groups],
+    }
+    exclusive = {
+        "stuff": scene.stuff,
+        "weather": scene.weather or "none",
+        "relation": scene.relation or "none",
+        "position": scene.position,
+    }
+    arrays = {name: np.isin(LABEL_NAMES[name], values).astype(np.float32) for name, values in present.items()}
+    arrays |= {name: np.array(LABEL_NAMES[name].index(value), np.int32) for name, value in exclusive.items()}
+    counts = {group.category: group.count for group in scene.groups}
+    return arrays | {"counts": np.array([counts.get(name, 0) for name in CATEGORIES], np.int32)}
+
+
+def _ground_fits(stuff: str, description: Description) -> bool:
+    """Whether a scene on this ground can fit the description."""
+    return (
+        description.stuff in (None, stuff)
+        and (description.weather is None or STUFF[stuff].open)
+        and all(_group_fits(stuff, group) for group in description.groups)
+    )
+
+
+def _group_fits(stuff: str, group: GroupDescription) -> bool:
+    """Whether such a thing can occur on this ground."""
+    actions = STUFF[stuff].things.get(group.category, ())
+    fits = group.action in actions if group.action else bool(actions)
+    return fits and (group.colour is None or group.colour in colours(stuff, group.category))
+
+
+def _layout_fits(layout: tuple[int, ...], description: Description) -> bool:
+    """Whether these group sizes can fit the description."""
+    if len(layout) < len(description.groups) or (description.relation and len(layout) < 2):
+        return False
+    return all(group.count in (None, count) for group, count in zip(description.groups, layout, strict=False))
+
+
+def _candidate(rng: Random, description: Description, stuffs: list[str]) -> Scene | None:
+    """A scene that fits the description; None if the draws lead to a contradiction."""
     stuff = rng.choice(stuffs)
-    weather = (wanted.weather or rng.choice(WEATHER)) if STUFF[stuff].open else None
-    layouts = [layout for layout in LAYOUTS if _suits(layout, wanted)]
+    weather = (description.weather or rng.choice(WEATHER)) if STUFF[stuff].open else None
+    layouts = [layout for layout in LAYOUTS if _layout_fits(layout, description)]
     if not layouts:
         return None
     layout = rng.choices(layouts, [LAYOUTS[each] for each in layouts])[0]
-    known = [group.kind for group in wanted.groups]
-    others = [kind for kind in STUFF[stuff].things if kind not in known]
-    missing = len(layout) - len(known)
+    described = [group.category for group in description.groups]
+    others = [category for category in STUFF[stuff].things if category not in described]
+    missing = len(layout) - len(described)
     if len(others) < missing:
         return None
-    groups = [*wanted.groups, *(Wanted(kind) for kind in rng.sample(others, missing))]
-    grown = [_grown(rng, stuff, group) for group in groups]
-    bodies = [Body(group.kind, group.size, group.action, count) for group, count in zip(grown, layout, strict=True)]
+    descriptions = [*description.groups, *(GroupDescription(category) for category in rng.sample(others, missing))]
+    groups = [_sample_group(rng, stuff, group) for group in descriptions]
+    bodies = [Body(group.category, group.size, group.action, n) for group, n in zip(groups, layout, strict=True)]
     relation = None
     if len(bodies) > 1:
-        relations = [each for each in possible_relations(stuff, *bodies[:2]) if _allowed(each, wanted.relation)]
+        relations = [
+            each
+            for each in possible_relations(stuff, *bodies[:2])
+            if description.relation is None or _matches(each, description.relation)
+        ]
         if not relations:
             return None
         relation = rng.choice(relations)
-    placed = place(rng, stuff, bodies, relation, wanted.place)
-    if placed is None:
+    arrangement = arrange(rng, stuff, bodies, relation, description.position)
+    if arrangement is None:
         return None
-    spots, first = placed
-    made = tuple(dataclasses.replace(group, spots=own) for group, own in zip(grown, spots, strict=True))
-    return Scene(stuff, weather, made, relation, first, rng.randrange(2**31))
+    spots, position = arrangement
+    placed = tuple(dataclasses.replace(group, spots=each) for group, each in zip(groups, spots, strict=True))
+    return Scene(stuff, weather, placed, relation, position, rng.randrange(2**31))
 
 
-def _may_be(stuff: str, wanted: Wanted) -> bool:
-    """Whether there can be such a thing there."""
-    actions = STUFF[stuff].things.get(wanted.kind, ())
-    fits = wanted.action in actions if wanted.action else bool(actions)
-    return fits and (wanted.colour is None or wanted.colour in colours(stuff, wanted.kind))
+def _sample_group(rng: Random, stuff: str, description: GroupDescription) -> Group:
+    """A group with everything drawn that its description leaves open, without positions yet."""
+    colour = description.colour or rng.choice(colours(stuff, description.category))
+    size = description.size or rng.choice(SIZES)
+    action = description.action or rng.choice(STUFF[stuff].things[description.category])
+    return Group(description.category, colour, size, action, ())
 
 
-def _suits(layout: tuple[int, ...], wanted: Description) -> bool:
-    """Whether these numbers of things have room for what is wanted."""
-    if len(layout) < len(wanted.groups) or (wanted.relation and len(layout) < 2):
-        return False
-    return all(group.count in (None, count) for group, count in zip(wanted.groups, layout, strict=False))
+def _matches(relation: str, expected: str) -> bool:
+    """Whether a relation is the expected one; "beside" accepts both sides."""
+    return relation == expected or (expected == "beside" and relation in ("left of", "right of"))
 
 
-def _grown(rng: Random, stuff: str, wanted: Wanted) -> Group:
-    """A group with all that was not wanted of it drawn; its members' spots are still to come."""
-    colour = wanted.colour or rng.choice(colours(stuff, wanted.kind))
-    size = wanted.size or rng.choice(SIZES)
-    action = wanted.action or rng.choice(STUFF[stuff].things[wanted.kind])
-    return Group(wanted.kind, colour, size, action, ())
-
-
-def _allowed(relation: str, wanted: str | None) -> bool:
-    return wanted in (None, relation) or (wanted == "beside" and relation in ("left of", "right of"))
+def _with_mistake(description: Description, mistake: str, rng: Random) -> Description | None:
+    """The description with one detail changed; None where it does not mention that detail."""
+    if mistake == "relation":
+        others = {"behind": "in front of", "in front of": "behind", "above": "below", "below": "above"}
+        others |= {"left of": "right of", "right of": "left of", "beside": "behind"}
+        relation = description.relation
+        return dataclasses.replace(description, relation=others[relation]) if relation else None
+    if mistake == "stuff":
+        if description.stuff is None:
+            return None
+        others = [stuff for stuff in STUFF if stuff != description.stuff]
+        return dataclasses.replace(description, stuff=rng.choice(others))
+    index = rng.randrange(len(description.groups))
+    group = description.groups[index]
+    if mistake == "kind":
+        present = {each.category for each in description.groups}
+        other = rng.choice([category for category in CATEGORIES if category not in present])
+        # The action is left open: another category may not have it.
+        changed = dataclasses.replace(group, category=other, action=None)
+    else:
+        if getattr(group, mistake) is None:
+            return None
+        choices = {"colour": COLOURS, "count": (1, 2, 3), "size": SIZES, "action": ACTIONS}[mistake]
+        other = rng.choice([choice for choice in choices if choice != getattr(group, mistake)])
+        changed = dataclasses.replace(group, **{mistake: other})
+    groups = (*description.groups[:index], changed, *description.groups[index + 1 :])
+    return dataclasses.replace(description, groups=groups)

@@ -1,10 +1,14 @@
-"""The look of every kind of thing, drawn from polygons so that its colour and what it does can be seen."""
+"""Draws each category of things from polygons, such that its colour and its action are visible."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from vla.microworld.pen import INK, Pen, arc
+from PIL import ImageDraw
 
+INK = (30, 28, 34)
+Colour = tuple[int, ...]
+Number = int | float
+Points = Sequence[tuple[Number, Number]]
 GLASS = (186, 222, 240)
 WOOD = (112, 72, 40)
 LEAF = (50, 124, 42)
@@ -12,6 +16,117 @@ WHITE = (250, 250, 248)
 BEAK = (242, 150, 34)
 STEEL = (188, 188, 194)
 WATER = (52, 122, 190)
+
+
+class Pen:
+    """Draws one thing in its own coordinates: x points where it faces, y down; its body spans -1 to 1.
+
+    Attributes:
+      colour: Colour of the thing.
+      action: Action of the thing, such as "fly".
+      streak: Colour of motion streaks, visible on the ground of the scene.
+    """
+
+    def __init__(
+        self,
+        canvas: ImageDraw.ImageDraw,
+        mask: ImageDraw.ImageDraw | None,
+        number: int,
+        centre: tuple[Number, Number],
+        radius: Number,
+        flipped: bool,
+        colour: Colour,
+        action: str,
+        ink: int,
+        streak: Colour,
+    ):
+        """Create a pen for one thing.
+
+        Args:
+          canvas: The image, in a mode that blends.
+          mask: The map of thing numbers; None if it is not needed.
+          number: Number of the thing in the map.
+          centre: Centre of the thing in pixels.
+          radius: Half the extent of the thing in pixels.
+          flipped: Whether it faces left.
+          colour: Colour of the thing.
+          action: Action of the thing.
+          ink: Width of outlines in pixels.
+          streak: Colour of motion streaks.
+        """
+        self._canvas, self._mask, self._number = canvas, mask, number
+        self._x, self._y = centre
+        self._radius, self._ink = radius, ink
+        self._side = -1 if flipped else 1
+        self._cos, self._sin = 1.0, 0.0
+        self.colour, self.action, self.streak = colour, action, streak
+
+    def tilt(self, degrees: Number) -> None:
+        """Rotate everything drawn from now on about the centre, forwards (the front goes down)."""
+        self._cos, self._sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+
+    def shade(self, factor: Number) -> Colour:
+        """The colour of the thing, darker for a factor below 1, lighter for a factor from 1 to 2."""
+        if factor <= 1:
+            return tuple(int(c * factor) for c in self.colour)
+        return tuple(int(c + (255 - c) * (factor - 1)) for c in self.colour)
+
+    def shape(self, points: Points, fill: Colour | None = None, outlined: bool = True) -> None:
+        """Draw a filled polygon, by default in the colour of the thing."""
+        corners = self._at(points)
+        self._canvas.polygon(corners, fill or self.colour)
+        if outlined:
+            # The outline option of PIL's polygon leaves gaps at the corners of wide outlines.
+            self._canvas.line([*corners, *corners[:2]], INK, width=self._ink, joint="curve")
+        if self._mask:
+            self._mask.polygon(corners, self._number)
+            if outlined:
+                self._mask.line([*corners, *corners[:2]], self._number, width=self._ink, joint="curve")
+
+    def oval(
+        self, x: Number, y: Number, rx: Number, ry: Number, fill: Colour | None = None, outlined: bool = True
+    ) -> None:
+        """Draw a filled ellipse."""
+        self.shape(arc(x, y, rx, ry, 0, 360), fill, outlined)
+
+    def line(self, points: Points, fill: Colour = INK, width: Number = 0.08) -> None:
+        """Draw a line that is part of the thing."""
+        corners, pixels = self._at(points), max(self._ink, round(width * self._radius))
+        self._canvas.line(corners, fill, width=pixels, joint="curve")
+        if self._mask:
+            self._mask.line(corners, self._number, width=pixels, joint="curve")
+
+    def trace(self, points: Points, fill: Colour, width: Number = 0.09) -> None:
+        """Draw a line that shows the action and is not part of the thing, such as steam."""
+        self._canvas.line(self._at(points), fill, width=max(self._ink, round(width * self._radius)), joint="curve")
+
+    def patch(self, points: Points, fill: Colour) -> None:
+        """Draw a filled polygon that is not part of the thing, such as a splash."""
+        self._canvas.polygon(self._at(points), fill)
+
+    def cover(self, points: Points, fill: Colour) -> None:
+        """Draw a filled polygon that hides the thing, such as water in front of it."""
+        corners = self._at(points)
+        self._canvas.polygon(corners, fill)
+        if self._mask:
+            self._mask.polygon(corners, 0)
+
+    def _at(self, points: Points) -> list[tuple[Number, Number]]:
+        """Pixel coordinates of points."""
+        cos, sin, r, side = self._cos, self._sin, self._radius, self._side
+        return [(self._x + side * r * (x * cos - y * sin), self._y + r * (x * sin + y * cos)) for x, y in points]
+
+
+_CIRCLE = [(math.cos(math.radians(angle)), math.sin(math.radians(angle))) for angle in range(0, 361, 15)]
+
+
+def arc(x: Number, y: Number, rx: Number, ry: Number, start: Number, end: Number) -> list[tuple[Number, Number]]:
+    """Points on an ellipse, angles in degrees clockwise from the right."""
+    if (start, end) == (0, 360):
+        return [(x + rx * cos, y + ry * sin) for cos, sin in _CIRCLE]
+    steps = max(4, round(abs(end - start) / 12))
+    angles = [math.radians(start + (end - start) * step / steps) for step in range(steps + 1)]
+    return [(x + rx * math.cos(angle), y + ry * math.sin(angle)) for angle in angles]
 
 
 def _house(pen: Pen) -> None:
@@ -28,7 +143,7 @@ def _tree(pen: Pen) -> None:
     lobes = [(-0.42, -0.1), (0.42, -0.1), (0, -0.52)]
     for x, y in lobes:
         pen.oval(x, y, 0.5, 0.46)
-    # The crown again without outline, or the lobes look like balls.
+    # Draw the crown again without outlines, so that the lobes do not look like balls.
     for x, y in [*lobes, (0, -0.15)]:
         pen.oval(x, y, 0.44, 0.4, outlined=False)
     for x, y in [(-0.35, -0.25), (0.1, -0.65), (0.45, -0.2)]:

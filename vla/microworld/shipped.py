@@ -1,4 +1,4 @@
-"""Where the trained models are that come with the package."""
+"""Finds the trained models that come with the package, and their training reports."""
 
 import json
 import re
@@ -9,36 +9,36 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 def checkpoint_name(model: str, step: int) -> str:
-    """What the folder of a model after so many steps is called; after all of them it bears the model's own name."""
+    """Folder name of the checkpoint after `step` steps; the checkpoint at the end has the name of the model."""
     return f"{model}-step{step}"
 
 
 def shipped_models(weights: Path = WEIGHTS) -> tuple[str, ...]:
-    """Names of the models: four that are studied, and micro-clip, the judge of captions."""
+    """Names of the models: four that are studied, and micro-clip, which scores captions."""
     return tuple(sorted(path.parent.name for path in weights.glob("*/training.json")))
 
 
 def shipped_steps(model: str, weights: Path = WEIGHTS) -> tuple[int, ...]:
-    """After how many steps there are checkpoints of a model, in order; the last is its end. Step 0 is not among them.
+    """The steps at which a model has checkpoints, ascending; the last is the end of training, step 0 is not included.
 
     Raises:
-      ValueError: There is no such model.
+      ValueError: Unknown model.
     """
     last = int(training_report(model, weights)["settings"]["steps"])
-    found = (re.fullmatch(rf"{re.escape(model)}-step(\d+)", path.name) for path in weights.iterdir())
-    return (*sorted(int(match[1]) for match in found if match), last)
+    matches = (re.fullmatch(rf"{re.escape(model)}-step(\d+)", path.name) for path in weights.iterdir())
+    return (*sorted(int(match[1]) for match in matches if match), last)
 
 
 def shipped(model: str, step: int | None = None, weights: Path = WEIGHTS) -> Path:
-    """The folder of a trained model in Hugging Face layout, for `vla.load_model`; micro-clip for `load_clip`.
+    """The folder of a trained model in Hugging Face layout, for `vla.load_model` (micro-clip: for `load_clip`).
 
     Args:
       model: One of `shipped_models()`.
       step: One of `shipped_steps(model)`; None for the end of training.
-      weights: Where the trained models are.
+      weights: Folder of the trained models.
 
     Raises:
-      ValueError: There is no such model, or no checkpoint after so many steps.
+      ValueError: Unknown model, or it has no checkpoint at this step.
     """
     steps = shipped_steps(model, weights)
     if step is None or step == steps[-1]:
@@ -49,10 +49,10 @@ def shipped(model: str, step: int | None = None, weights: Path = WEIGHTS) -> Pat
 
 
 def training_report(model: str, weights: Path = WEIGHTS) -> dict[str, Any]:
-    """How a model was trained and how well: settings, held-out losses beside a trivial guess, findings.
+    """Settings of a training, held-out losses with those of a trivial guess, and evaluation results.
 
     Raises:
-      ValueError: There is no such model.
+      ValueError: Unknown model.
     """
     known = shipped_models(weights)
     if model not in known:

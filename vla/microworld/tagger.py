@@ -1,4 +1,4 @@
-"""Trains a small spaCy pipeline on the parts of speech that the microworld knows of its own words."""
+"""Trains a small spaCy pipeline on the parts of speech of the microworld's captions, which are known exactly."""
 
 import json
 import os
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from vla.microworld.captions import Caption, describe, paraphrase
-from vla.microworld.once import make_once
+from vla.microworld.make_once import make_once
 from vla.microworld.scenes import scene
 
-# Raised whenever the same seed would give another pipeline.
+# Raise it whenever the same seed would give another pipeline.
 VERSION = 2
 SCENES, ROUNDS, BATCH = 45, 6, 24
 _TOK2VEC = {
@@ -27,50 +27,51 @@ _TOK2VEC = {
 
 
 def write_tagger(folder: str | os.PathLike[str], seed: int = 0) -> Path:
-    """A blank English pipeline with a morphologizer, trained on captions of scenes for training.
+    """Train a blank English pipeline with a morphologizer on captions of training scenes.
 
-    The folder is what `vla.stimuli.caption_manipulations.tagging.Tagger` takes; one that is there is used again.
+    `vla.stimuli.tagging.Tagger` takes the folder. If the folder exists, it is reused.
 
     Returns:
-      The folder's absolute path; `accuracy.json` in it has the share of right tags on captions of other scenes.
+      The folder's absolute path; its `accuracy.json` has the tagging accuracy on captions of evaluation scenes.
 
     Raises:
-      ValueError: the folder holds something else, or `seed` is negative.
+      ValueError: The folder holds something else, or `seed` is negative.
     """
     if seed < 0:
         raise ValueError(f"seed={seed} cannot be used; expected a whole number of 0 or more")
 
     def fill(draft: Path) -> None:
-        nlp = _trained(gold(seed, SCENES, "training"), seed)
+        nlp = _train(gold_captions(seed, SCENES, "training"), seed)
         nlp.to_disk(draft)
-        (draft / "accuracy.json").write_text(json.dumps(accuracy(nlp, gold(seed, 30, "evaluation"))) + "\n")
+        report = accuracy(nlp, gold_captions(seed, 30, "evaluation"))
+        (draft / "accuracy.json").write_text(json.dumps(report) + "\n")
 
     return make_once(folder, {"what": "tagger", "seed": seed, "version": VERSION}, fill)
 
 
-def gold(seed: int, n: int, part: str) -> list[Caption]:
+def gold_captions(seed: int, n: int, part: str) -> list[Caption]:
     """Captions and paraphrases of `n` scenes, with their parts of speech."""
-    found: list[Caption] = []
+    gold: list[Caption] = []
     for index in range(n):
-        what = scene(seed, index, part)
-        captions = describe(what)
-        found += [*captions, *paraphrase(what, captions)]
-    return found
+        sampled = scene(seed, index, part)
+        captions = describe(sampled)
+        gold += [*captions, *paraphrase(sampled, captions)]
+    return gold
 
 
-def accuracy(nlp: Any, captions: Sequence[Caption]) -> dict[str, Any]:
-    """How many tokens of captions get their right part of speech, of how many."""
+def accuracy(nlp: Any, captions: Sequence[Caption]) -> dict[str, float | int]:
+    """Share of tokens tagged correctly, and the numbers of tokens and captions."""
     docs = nlp.pipe([caption.text for caption in captions])
     pairs = [
         (token.pos_, tag)
         for doc, caption in zip(docs, captions, strict=True)
         for token, tag in zip(doc, caption.tags, strict=True)
     ]
-    right = sum(found == tag for found, tag in pairs)
-    return {"accuracy": right / len(pairs), "tokens": len(pairs), "captions": len(captions)}
+    correct = sum(predicted == tag for predicted, tag in pairs)
+    return {"accuracy": correct / len(pairs), "tokens": len(pairs), "captions": len(captions)}
 
 
-def _trained(captions: Sequence[Caption], seed: int) -> Any:
+def _train(captions: Sequence[Caption], seed: int) -> Any:
     import spacy
     from spacy.training import Example
     from thinc.api import fix_random_seed

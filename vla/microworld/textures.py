@@ -1,4 +1,4 @@
-"""Paints the grounds of the microworld, each kind of stuff with a texture of its own, and the sky over them.
+"""Paints the background of a scene: the texture of each ground, and the sky or wall above it.
 
 Axis letters: H height, W width.
 """
@@ -12,45 +12,45 @@ from PIL import Image
 Ground = Float[np.ndarray, "H W 3"]
 Field = Float[np.ndarray, "H W"]
 Triple = tuple[int | float, int | float, int | float]
-# Where the sky ends over an open ground, the wall over a floor, the brick wall over a pavement; from the top.
+# Lower end of the sky, of the wall above a floor and of the brick wall above a pavement, as a share of the height.
 HORIZON = {"brick wall": 0.74, "wooden floor": 0.3, "night sky": 1.0}
 OPEN_HORIZON = 0.38
 
 
 def horizon(stuff: str, side: int) -> int:
-    """The row at which a scene's upper part ends, of `side` rows; all rows are of the night sky."""
+    """Row at which the upper part of a scene ends, out of `side` rows; the night sky fills all rows."""
     return round(HORIZON.get(stuff, OPEN_HORIZON) * side)
 
 
 def ground(stuff: str, weather: str | None, side: int, rng: np.random.Generator) -> Ground:
-    """A square of `side` pixels of one kind of stuff, with what is above or below it; values about 0 to 255."""
+    """The background of a scene, `side` pixels high and wide; values are about 0 to 255, not clipped."""
     top = horizon(stuff, side)
-    whole = np.empty((side, side, 3), np.float32)
+    pixels = np.empty((side, side, 3), np.float32)
     if stuff == "night sky":
-        whole[:] = _night_sky(side, rng)
+        pixels[:] = _night_sky(side, rng)
     elif stuff == "brick wall":
-        whole[:top] = _brick_wall(side, rng)[:top]
-        whole[top:] = _pavement(side, rng)[top:]
+        pixels[:top] = _brick_wall(side, rng)[:top]
+        pixels[top:] = _pavement(side, rng)[top:]
     else:
-        whole[:top] = (_SKIES[weather] if weather else _plaster)(side, rng)[:top]
-        whole[top:] = _GROUNDS[stuff](side, rng)[top:]
-    return whole
+        pixels[:top] = (_SKIES[weather] if weather else _plaster)(side, rng)[:top]
+        pixels[top:] = _GROUNDS[stuff](side, rng)[top:]
+    return pixels
 
 
 def _clouds(side: int, rng: np.random.Generator, rows: int, columns: int) -> Field:
-    """Smooth noise of mean 0 and deviation 1 at the nodes, with so many nodes down and across."""
+    """Smooth noise: standard normal values on a grid of rows × columns, interpolated bicubically to side × side."""
     nodes = Image.fromarray(rng.standard_normal((rows, columns), np.float32))
     return np.asarray(nodes.resize((side, side), Image.Resampling.BICUBIC))
 
 
 def _grid(side: int) -> tuple[Float[np.ndarray, "H 1"], Float[np.ndarray, "1 W"]]:
-    """y and x of each pixel, from 0 to 1, as a column and a row."""
+    """y and x of each pixel, in [0, 1), as a column and a row."""
     steps = np.arange(side, dtype=np.float32) / side
     return steps[:, None], steps[None, :]
 
 
 def _mixed(colour: Triple, *fields: tuple[Float[np.ndarray, "#H #W"], Triple]) -> Ground:
-    """A colour, and to it added each field times what it does to red, green and blue."""
+    """colour + Σ field × change, per channel."""
     out = np.empty((*np.broadcast_shapes(*(field.shape for field, _ in fields)), 3), np.float32)
     for channel in range(3):
         out[..., channel] = sum((field * change[channel] for field, change in fields), np.float32(colour[channel]))
@@ -109,7 +109,7 @@ def _brick_wall(side: int, rng: np.random.Generator) -> Ground:
 
 def _wooden_floor(side: int, rng: np.random.Generator) -> Ground:
     y, x = _grid(side)
-    # Boards run away from the eye: they meet far above the picture.
+    # Perspective: the boards converge at a point far above the image.
     depth = y + 0.55
     across = (x - 0.5) / depth * 6 + rng.uniform() + 20
     along = 2.2 / depth + rng.uniform(size=48).astype(np.float32)[np.floor(across).astype(int)] * 3

@@ -1,30 +1,30 @@
-"""What there is in the microworld: kinds of stuff and of things, what they do where, and how they may look."""
+"""The vocabulary of the microworld: grounds, things, what each thing does on each ground, and its colours."""
 
 import dataclasses
 
 COLOURS = ("black", "blue", "brown", "green", "orange", "pink", "purple", "red", "white", "yellow")
 SIZES = ("small", "big")
-PLACES = ("left", "middle", "right")
-# What the sky does over an open ground; indoors, at a wall and at night there is no such sky.
+POSITIONS = ("left", "middle", "right")
+# Weather exists over open grounds only: not indoors, at a wall or at night.
 WEATHER = ("sunny", "cloudy", "sunset")
 
 
 @dataclasses.dataclass(frozen=True)
 class Stuff:
-    """A kind of ground or background.
+    """A ground or background ("stuff", as COCO-Stuff calls what cannot be counted).
 
     Attributes:
-      open: Whether there is sky over it.
-      lost: Colours in which a thing would be lost on it.
-      things: What is found there, and what each does there.
+      open: Whether the sky is visible above it.
+      camouflage: Colours in which a thing would be invisible on it.
+      things: The things that occur on it, and the actions of each.
     """
 
     open: bool
-    lost: tuple[str, ...]
+    camouflage: tuple[str, ...]
     things: dict[str, tuple[str, ...]]
 
 
-# What is found with which stuff, doing what: a world in which everything is everywhere alike has no meaning.
+# Things and actions depend on the ground, so that co-occurrence carries meaning, as in real images.
 STUFF: dict[str, Stuff] = {
     "brick wall": Stuff(
         False,
@@ -127,8 +127,8 @@ STUFF: dict[str, Stuff] = {
     ),
 }
 
-# Which colours a kind of thing comes in.
-KINDS: dict[str, tuple[str, ...]] = {
+# The colours of each category of things.
+CATEGORIES: dict[str, tuple[str, ...]] = {
     "ball": ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white"),
     "balloon": ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white"),
     "bird": ("red", "yellow", "blue", "black", "white", "brown"),
@@ -148,17 +148,17 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 ACTIONS = tuple(sorted({action for stuff in STUFF.values() for actions in stuff.things.values() for action in actions}))
 
-# Done by a ball on the sea, floating is not done in the air.
+# A ball that floats on the sea is not airborne, see `airborne`.
 AIRBORNE = frozenset({"bounce", "fall", "float", "fly", "hang", "jump", "shine"})
 
 
 def airborne(stuff: str, action: str) -> bool:
-    """Whether a thing that does this there touches no ground."""
+    """Whether a thing with this action on this ground does not touch the ground."""
     return action in AIRBORNE and not (stuff == "sea" and action == "float")
 
 
-def colours(stuff: str, kind: str) -> tuple[str, ...]:
-    """The colours that a kind of thing may have on a kind of stuff."""
-    # A tree is known by its crown wherever it stands: green on grass is no loss.
-    lost = () if kind == "tree" else STUFF[stuff].lost
-    return tuple(colour for colour in KINDS[kind] if colour not in lost)
+def colours(stuff: str, category: str) -> tuple[str, ...]:
+    """The colours that a thing of this category may have on this ground."""
+    # The crown of a tree stands above the ground, so a green tree on grass stays visible.
+    camouflage = () if category == "tree" else STUFF[stuff].camouflage
+    return tuple(colour for colour in CATEGORIES[category] if colour not in camouflage)

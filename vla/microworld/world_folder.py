@@ -1,42 +1,38 @@
-"""Writes a whole world of scenes, in the layouts in which the real data are published."""
+"""Writes a complete world: scenes with captions, masks, paraphrases, further images, preferences and a tagger."""
 
-import csv
 import json
 import os
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from vla import progress
 from vla.microworld.captions import Caption, describe, paraphrase
-from vla.microworld.coco_layout import write_coco
-from vla.microworld.once import make_once
-from vla.microworld.pictures import Order, helper, write_pictures
-from vla.microworld.preferences import write_pick_a_pic
-from vla.microworld.rerendering import rerender
-from vla.microworld.scenes import Scene, scene
+from vla.microworld.drawing import ImageTask, drawing_process, write_images
+from vla.microworld.make_once import make_once
+from vla.microworld.published_layouts import write_coco, write_flickr8k, write_pick_a_pic
+from vla.microworld.scenes import Scene, distinct_scenes, sample_matching
 from vla.microworld.tagger import write_tagger
 
-# Raised whenever the same seed would give other files.
+# Raise it whenever the same seed would give other files.
 VERSION = 2
-MOST_RENDERINGS = 15
+MAX_RENDERINGS = 15
 DRAWING = "drawing the world"
-# Seconds of one picture by two cores, for the display.
-_PICTURE = 0.0025
+# Seconds per image with two cores, for the progress display.
+_SECONDS_PER_IMAGE = 0.0025
 
 
 class WorldFolders(NamedTuple):
-    """Where each part of a world is.
+    """Paths of the parts of a world.
 
     Attributes:
-      coco: As MS-COCO val2017: pictures, captions, instances, pixel maps.
-      flickr8k: Other scenes as Flickr8k; None where none were asked for.
-      pick_a_pic: Judgments, as Pick-a-Pic; None where none were asked for.
-      paraphrases: What `with_paraphrases` takes for `coco`.
-      synthetic: What `with_synthetic` takes for `coco`; None where none were asked for.
-      tagger: A spaCy pipeline that knows the words.
+      coco: In the layout of MS-COCO val2017: images, captions, instances, pixel maps.
+      flickr8k: Other scenes in the layout of Flickr8k; None if none were requested.
+      pick_a_pic: Judgments in the layout of Pick-a-Pic; None if none were requested.
+      paraphrases: Paraphrases of the captions in `coco`, for `with_paraphrases`.
+      synthetic: Further images of the captions in `coco`, for `with_synthetic`; None if none were requested.
+      tagger: A spaCy pipeline trained on the vocabulary.
     """
 
     coco: Path
@@ -52,38 +48,38 @@ def write_world(
     n: int,
     seed: int,
     *,
-    renderings: int = MOST_RENDERINGS,
+    renderings: int = MAX_RENDERINGS,
     paraphrases: int = 10,
     judgments: int | None = None,
     flickr8k: int = 0,
     show_progress: bool = False,
 ) -> WorldFolders:
-    """Scenes for evaluation with everything that the paper's data have; what is there already is used again.
+    """Write evaluation scenes with everything that the paper's datasets have; a finished folder is reused.
 
     Args:
-      folder: Where the world shall be.
-      n: How many scenes. No two of them are described alike.
-      seed: Which.
-      renderings: How many further pictures of each, 0 to 15: the first of each caption, then the second, ...
-      paraphrases: How many further captions of each, 1 to 10.
-      judgments: How many judgments with a preference; None for as many as scenes.
-      flickr8k: How many scenes, other ones, there shall be in Flickr8k's layout.
-      show_progress: Show a bar with the time left while it is made.
+      folder: Folder of the world; the tagger goes to a folder beside it.
+      n: Number of scenes, no two with the same description.
+      seed: Seed of the world.
+      renderings: Number of further images of each scene, 0 to 15: the first of each caption, then the second, ...
+      paraphrases: Number of paraphrases of each scene, 1 to 10.
+      judgments: Number of judgments with a preference; None for `n`.
+      flickr8k: Number of scenes, all different from the first `n`, in the layout of Flickr8k.
+      show_progress: Show a progress bar with the remaining time.
 
     Raises:
-      ValueError: a number is out of range, or the folder holds something else.
+      ValueError: A number is out of range, or the folder holds something else.
     """
     judgments = n if judgments is None else judgments
-    for name, value, least, most in (
+    for name, value, low, high in (
         ("n", n, 1, 10**6),
         ("seed", seed, 0, 2**63),
-        ("renderings", renderings, 0, MOST_RENDERINGS),
+        ("renderings", renderings, 0, MAX_RENDERINGS),
         ("paraphrases", paraphrases, 1, 10),
         ("judgments", judgments, 0, 10**6),
         ("flickr8k", flickr8k, 0, 10**6),
     ):
-        if isinstance(value, bool) or not least <= value <= most:
-            raise ValueError(f"{name}={value!r}; expected a whole number from {least} to {most}")
+        if isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"{name}={value!r}; expected a whole number from {low} to {high}")
     recipe = {
         "what": "world",
         "version": VERSION,
@@ -96,93 +92,74 @@ def write_world(
     }
 
     def fill(draft: Path) -> None:
-        progress.expect({DRAWING: _PICTURE * n * (1 + renderings)})
-        chosen = distinct_scenes(n + flickr8k, seed)
-        scenes, others = chosen[:n], chosen[n:]
-        captions = [describe(what) for what in scenes]
+        progress.expect({DRAWING: _SECONDS_PER_IMAGE * n * (1 + renderings)})
+        scenes = distinct_scenes(n + flickr8k, seed)
+        scenes, others = scenes[:n], scenes[n:]
+        captions = [describe(scene) for scene in scenes]
         with (
-            helper(n * (1 + renderings) + 2 * judgments + flickr8k) as pool,
+            drawing_process(n * (1 + renderings) + 2 * judgments + flickr8k) as pool,
             progress.bar(DRAWING, n * (1 + renderings), show_progress) as advance,
         ):
-            later = []
-            whole: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [(write_tagger, (tagger, seed))]
-            if judgments:
-                whole.append((write_pick_a_pic, (draft / "pick_a_pic", judgments, seed)))
-            # What comes in one piece is begun by the helper, which joins in the rest when it has done that.
-            for write, given in whole:
-                if pool:
-                    later.append(pool.submit(write, *given))
-                else:
-                    write(*given)
+            # The tagger and the judgments cannot be split: the second process does them first, then helps drawing.
+            futures = []
+            if pool:
+                futures.append(pool.submit(write_tagger, tagger, seed))
+                if judgments:
+                    futures.append(pool.submit(write_pick_a_pic, draft / "pick_a_pic", judgments, seed))
+            else:
+                write_tagger(tagger, seed)
+                if judgments:
+                    write_pick_a_pic(draft / "pick_a_pic", judgments, seed)
             write_coco(draft / "coco", scenes, captions)
             advance(n)
             _write_paraphrases(draft / "paraphrases.jsonl", scenes, captions, paraphrases)
             if renderings:
-                write_pictures(_renderings(draft / "synthetic", scenes, captions, renderings, seed), pool, advance)
+                write_images(_renderings(draft / "synthetic", scenes, captions, renderings, seed), pool, advance)
             if flickr8k:
                 write_flickr8k(draft / "flickr8k", others, pool)
-            for task in later:
-                task.result()
+            for future in futures:
+                future.result()
 
-    place = Path(os.path.abspath(Path(folder).expanduser()))
-    tagger = place.parent / f"{place.name}-tagger"
-    make_once(place, recipe, fill)
+    path = Path(os.path.abspath(Path(folder).expanduser()))
+    tagger = path.parent / f"{path.name}-tagger"
+    make_once(path, recipe, fill)
     return WorldFolders(
-        place / "coco",
-        place / "flickr8k" if flickr8k else None,
-        place / "pick_a_pic" if judgments else None,
-        place / "paraphrases.jsonl",
-        place / "synthetic" if renderings else None,
+        path / "coco",
+        path / "flickr8k" if flickr8k else None,
+        path / "pick_a_pic" if judgments else None,
+        path / "paraphrases.jsonl",
+        path / "synthetic" if renderings else None,
         write_tagger(tagger, seed),
     )
 
 
-def distinct_scenes(n: int, seed: int) -> list[Scene]:
-    """The first `n` scenes of a seed that are not described like one before them."""
-    found: dict[str, Scene] = {}
-    index = 0
-    while len(found) < n:
-        what = scene(seed, index)
-        found.setdefault(what.key, what)
-        index += 1
-    return list(found.values())
+def _item_id(index: int) -> str:
+    """The id of a scene in the COCO layout, whose items are numbered from 1."""
+    return f"{index + 1:012d}"
 
 
-def write_flickr8k(folder: Path, scenes: list[Scene], pool: Executor | None = None) -> None:
-    """Scenes as Kaggle publishes Flickr8k, for `vla.stimuli.read_dataset("flickr8k", folder)`; pictures are PNG."""
-    (folder / "Images").mkdir(parents=True)
-    names = [f"scene_{number:05d}.png" for number in range(len(scenes))]
-    write_pictures([(folder / "Images" / name, what, None) for name, what in zip(names, scenes, strict=True)], pool)
-    with (folder / "captions.txt").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("image", "caption"))
-        for name, what in zip(names, scenes, strict=True):
-            rows.writerows((name, caption.text) for caption in describe(what))
-
-
-def _name(number: int) -> str:
-    """The id of an item, counted from 0."""
-    return f"{number + 1:012d}"
-
-
-def _write_paraphrases(path: Path, scenes: list[Scene], captions: list[tuple[Caption, ...]], count: int) -> None:
+def _write_paraphrases(
+    path: Path, scenes: Sequence[Scene], captions: Sequence[tuple[Caption, ...]], count: int
+) -> None:
     with path.open("w", encoding="utf-8") as file:
-        for number, (what, said) in enumerate(zip(scenes, captions, strict=True)):
-            more = [caption.text for caption in paraphrase(what, said, count)]
-            entry = {"id": _name(number), "captions": [caption.text for caption in said], "paraphrases": more}
+        for index, (scene, originals) in enumerate(zip(scenes, captions, strict=True)):
+            new = [caption.text for caption in paraphrase(scene, originals, count)]
+            entry = {"id": _item_id(index), "captions": [caption.text for caption in originals], "paraphrases": new}
             file.write(json.dumps(entry) + "\n")
 
 
 def _renderings(
-    folder: Path, scenes: list[Scene], captions: list[tuple[Caption, ...]], count: int, seed: int
-) -> list[Order]:
-    """Every further picture of every scene: the first of each of its captions, then the second, and so on."""
-    orders: list[Order] = []
-    for number, (what, said) in enumerate(zip(scenes, captions, strict=True)):
-        (folder / _name(number)).mkdir(parents=True)
-        for picture in range(count):
-            caption = said[picture % len(said)]
-            rng = Random(f"rendering {seed} {what.key} {what.grain} {picture}")
-            record = {"prompt": caption.text, "caption": picture % len(said), "variant": picture // len(said)}
-            orders.append((folder / _name(number) / f"{picture:02d}.png", rerender(caption.says, what, rng), record))
-    return orders
+    folder: Path, scenes: Sequence[Scene], captions: Sequence[tuple[Caption, ...]], count: int, seed: int
+) -> list[ImageTask]:
+    """The further images of every scene: the first of each of its captions, then the second, and so on."""
+    tasks: list[ImageTask] = []
+    for index, (scene, originals) in enumerate(zip(scenes, captions, strict=True)):
+        (folder / _item_id(index)).mkdir(parents=True)
+        for image in range(count):
+            variant, caption = divmod(image, len(originals))
+            prompt = originals[caption]
+            rng = Random(f"rendering {seed} {scene.key} {scene.grain} {image}")
+            record = {"prompt": prompt.text, "caption": caption, "variant": variant}
+            drawn = sample_matching(prompt.description, scene, rng)
+            tasks.append((folder / _item_id(index) / f"{image:02d}.png", drawn, record))
+    return tasks

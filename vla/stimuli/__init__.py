@@ -1,6 +1,6 @@
 """What is shown to the models: photographs with captions, a sample of them, and views of the sample."""
 
-from vla.stimuli.caption_manipulations import CAPTION_MANIPULATIONS, Tagger
+from vla.stimuli.caption_manipulations import CAPTION_MANIPULATIONS
 from vla.stimuli.catalogue import prepare_dataset, read_dataset
 from vla.stimuli.common_items import common_items
 from vla.stimuli.datasets.captioned_folder import read_captioned_folder
@@ -10,4 +10,5 @@ from vla.stimuli.images import decode_image
 from vla.stimuli.mismatch import derangement, mismatched
 from vla.stimuli.preferences import above_and_below_median, best_and_worst, preference_views
 from vla.stimuli.sampling import sample
+from vla.stimuli.tagging import Tagger
 from vla.stimuli.views import caption_view, image_view, view

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vla.records import Dataset, Item, View, listed
-from vla.stimuli.caption_manipulations import DEFAULT_PIPELINE
 from vla.stimuli.common_items import common_items
 from vla.stimuli.draws import shuffled
+from vla.stimuli.tagging import DEFAULT_PIPELINE
 from vla.stimuli.views import DEFAULT_SEED, caption_view, image_view
 
 ORDERS = ("published", "seeded")

@@ -8,22 +8,22 @@ from scipy.stats import entropy
 from transformers import ViTForImageClassification
 
 from tests.microworld.training.tiny import SEEN, loss_of, scenes, task
-from vla.microworld.training.attributes import EXCLUSIVE, LABELS, attribute_parts, frequency_logits
-from vla.microworld.training.material import ATTRIBUTES
+from vla.microworld.training.attributes import EXCLUSIVE, LABELS, attribute_losses, prior_logits
 from vla.microworld.training.networks import pixels_of
+from vla.microworld.training.training_scenes import ATTRIBUTES
 
 
 def test_the_loss_is_torchs():
     made, parameters = task("micro-vit")
     given = scenes().part(slice(0, 6))
     targets = made.targets[:6]
-    loss, (parts, _) = loss_of(made, parameters, {}, (pixels_of(given.pictures), targets))
+    loss, parts = loss_of(made, parameters, {}, (pixels_of(given.images), targets))
     assert set(parts) == set(ATTRIBUTES)
     # The logits themselves, from the loss's own network, are checked where checkpoints are saved; here from torch's.
     folder = made.scratch.parent / "scratch-logits"
     made.write(folder, parameters)
     with torch.no_grad():
-        logits = ViTForImageClassification.from_pretrained(folder)(torch.from_numpy(pixels_of(given.pictures))).logits
+        logits = ViTForImageClassification.from_pretrained(folder)(torch.from_numpy(pixels_of(given.images))).logits
     cut = np.cumsum([0, *(len(names) for names in ATTRIBUTES.values())])
     assert cut[-1] == len(LABELS) == logits.shape[1]
     expected = {}
@@ -46,8 +46,8 @@ def _binary(logits, wanted):
 def test_a_constant_guess_cannot_beat_the_entropy_of_what_it_was_made_from():
     made, _ = task("micro-vit")
     seen = scenes().part(slice(0, SEEN))
-    parts = attribute_parts(frequency_logits(made.targets.mean(0)), jnp.asarray(made.targets))
+    parts = attribute_losses(prior_logits(made.targets.mean(0)), jnp.asarray(made.targets))
     assert float(parts["stuff"]) == pytest.approx(entropy(seen.labels["stuff"].sum(0)), rel=1e-3)
     each = [entropy([share, 1 - share]) for share in seen.labels["things"].mean(0) if 0 < share < 1]
     assert float(parts["things"]) == pytest.approx(sum(each), abs=0.02)
-    assert made.constant["loss"] == pytest.approx(sum(made.constant[name] for name in ATTRIBUTES))
+    assert made.trivial["loss"] == pytest.approx(sum(made.trivial[name] for name in ATTRIBUTES))

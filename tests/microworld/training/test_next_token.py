@@ -25,8 +25,8 @@ def test_unigram_and_uniform():
     ]
     counts, V = collections.Counter(seen), made.tokenizer.get_vocab_size()
     expected = -sum(math.log((counts[t] + 1) / (len(seen) + V)) for t in unseen) / len(unseen)
-    assert made.constant["loss"] == pytest.approx(expected)
-    guesses = made.findings(None, None)["guesses"]
+    assert made.trivial["loss"] == pytest.approx(expected)
+    guesses = made.results(None, None)["guesses"]
     assert guesses["uniform"] == pytest.approx(math.log(V))
     assert guesses["bigram"] < guesses["unigram"] < guesses["uniform"]
 

@@ -9,8 +9,8 @@ from safetensors.numpy import load_file
 
 from tests.microworld.training.tiny import SEEN, UNSEEN, settings, workdir
 from vla.microworld.shipped import shipped, shipped_models, shipped_steps, training_report
-from vla.microworld.step_zero import write_step_zero
 from vla.microworld.training import loop, train
+from vla.microworld.training.checkpoints import write_step_zero
 from vla.models import load_model
 
 

@@ -27,7 +27,7 @@ def test_there_is_a_config_for_every_model():
         ({"steps": 0}, "steps=0; expected a whole number of at least 1"),
         ({"seed": -1}, "seed=-1; expected a whole number of 0 or more"),
         ({"learning_rate": 0.0}, "expected a number above 0"),
-        ({"steps": 10, "checkpoints": (3, 10)}, "between 1 and 9"),
+        ({"steps": 10, "checkpoints": (3, 10)}, "from 1 to 9"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(changes, words):

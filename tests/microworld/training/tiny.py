@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from vla.microworld.training import Settings
-from vla.microworld.training.material import Material, material
 from vla.microworld.training.run import TASKS
 from vla.microworld.training.settings import MODELS
+from vla.microworld.training.training_scenes import TrainingScenes, training_scenes
 
 SEEN, UNSEEN = 40, 16
 
@@ -26,8 +26,8 @@ def workdir() -> Path:
     return Path(_folder().name)
 
 
-def scenes() -> Material:
-    return material(workdir() / f"scenes-{SEEN + UNSEEN}-7", SEEN + UNSEEN, 7)
+def scenes() -> TrainingScenes:
+    return training_scenes(workdir() / f"scenes-{SEEN + UNSEEN}-7", SEEN + UNSEEN, 7)
 
 
 def settings(model: str, **changes) -> Settings:
@@ -42,7 +42,9 @@ def task(model: str):
         settings(model), given.part(slice(0, SEEN)), given.part(slice(SEEN, None)), workdir() / f"scratch-{model}"
     )
     draws = np.random.default_rng(5)
-    shaken = jax.tree.map(lambda leaf: leaf + 0.1 * draws.standard_normal(leaf.shape).astype(np.float32), made.fresh())
+    shaken = jax.tree.map(
+        lambda leaf: leaf + 0.1 * draws.standard_normal(leaf.shape).astype(np.float32), made.initial_parameters()
+    )
     return made, shaken
 
 

@@ -39,13 +39,13 @@ def test_paraphrases_made_elsewhere_are_taken(tmp_path):
         (["{not json"], "line 1 is not JSON"),
         (['["x"]'], 'line 1 has no text under "id"'),
         ([{"paraphrases": ["x"]}], 'no text under "id"'),
-        ([{"id": "item_0"}], "\"paraphrases\" of 'item_0' is no list"),
-        ([{"id": "item_0", "paraphrases": []}], "is no list of texts"),
-        ([{"id": "item_0", "paraphrases": ["x", " "]}], "is no list of texts"),
-        ([{"id": "item_0", "paraphrases": "xyz"}], "is no list of texts"),
+        ([{"id": "item_0"}], "\"paraphrases\" of 'item_0' is not a list"),
+        ([{"id": "item_0", "paraphrases": []}], "is not a list of non-empty texts"),
+        ([{"id": "item_0", "paraphrases": ["x", " "]}], "is not a list of non-empty texts"),
+        ([{"id": "item_0", "paraphrases": "xyz"}], "is not a list of non-empty texts"),
         ([{"id": "item_0", "paraphrases": ["x"], "captions": 3}], "\"captions\" of 'item_0'"),
         ([{"id": "item_0", "paraphrases": ["x"]}] * 2, "'item_0' twice (the second in"),
-        ([{"id": "item_0", "paraphrases": ["x"], "captions": ["other"]}], "of other captions than world now has"),
+        ([{"id": "item_0", "paraphrases": ["x"], "captions": ["other"]}], "of other captions than world has now"),
         ([{"id": "item_0", "paraphrases": ["x"]}], "2 of the 3 items of world have no paraphrases: item_1, item_2"),
     ],
 )
@@ -56,7 +56,7 @@ def test_entries_that_cannot_be_used_are_refused(tmp_path, entries, words):
 
 
 def test_nowhere_and_nothing_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="there is no"):
+    with pytest.raises(ValueError, match="does not exist"):
         with_paraphrases(dataset(), tmp_path / "none")
     with pytest.raises(ValueError, match="holds no .json file"):
         with_paraphrases(dataset(), tmp_path)
@@ -66,7 +66,7 @@ def test_nowhere_and_nothing_are_refused(tmp_path):
         with_paraphrases(dataset(), lines(tmp_path / "x.jsonl", {"id": "y", "paraphrases": ["x"]}), missing="drop")
     with pytest.raises(ValueError, match="is not a folder"):
         with_synthetic(dataset(), tmp_path / "none")
-    with pytest.raises(ValueError, match="holds no picture of the 3 items of world, such as item_0, item_1"):
+    with pytest.raises(ValueError, match="holds no image of the 3 items of world, such as item_0, item_1"):
         with_synthetic(dataset(), tmp_path)
 
 
@@ -97,7 +97,7 @@ def test_missing_pictures_are_named_or_their_items_dropped(tmp_path):
         picture(tmp_path / name)
     with pytest.raises(ValueError) as refused:
         with_synthetic(dataset(3), tmp_path)
-    assert "4 are absent: item_1/1, item_2/0, item_2/1, item_2/2" in str(refused.value)
+    assert "4 are missing: item_1/1, item_2/0, item_2/1, item_2/2" in str(refused.value)
     kept = with_synthetic(dataset(3), tmp_path, missing="drop")
     assert kept.ids == ("item_0",) and kept.dropped == ("item_1", "item_2")
     assert with_synthetic(dataset(2), tmp_path, count=1).ids == ("item_0", "item_1")
@@ -115,7 +115,7 @@ def test_black_pictures_are_never_used_in_silence(tmp_path, suffix):
 def test_doubled_and_broken_pictures_are_refused(tmp_path):
     picture(tmp_path / "item_0" / "0.png")
     picture(tmp_path / "item_0_0.png")
-    with pytest.raises(ValueError, match="two files for one picture"):
+    with pytest.raises(ValueError, match="two files for one image"):
         with_synthetic(dataset(1), tmp_path)
     (tmp_path / "item_0_0.png").unlink()
     (tmp_path / "item_0" / "0.png").write_bytes(b"no picture")

@@ -1,4 +1,7 @@
+"""Paraphrases: plans, requests, answers that are kept, and the template of a request."""
+
 import json
+import re
 import threading
 import time
 
@@ -7,7 +10,8 @@ import pytest
 from tests.stimuli.generators.server import TEN, gemini_error, serving
 from tests.stimuli.generators.worlds import dataset
 from vla.stimuli.generators import Gemini, generate_paraphrases, plan_paraphrases, with_paraphrases
-from vla.stimuli.generators.back_off import BackOff, Transient
+from vla.stimuli.generators.client import BackOff, Transient
+from vla.stimuli.generators.paraphrases import read_template, write_request
 
 AT_ONCE = BackOff(tries=4, first=0.0, longest=0.01)
 
@@ -96,7 +100,7 @@ def test_invalid_answers_are_asked_for_again_with_another_seed(tmp_path):
 def test_items_without_a_valid_answer_are_named_after_all_others_are_made(tmp_path):
     world = dataset(4)
     client = Scripted(lambda request, seed: "no" if "a thing 1 " in request else fresh(request, seed))
-    with pytest.raises(ValueError, match=r"1 of the 4 items .* item_1 \(expected a list numbered 1 to 10, found none"):
+    with pytest.raises(ValueError, match=r"1 of the 4 items .* item_1 \(expected a list numbered 1 to 10, got none"):
         make(world, client, tmp_path)
     plan = plan_paraphrases(world, Scripted(fresh), tmp_path)
     assert [one.id for one in plan.pending] == ["item_1"]
@@ -213,4 +217,33 @@ def test_a_damaged_answer_is_refused_by_name(tmp_path, content):
     path.write_text(content)
     with pytest.raises(ValueError) as refused:
         plan_paraphrases(dataset(1), Scripted(fresh), tmp_path)
-    assert str(path) in str(refused.value) and "Delete that file" in str(refused.value)
+    assert str(path) in str(refused.value) and "Delete the file" in str(refused.value)
+
+
+def test_our_own_request_holds_captions_and_number():
+    request = write_request(read_template(), ["a {count} dog", "b\ncat "], 10)
+    assert "- a {count} dog\n- b cat\n" in request
+    assert "write 10 more" in request and not re.search(r"\{captions\}|\{count\}.*more", request)
+
+
+def test_another_template_takes_its_place(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text('{"n": {count}} {captions}', encoding="utf-8")
+    assert write_request(read_template(path), ["x"], 3) == '{"n": 3} - x'
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"no place", "no placeholder for the captions"), (b"{captions} \xff", "not UTF-8 (byte 11)")],
+)
+def test_a_template_that_cannot_be_used_is_refused(tmp_path, content, words):
+    path = tmp_path / "bad.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError) as refused:
+        read_template(path)
+    assert words in str(refused.value) and str(path) in str(refused.value)
+
+
+def test_an_absent_template_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="cannot be read: No such file"):
+        read_template(tmp_path / "none.txt")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.stimuli.generators.worlds import dataset
 from vla.stimuli.generators import generate_images, plan_images, with_synthetic
-from vla.stimuli.generators.picture_file import read_record
+from vla.stimuli.generators.image_files import read_record
 
 
 class Noise:
@@ -27,7 +27,7 @@ class Noise:
     def too_long(self, prompts):
         return [place for place, prompt in enumerate(prompts) if len(prompt) > 60]
 
-    def paint(self, prompts, seeds):
+    def generate(self, prompts, seeds):
         if self.stop_after is not None and len(self.calls) == self.stop_after:
             raise KeyboardInterrupt
         self.calls.append(tuple(prompts))
@@ -129,10 +129,11 @@ def test_pictures_that_cannot_be_had_are_named_after_all_others_are_drawn(tmp_pa
     plan = plan_images(world, painter, tmp_path, variants=1)
     with pytest.raises(ValueError) as refused:
         generate_images(plan, flagged=flagged)
-    assert f"1 of the 10 pictures could not be drawn: item_0/1 (censored, drawn {draws} times)" in str(refused.value)
+    expected = f"1 of the 10 images could not be generated: item_0/1 (censored, generated {draws} times)"
+    assert expected in str(refused.value)
     assert remedy in str(refused.value)
     assert not (plan.folder / "manifest.json").exists() and len(bytes_of(plan.folder)) == 9
-    with pytest.raises(ValueError, match="1 are absent: item_0/1"):
+    with pytest.raises(ValueError, match="1 are missing: item_0/1"):
         with_synthetic(world, plan.folder)
 
 
@@ -140,10 +141,10 @@ def test_pictures_of_other_captions_are_refused(tmp_path):
     folder = generate_images(plan_images(dataset(1), Noise(), tmp_path))
     corrected = dataset(1, subject="corrected")
     with pytest.raises(
-        ValueError, match="10 pictures in .* were drawn from other captions than world now has: item_0/0"
+        ValueError, match="10 images in .* were generated from other captions than world has now: item_0/0"
     ):
         plan_images(corrected, Noise(), tmp_path)
-    with pytest.raises(ValueError, match="10 pictures were drawn from other captions"):
+    with pytest.raises(ValueError, match="10 images were generated from other captions"):
         with_synthetic(corrected, folder)
 
 
@@ -163,7 +164,7 @@ def test_settings_that_cannot_be_are_refused(tmp_path, settings, words):
 
 def test_long_prompts_are_refused_before_anything_is_drawn(tmp_path):
     painter = Noise()
-    with pytest.raises(ValueError, match="5 captions are longer .* caption 0 of item_0"):
+    with pytest.raises(ValueError, match="5 captions are too long .* caption 0 of item_0"):
         generate_images(plan_images(dataset(1, subject="thing " * 12), painter, tmp_path))
     assert painter.calls == []
     with pytest.raises(ValueError, match="expected one of redraw, refuse"):

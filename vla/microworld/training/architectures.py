@@ -1,37 +1,40 @@
-"""The five architectures, as the files that describe them in Hugging Face layout.
+"""The five architectures as Hugging Face files: configs, image processors and tokenizers.
 
 Letters: D width, L blocks, H heads.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
-from vla.microworld.training.tokenizer import BOS, EOS, PAD
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 D, L, H = 64, 6, 4
 IMAGE, PATCH = 64, 8
 LENGTH = 128
-# CLIP's towers are less deep, and end in a space of so many units.
+# Depth of CLIP's towers, and width of their common embedding space.
 CLIP_DEPTH, CLIP_SPACE = 4, 64
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 VISION = ("micro-dinov2", "micro-vit", "micro-clip")
 LANGUAGE = ("micro-llama", "micro-bloom", "micro-clip")
 
+BOS, EOS, PAD = "<s>", "</s>", "<pad>"
+# Size of the vocabulary: 256 bytes, three special tokens, and merges.
+VOCABULARY = 640
+
 
 def write_description(
     folder: Path, model: str, tokenizer: Tokenizer | None = None, labels: tuple[str, ...] = ()
 ) -> None:
-    """Write everything of a checkpoint but its weights.
+    """Write all files of a checkpoint except its weights.
 
     Args:
-      folder: That of the checkpoint.
+      folder: Folder of the checkpoint.
       model: Key of `settings.MODELS`.
-      tokenizer: Of models that read.
-      labels: What the classifier of micro-vit tells, in order.
+      tokenizer: Tokenizer of a model that reads text.
+      labels: Labels of micro-vit's classifier, in order.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "config.json", _config(model, tokenizer, labels))
@@ -44,7 +47,7 @@ def write_description(
 
 
 def _config(model: str, tokenizer: Tokenizer | None, labels: tuple[str, ...]) -> dict[str, Any]:
-    """config.json; float32 is what Hugging Face computes in, whatever the file holds."""
+    """The content of config.json. The weights are float16; `torch_dtype` makes Hugging Face compute in float32."""
     vision = {
         "attention_probs_dropout_prob": 0.0,
         "hidden_act": "gelu",
@@ -61,8 +64,8 @@ def _config(model: str, tokenizer: Tokenizer | None, labels: tuple[str, ...]) ->
         "torch_dtype": "float32",
     }
     if model == "micro-dinov2":
-        own = {"drop_path_rate": 0.0, "layerscale_value": 1.0, "mlp_ratio": 4, "use_swiglu_ffn": False}
-        return {"architectures": ["Dinov2Model"], "model_type": "dinov2", **vision, **own}
+        dinov2 = {"drop_path_rate": 0.0, "layerscale_value": 1.0, "mlp_ratio": 4, "use_swiglu_ffn": False}
+        return {"architectures": ["Dinov2Model"], "model_type": "dinov2", **vision, **dinov2}
     if model == "micro-vit":
         names = {str(i): name for i, name in enumerate(labels)}
         return {
@@ -184,3 +187,26 @@ def _tokenizer_config() -> dict[str, Any]:
 
 def _write(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def make_tokenizer(captions: Iterable[str], ends: bool = False) -> Tokenizer:
+    """Train a byte-level BPE tokenizer on captions: common words become few tokens, and it can encode any text.
+
+    It adds BOS at the start of each text and, with `ends`, EOS at its end.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore
+    tokenizer.decoder = decoders.ByteLevel()  # pyright: ignore
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[BOS, EOS, PAD],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(captions, trainer)
+    special = [(token, tokenizer.token_to_id(token)) for token in (BOS, EOS)]
+    end = f" {EOS}" if ends else ""
+    tokenizer.post_processor = processors.TemplateProcessing(  # pyright: ignore
+        single=f"{BOS} $A{end}", pair=f"{BOS} $A{end} {BOS} $B{end}", special_tokens=special
+    )
+    return tokenizer

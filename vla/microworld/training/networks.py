@@ -1,4 +1,4 @@
-"""Networks before training, and passes through them that a loss needs.
+"""Untrained networks, and the forward passes that the training losses need.
 
 Axes: B batch, T tokens, D width, V vocabulary.
 """
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from vla.microworld.training.architectures import DEVIATION, MEAN
 from vla.models.decoder import Decoder
@@ -20,18 +20,17 @@ from vla.models.loading import read_config
 from vla.models.sequence import plain
 from vla.models.vision_encoder import VisionEncoder
 
-Tree = Any
-# Of token embeddings: small enough that tied logits begin near zero.
+# Scale of token embeddings: small, so that tied logits start near zero.
 _EMBEDDING = 0.2
-# Of positions and of the class token, beside patches of order one.
+# Scale of position embeddings and of the class token; patch embeddings are of order one.
 _POSITION = 0.2
 
 
 def untrained(folder: Path, seed: int, tower: str | None = None) -> VisionEncoder | Decoder:
-    """The network that config.json in `folder` describes, with weights drawn from a seed.
+    """The network of the config.json in `folder`, with random weights from a seed.
 
-    As the constructors draw them, but for embeddings, and for the maps that end a branch: those are divided by
-    sqrt(2 L), so that the sum of all branches is of order one (Radford et al. 2019, GPT-2).
+    Initialised as by the constructors, except embeddings, and except the last matrix of each residual branch: it is
+    divided by sqrt(2 L), so that the sum of all branches is of order one (Radford et al. 2019, GPT-2).
     """
     _, config = read_config(folder / "config.json", tower)
     rngs = nnx.Rngs(seed)
@@ -49,29 +48,29 @@ def untrained(folder: Path, seed: int, tower: str | None = None) -> VisionEncode
     return network
 
 
-def _scale(parameter: Any, factor: float) -> None:
+def _scale(parameter: nnx.Param, factor: float) -> None:
     parameter[...] = parameter[...] * factor
 
 
-def pixels_of(pictures: np.ndarray) -> Float[np.ndarray, "B 3 H W"]:
-    """Pictures as the image processors normalise them."""
-    values = (np.asarray(pictures, np.float32) / 255 - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
+def pixels_of(images: UInt8[np.ndarray, "B H W 3"]) -> Float[np.ndarray, "B 3 H W"]:
+    """Images normalised as by the image processors."""
+    values = (np.asarray(images, np.float32) / 255 - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
 
 def through_blocks(network: VisionEncoder, tokens: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-    """Some or all tokens of images through all blocks and the final norm."""
+    """Pass tokens of images through all blocks and the final norm."""
 
     def step(hidden: Array, block: Any) -> tuple[Array, None]:
         return block(hidden), None
 
-    # Unrolled: a loop puts by what the gradient needs of each block, which makes a training step a fifth slower.
+    # Unrolled: a loop would copy what the gradient needs of each block, and a training step would be 20 % slower.
     hidden, _ = jax.lax.scan(step, tokens, network.blocks, unroll=True)
     return network.final_norm(hidden)
 
 
 def class_token(network: VisionEncoder, tokens: Float[Array, "B T D"]) -> Float[Array, "B D"]:
-    """The first token of `through_blocks`, for which the last block is computed for no other."""
+    """The first token of `through_blocks`; the last block is computed for this token only."""
 
     def step(hidden: Array, block: Any) -> tuple[Array, None]:
         return block(hidden), None
@@ -85,7 +84,7 @@ def class_token(network: VisionEncoder, tokens: Float[Array, "B T D"]) -> Float[
 
 
 def read_texts(network: Decoder, ids: Int[Array, "B T"], mask: Bool[Array, "B T"]) -> Float[Array, "B T D"]:
-    """What the final norm gives at every token."""
+    """Output of the final norm at every token."""
     positions, reach = plain(mask)
     hidden = network.embed(jnp.where(mask, ids, 0), positions)
     context = network.context(positions, reach)
@@ -100,12 +99,12 @@ def read_texts(network: Decoder, ids: Int[Array, "B T"], mask: Bool[Array, "B T"
 
 
 def tied_logits(network: Decoder, hidden: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
-    """How likely each token comes next, by the embeddings themselves."""
+    """Logits of the next token; the output matrix is that of the embeddings."""
     return jnp.einsum("btd,vd->btv", hidden, network.embedding[...])
 
 
 def padded(rows: list[list[int]], pad: int) -> tuple[Int[np.ndarray, "B T"], Bool[np.ndarray, "B T"]]:
-    """Token ids of equal length, filled up on the right, and which of them are real."""
+    """Token ids padded on the right to equal length, and a mask of the real tokens."""
     T = max(map(len, rows))
     ids, mask = np.full((len(rows), T), pad, np.int32), np.zeros((len(rows), T), bool)
     for i, row in enumerate(rows):

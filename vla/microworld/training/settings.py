@@ -1,9 +1,9 @@
-"""What determines a training: the same settings give the same weights."""
+"""Settings of a training; the same settings give the same weights."""
 
 import dataclasses
 from typing import Any
 
-# What each is trained by; the first four are studied, the last judges captions for CLIP Score.
+# The training objective of each model. The first four are studied; the last computes CLIP Score of captions.
 MODELS = {
     "micro-dinov2": "self-distillation",
     "micro-vit": "attributes",
@@ -15,20 +15,20 @@ MODELS = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """One training.
+    """Settings of one training.
 
     Attributes:
       model: Key of `MODELS`.
-      seed: Of initial weights, batches and augmentation.
-      world_seed: Of the scenes.
-      n_scenes: Scenes to learn from.
-      n_held_out: Further scenes, on which losses are reported.
-      steps: Batches.
-      batch: Scenes in a batch.
-      learning_rate: The highest; it rises linearly and falls with a cosine.
-      warmup: Steps of the rise.
-      weight_decay: Of the matrices of blocks.
-      checkpoints: After how many steps the model is kept besides.
+      seed: Seed of initial weights, batches and augmentation.
+      world_seed: Seed of the scenes.
+      n_scenes: Number of training scenes.
+      n_held_out: Number of further scenes, for held-out losses.
+      steps: Number of batches.
+      batch: Scenes per batch.
+      learning_rate: Peak learning rate: linear warmup, then cosine decay to 0.
+      warmup: Steps of warmup.
+      weight_decay: Weight decay of the matrices in blocks.
+      checkpoints: Steps after which a checkpoint is kept, besides the last.
     """
 
     model: str
@@ -44,10 +44,10 @@ class Settings:
     checkpoints: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained.
+        """Check the settings.
 
         Raises:
-          ValueError: An unknown model, numbers that are too small, checkpoints beyond the end.
+          ValueError: Unknown model, a number that is too small, or a checkpoint outside the training.
         """
         if self.model not in MODELS:
             raise ValueError(f"model={self.model!r} is not known; known are: {', '.join(sorted(MODELS))}")
@@ -61,10 +61,10 @@ class Settings:
             raise ValueError(f"learning_rate={self.learning_rate}; expected a number above 0")
         if any(not 0 < step < self.steps for step in self.checkpoints):
             raise ValueError(
-                f"checkpoints={self.checkpoints}; expected numbers of steps between 1 and {self.steps - 1}, as "
-                f"steps={self.steps}; the last step is always kept"
+                f"checkpoints={self.checkpoints}; expected steps from 1 to {self.steps - 1} (steps={self.steps}); "
+                "the last step is always kept"
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The settings as JSON values."""
         return {**dataclasses.asdict(self), "checkpoints": list(self.checkpoints)}

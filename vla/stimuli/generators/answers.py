@@ -1,4 +1,4 @@
-"""Reads the captions out of a language model's answer and refuses an answer that is not what was asked for."""
+"""Parses the captions in the answer of a language model, and rejects answers that do not match the request."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ from vla.records import listed
 _THOUGHT = re.compile(r"<(think|thinking)>.*?</\1>", re.DOTALL | re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]")
 _LETTER = re.compile(r"[^\W\d_]")
-# A list number as models write it: `1. a`, `1) a`, `(1) a`, `[1] a`, `1: a`, `1 - a`, `1\. a`, `- 1. a`, `**1.** a`,
+# List numbers as models write them: `1. a`, `1) a`, `(1) a`, `[1] a`, `1: a`, `1 - a`, `1\. a`, `- 1. a`, `**1.** a`,
 # `**1**. a`, `**1. a**`, `#1. a`, `Caption 1: a`.
 _NUMBERED = re.compile(
     r"""^\s*(?:[-*+>•]\s+)?(?P<open>\*\*|__)?\s*(?:caption\s*)?[#(\[]?\s*(?P<number>\d{1,3})
@@ -22,33 +22,34 @@ _PAIRS += (("'", "'"), ("‘", "’"), ("«", "»"), ("„", "“"))
 
 
 class InvalidAnswer(ValueError):
-    """An answer that does not hold the captions asked for; asking again may help."""
+    """An answer without the requested captions; another request may succeed."""
 
 
-def read_answer(answer: str, count: int, given: Sequence[str]) -> tuple[str, ...]:
-    """The `count` new captions of an answer, in its order.
+def read_answer(answer: str, count: int, originals: Sequence[str]) -> tuple[str, ...]:
+    """The `count` new captions of an answer, in order.
 
-    Text before the list, text that a blank line parts from its end, thoughts in `<think>` and lines without words are
-    passed over; emphasis, quotation marks and brackets around a caption are taken off.
+    Ignored are text before the list, text after it that follows a blank line, thoughts in `<think>` and lines without
+    words. Emphasis, quotation marks and brackets around a caption are removed.
 
     Args:
-      answer: What the model said.
-      count: How many captions were asked for.
-      given: The captions it was shown.
+      answer: Answer of the model.
+      count: Number of captions requested.
+      originals: The captions in the request.
 
     Raises:
-      InvalidAnswer: not a list numbered 1 to `count`; a caption without a letter; two captions that are the same, or
-        one the same as one given, but for case, spaces and the final stop.
+      InvalidAnswer: The list is not numbered 1 to `count`, a caption has no letters, or a caption equals another one
+        or an original up to case, spaces and the final full stop.
     """
-    captions = [_bare(text) for text in _numbered(answer, count)]
+    captions = [_stripped(text) for text in _numbered(answer, count)]
     wordless = [str(i) for i, caption in enumerate(captions, 1) if not _LETTER.search(caption)]
     if wordless:
         raise InvalidAnswer(f"captions without words: {listed(wordless)}")
-    seen = {_same(caption): "one it was given" for caption in given}
+    sources = {_normal_form(caption): "one of the request" for caption in originals}
     for number, caption in enumerate(captions, 1):
-        if _same(caption) in seen:
-            raise InvalidAnswer(f"caption {number} ({caption!r}) repeats {seen[_same(caption)]}")
-        seen[_same(caption)] = f"caption {number}"
+        form = _normal_form(caption)
+        if form in sources:
+            raise InvalidAnswer(f"caption {number} ({caption!r}) repeats {sources[form]}")
+        sources[form] = f"caption {number}"
     return tuple(captions)
 
 
@@ -56,33 +57,31 @@ def _numbered(answer: str, count: int) -> list[str]:
     """The text of each line of the numbered list."""
     texts: list[str] = []
     numbers: list[int] = []
-    blank = False  # whether the line above has no words, such as a blank one or a code fence
+    blank = False  # whether the previous line has no words, such as a blank line or a code fence
     for line in _THOUGHT.sub("", answer).splitlines():
-        found = _NUMBERED.match(line)
-        if found:
-            numbers.append(int(found["number"]))
-            # Emphasis that the number opens is closed by the number, by its stop, or by the caption's end.
-            opened = "" if found["close"] else found["open"] or ""
-            texts.append(
-                found["rest"].removeprefix(opened) if found["rest"].startswith(opened) else opened + found["rest"]
-            )
+        match = _NUMBERED.match(line)
+        if match:
+            numbers.append(int(match["number"]))
+            # Emphasis that opens before the number closes after the number, after its dot, or at the caption's end.
+            opened, rest = "" if match["close"] else match["open"] or "", match["rest"]
+            texts.append(rest.removeprefix(opened) if rest.startswith(opened) else opened + rest)
         elif not _WORD.search(line):
             blank = True
             continue
         elif texts:
             if not texts[-1].strip():
-                texts[-1] += line  # the caption stands below its number
+                texts[-1] += line  # the caption is on the line below its number
             elif not blank or len(texts) < count:
-                raise InvalidAnswer(f"a line that belongs to no number: {_short(line)}")
+                raise InvalidAnswer(f"a line that belongs to no number: {_shortened(line)}")
         blank = False
     if numbers != list(range(1, count + 1)):
-        found_numbers = listed([str(number) for number in numbers], 2 * count) or "none"
-        raise InvalidAnswer(f"expected a list numbered 1 to {count}, found {found_numbers} in {_short(answer)}")
+        actual = listed([str(number) for number in numbers], 2 * count) or "none"
+        raise InvalidAnswer(f"expected a list numbered 1 to {count}, got {actual} in {_shortened(answer)}")
     return texts
 
 
-def _bare(text: str) -> str:
-    """A caption without the marks that models put around one, its spaces single."""
+def _stripped(text: str) -> str:
+    """A caption without the marks that models put around it, with single spaces."""
     text = " ".join(unicodedata.normalize("NFC", text).split())
     before = None
     while text != before:
@@ -96,11 +95,11 @@ def _bare(text: str) -> str:
     return re.sub(r"\*\*(.+?)\*\*", r"\1", text)
 
 
-def _same(caption: str) -> str:
-    """What two captions that differ in case, spaces, form of Unicode and the final stop have in common."""
+def _normal_form(caption: str) -> str:
+    """A form that ignores case, spaces, Unicode variants and the final full stop."""
     return " ".join(unicodedata.normalize("NFKC", caption).casefold().split()).rstrip(" .!。")
 
 
-def _short(text: str) -> str:
+def _shortened(text: str) -> str:
     text = " ".join(text.split())
     return repr(text if len(text) <= 80 else text[:80] + "...")

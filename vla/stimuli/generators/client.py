@@ -1,17 +1,79 @@
-"""What every way of reaching a language model has in common."""
+"""The interface of language models that write paraphrases; keys, errors and back-off that implementations share."""
 
 import contextlib
+import dataclasses
 import importlib
 import os
+import random
 import re
+import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from vla.stimuli.generators.back_off import Transient
+Result = TypeVar("Result")
 
-# Too many requests, a server's fault, or a gateway's: the same request may succeed later.
+# Too many requests, or an error of the server or a gateway: the same request may succeed later.
 TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+
+
+class Transient(Exception):
+    """A request failed but may succeed later: too many requests, a server error, a lost connection."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        """Record the reason, and the seconds that the server asks to wait, if it does."""
+        super().__init__(reason)
+        self.wait = wait
+
+
+@dataclasses.dataclass(frozen=True)
+class BackOff:
+    """Exponential back-off for requests that fail with `Transient`.
+
+    Attributes:
+      tries: Largest number of requests.
+      first: Seconds to wait after the first failure; doubled after each further one.
+      longest: Longest wait in seconds; if a server asks for more, the request fails.
+    """
+
+    tries: int = 8
+    first: float = 1.0
+    longest: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.tries < 1 or self.first < 0 or self.longest < self.first:
+            raise ValueError(f"{self}: expected tries of at least 1, and 0 <= first <= longest in seconds")
+
+    def seconds(self, failures: int, requested: float | None = None) -> float:
+        """The wait after a number of failures: 50 to 100 % of the doubled time, at least what the server requests.
+
+        The random factor keeps requests that failed together from being repeated together.
+        """
+        doubled = min(self.longest, self.first * 2.0 ** (failures - 1))
+        return max(requested or 0.0, doubled * random.uniform(0.5, 1.0))
+
+    def call(self, request: Callable[[], Result], wait: Callable[[float], object] = time.sleep) -> Result:
+        """The result of the first request that succeeds.
+
+        Args:
+          request: The request; it raises Transient if it may succeed later.
+          wait: Function that waits for a number of seconds.
+
+        Raises:
+          Transient: The last try failed, or the server asks for a longer wait than `longest`.
+        """
+        failures = 0
+        while True:
+            try:
+                return request()
+            except Transient as error:
+                failures += 1
+                if error.wait is not None and error.wait > self.longest:
+                    raise Transient(f"{error}; the server asks to wait {error.wait:.0f} s") from None
+                if failures >= self.tries:
+                    raise Transient(f"{error} (tried {failures} times)") from None
+                wait(self.seconds(failures, error.wait))
 
 
 @runtime_checkable
@@ -20,43 +82,43 @@ class Client(Protocol):
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """Name of the model."""
         ...
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """JSON values that, with the request and the seed, determine the answer as far as anything does."""
+        """JSON values that, with the request and the seed, determine the answer (as far as anything does)."""
         ...
 
     @property
     def most_at_once(self) -> int | None:
-        """How many requests may be under way at once; None where any number may."""
+        """Largest number of concurrent requests; None for no limit."""
         ...
 
     def open(self) -> None:
-        """Make ready to answer: find the key, load the weights.
+        """Prepare to answer: read the key, load the weights.
 
         Raises:
-          ValueError: a package, a key or weights are missing; the message has the remedy.
+          ValueError: A package, a key or weights are missing; the message has the remedy.
         """
         ...
 
     def complete(self, request: str, seed: int) -> str:
-        """The answer to a request; "" where the model gave none.
+        """The answer to a request; "" if the model returned none.
 
         Raises:
-          Transient: it did not work, but may work later.
-          ValueError: it did not work and will not.
+          Transient: The request failed but may succeed later.
+          ValueError: The request failed and will fail again.
         """
         ...
 
 
 @contextlib.contextmanager
-def needing(*packages: str) -> Iterator[None]:
-    """Around imports of optional packages.
+def require_packages(*packages: str) -> Iterator[None]:
+    """Context for imports of optional packages.
 
     Raises:
-      ValueError: one of them is not installed; the message has the command.
+      ValueError: A package is not installed; the message has the command that installs it.
     """
     try:
         yield
@@ -66,16 +128,16 @@ def needing(*packages: str) -> Iterator[None]:
 
 
 def key_from_environment(*variables: str) -> str | None:
-    """The first of these environment variables that holds something, without the white space around it."""
-    found = (os.environ.get(variable, "").strip() for variable in variables)
-    return next(filter(None, found), None)
+    """The first of these environment variables that is not empty, stripped of white space."""
+    values = (os.environ.get(variable, "").strip() for variable in variables)
+    return next(filter(None, values), None)
 
 
 def check_url(url: str) -> str:
-    """A server's address without a final slash.
+    """The address of a server without a final slash.
 
     Raises:
-      ValueError: it is not http(s), or holds a password or a query, which would be written into the cache.
+      ValueError: It is not http(s), or has a user name, password or query, which would be written to disk.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -88,49 +150,57 @@ def check_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def given(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that are not None: the others are left to the provider."""
+def without_none(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that are not None; the provider chooses the others."""
     return {name: value for name, value in parameters.items() if value is not None}
 
 
-def scrub(text: object, *secrets: str | None) -> str:
-    """An error's words without keys: those given, and whatever looks like one in a URL or a header."""
-    words = str(text)
+def redact(text: object, *secrets: str | None) -> str:
+    """The message of an error without the secrets, and without anything that looks like a key in a URL or header."""
+    message = str(text)
     for secret in filter(None, secrets):
-        words = words.replace(secret, "***").replace(urllib.parse.quote(secret, safe=""), "***")
-    words = re.sub(r"(?i)([?&](?:api_?)?key=)[^&\s'\"]+", r"\1***", words)
-    words = re.sub(r"(?i)(bearer\s+)[^\s'\",]+", r"\1***", words)
-    return words if len(words) <= 500 else words[:500] + "..."
+        message = message.replace(secret, "***").replace(urllib.parse.quote(secret, safe=""), "***")
+    message = re.sub(r"(?i)([?&](?:api_?)?key=)[^&\s'\"]+", r"\1***", message)
+    message = re.sub(r"(?i)(bearer\s+)[^\s'\",]+", r"\1***", message)
+    return message if len(message) <= 500 else message[:500] + "..."
 
 
 def failure(
-    who: str, words: str, status: int | None, *, wait: float | None = None, hopeless: bool = False
+    server: str, message: str, status: int | None, *, wait: float | None = None, permanent: bool = False
 ) -> Transient | ValueError:
-    """What to raise when a request failed with an HTTP status, or with None where no answer came at all."""
-    told = f"{who} answered {status}: {words}" if status else f"{who} cannot be reached: {words}"
-    if (status is None or status in TRANSIENT_STATUS) and not hopeless:
-        return Transient(told, wait)
+    """The error for a request that failed with an HTTP status, or with None if no answer came.
+
+    Args:
+      server: Name of the server and the model.
+      message: Message of the server, without keys.
+      status: HTTP status, or None.
+      wait: Seconds that the server asks to wait.
+      permanent: Whether the request will fail again whatever the status says.
+    """
+    reason = f"{server} answered {status}: {message}" if status else f"{server} cannot be reached: {message}"
+    if (status is None or status in TRANSIENT_STATUS) and not permanent:
+        return Transient(reason, wait)
     remedy = {
         400: "Check the model's name, the parameters and the key",
         401: "Check the key in the environment",
-        403: "Check the key in the environment and what it permits",
+        403: "Check the key in the environment and its permissions",
         404: "Check the model's name and the address",
         429: "The quota is used up: raise it, or run again later",
     }.get(status or 0, "Check the settings")
-    return ValueError(f"{told}. {remedy}; what is finished is kept")
+    return ValueError(f"{reason}. {remedy}; finished items are kept")
 
 
-def unreadable(who: str, words: str) -> Transient:
-    """What to raise for an answer in another form than the interface's, such as the page of an overloaded server."""
-    return Transient(f"{who} gave an answer that cannot be read: {words}")
+def unreadable(server: str, message: str) -> Transient:
+    """The error for an answer that is not in the format of the interface, such as an overloaded server's HTML page."""
+    return Transient(f"{server} gave an answer that cannot be read: {message}")
 
 
 def transport_errors() -> tuple[type[Exception], ...]:
-    """What the HTTP libraries raise when no answer comes; a client library may use either."""
-    found = []
+    """The errors of the HTTP libraries when no answer comes; a client library may use either library."""
+    errors = []
     for module in ("httpx", "httpx2"):
         try:
-            found.append(importlib.import_module(module).TransportError)
+            errors.append(importlib.import_module(module).TransportError)
         except ImportError:
             continue
-    return tuple(found)
+    return tuple(errors)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, under names that any item id can bear."""
+"""Writes files in one step, and turns any item id into a file name."""
 
 import hashlib
 import os
@@ -6,14 +6,14 @@ import urllib.parse
 import uuid
 from pathlib import Path
 
-# File systems take names of 255 bytes; endings and temporary names need some of them.
+# File systems allow names of 255 bytes; suffixes and temporary names need a part of them.
 _LONGEST = 150
 
 
 def safe_name(item_id: str) -> str:
-    """An id as a file name: letters, digits and `_.-~ ` stay, everything else is percent-encoded.
+    """An id as a file name: everything except letters, digits, spaces and `_.-~` is percent-encoded.
 
-    Ids that would be too long end in a hash; `.` and `..` are encoded as well, so that no id leads out of a folder.
+    Ids that are too long are cut and end in a hash. `.` and `..` are encoded too, so no id leads out of a folder.
     """
     name = urllib.parse.quote(item_id, safe=" ")
     if not name.strip(". "):
@@ -24,21 +24,21 @@ def safe_name(item_id: str) -> str:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Put a file in place in one step; a kill leaves at most a `.tmp` file beside it.
+    """Write a file in one step; an interrupted run leaves at most a `.tmp` file beside it.
 
     Raises:
-      ValueError: the file system does not take it.
+      ValueError: The file cannot be written.
     """
-    unfinished = path.parent / f".{uuid.uuid4().hex}.tmp"
+    draft = path.parent / f".{uuid.uuid4().hex}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            unfinished.write_bytes(data)
-            os.replace(unfinished, path)
+            draft.write_bytes(data)
+            os.replace(draft, path)
         finally:
-            unfinished.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
     except OSError as error:
         raise ValueError(
-            f"{path} cannot be written: {error.strerror}. Make room or permit writing, then run again: what is "
-            "finished is kept"
+            f"{path} cannot be written: {error.strerror}. Free disk space or allow writing, then run again: finished "
+            "items are kept"
         ) from error

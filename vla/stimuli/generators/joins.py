@@ -1,4 +1,4 @@
-"""Puts generated captions and pictures back to the items they belong to."""
+"""Adds generated captions and images to the items of a dataset."""
 
 import dataclasses
 import json
@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vla.records import Dataset, Item, listed
-from vla.stimuli.generators.blank import is_blank_file
-from vla.stimuli.generators.image_folder import LAYOUT, find_images
-from vla.stimuli.generators.picture_file import read_record
+from vla.stimuli.generators.image_files import LAYOUT, find_images, is_blank_file, read_record
 
 POLICIES = ("drop", "refuse")
 
@@ -20,91 +18,92 @@ def with_paraphrases(dataset: Dataset, source: str | os.PathLike[str], *, missin
 
     Args:
       dataset: The items.
-      source: The folder that `generate_paraphrases` returned; or paraphrases made elsewhere, a file of JSON lines
-        `{"id": ..., "paraphrases": [...]}`. If an entry has `captions`, these must be the item's first ones. Entries
-        of other items are passed over.
-      missing: What to do with items without paraphrases: "refuse", or "drop" to leave them out and add their ids to
+      source: The folder from `generate_paraphrases`, or paraphrases made elsewhere: a file of JSON lines
+        `{"id": ..., "paraphrases": [...]}`. If an entry has `captions`, they must be the item's first captions. Entries
+        of other items are ignored.
+      missing: Policy for items without paraphrases: "refuse", or "drop" to leave them out and add their ids to
         `Dataset.dropped`.
 
     Raises:
-      ValueError: no such file; a bad entry; two for one item; captions that have changed; items without, if refused.
+      ValueError: The source does not exist; an entry is invalid; an item has two entries; captions have changed; items
+        have no paraphrases and `missing` is "refuse".
     """
     _check_policy(missing)
     items = {item.id: item for item in dataset.items}
-    found: dict[str, tuple[str, ...]] = {}
+    paraphrases: dict[str, tuple[str, ...]] = {}
     stale: list[str] = []
-    for where, entry in _entries(Path(source).expanduser()):
-        name, paraphrases, captions = _entry(where, entry)
-        if name not in items:
+    for location, entry in _entries(Path(source).expanduser()):
+        id, texts, captions = _parsed(location, entry)
+        if id not in items:
             continue
-        if captions is not None and captions != items[name].captions[: len(captions)]:
-            stale.append(name)
-        elif name in found:
-            raise ValueError(f"{source} has paraphrases of {name!r} twice (the second in {where}). Delete one of them")
+        if captions is not None and captions != items[id].captions[: len(captions)]:
+            stale.append(id)
+        elif id in paraphrases:
+            raise ValueError(f"{source} has paraphrases of {id!r} twice (the second in {location}). Delete one of them")
         else:
-            found[name] = paraphrases
-    outdated = sorted(set(stale) - set(found))
+            paraphrases[id] = texts
+    outdated = sorted(set(stale) - set(paraphrases))
     if outdated:
         raise ValueError(
-            f"{source} has paraphrases of other captions than {dataset.name} now has, for {len(outdated)} items: "
-            f"{listed(outdated)}. Generate them again, or read the captions they were made from"
+            f"{source} has paraphrases of other captions than {dataset.name} has now, for {len(outdated)} items: "
+            f"{listed(outdated)}. Generate them again, or read the captions from which they were made"
         )
-    return _joined(dataset, {name: {"paraphrases": texts} for name, texts in found.items()}, missing, "paraphrases")
+    return _joined(dataset, {id: {"paraphrases": texts} for id, texts in paraphrases.items()}, missing, "paraphrases")
 
 
 def with_synthetic(
     dataset: Dataset, folder: str | os.PathLike[str], *, count: int | None = None, missing: str = "refuse"
 ) -> Dataset:
-    """The dataset with `Item.synthetic` filled, in the order of the pictures' numbers.
+    """The dataset with `Item.synthetic` filled, in the order of the images' numbers.
 
-    Of pictures that `generate_images` made, this is the first variant of each caption, then the second, and so on.
+    Images from `generate_images` are the first variant of each caption, then the second, and so on.
 
     Args:
       dataset: The items.
-      folder: The folder that `generate_images` returned, or pictures made elsewhere: `<id>/<n>.png` or
-        `<id>_<n>.png`, see `vla.stimuli.generators.image_folder`.
-      count: How many pictures an item, the first ones; None for as many as the item with the most has.
-      missing: What to do with items that lack a picture or have one of a single colour (such as a safety checker
-        leaves): "refuse", or "drop" to leave them out and add their ids to `Dataset.dropped`.
+      folder: The folder from `generate_images`, or images made elsewhere: `<id>/<n>.png` or `<id>_<n>.png`, see
+        `vla.stimuli.generators.image_files`.
+      count: Number of images per item, the first ones; None for the largest number that an item has.
+      missing: Policy for items with a missing image or an image of one colour (which safety checkers leave):
+        "refuse", or "drop" to leave them out and add their ids to `Dataset.dropped`.
 
     Raises:
-      ValueError: no such folder; no or doubled pictures; pictures of other captions than the items have; pictures
-        that lack or are of one colour, if refused: each named.
+      ValueError: The folder does not exist; there are no images or duplicates; images were made from other captions;
+        images are missing or of one colour and `missing` is "refuse". The images are named.
     """
     _check_policy(missing)
     if count is not None and count < 1:
         raise ValueError(f"count={count}; expected a whole number of at least 1, or None for all")
-    pictures = find_images(dataset, folder)
-    wanted = range(count or max(number + 1 for own in pictures.values() for number in own))
+    images = find_images(dataset, folder)
+    numbers = range(count or max(number + 1 for of_item in images.values() for number in of_item))
     absent, blank, stale = [], [], []
     kept: dict[str, dict[str, Any]] = {}
     for item in dataset.items:
-        own = pictures[item.id]
-        missed = [number for number in wanted if number not in own]
-        absent += [f"{item.id}/{number}" for number in missed]
-        if missed:
+        of_item = images[item.id]
+        absent_here = [f"{item.id}/{number}" for number in numbers if number not in of_item]
+        absent += absent_here
+        if absent_here:
             continue
-        chosen = [own[number] for number in wanted]
-        stale += [str(path) for path in chosen if not _fits(item, path)]
-        of_one_colour = [str(path) for path in chosen if is_blank_file(path)]
-        blank += of_one_colour
-        if not of_one_colour:
-            kept[item.id] = {"synthetic": tuple(chosen)}
+        paths = [of_item[number] for number in numbers]
+        stale += [str(path) for path in paths if not _matches(item, path)]
+        blank_here = [str(path) for path in paths if is_blank_file(path)]
+        blank += blank_here
+        if not blank_here:
+            kept[item.id] = {"synthetic": tuple(paths)}
     if stale:
         raise ValueError(
-            f"{len(stale)} pictures were drawn from other captions than {dataset.name} now has: {listed(stale)}. "
-            "Generate them again, or read the captions they were made from"
+            f"{len(stale)} images were generated from other captions than {dataset.name} has now: {listed(stale)}. "
+            "Generate them again, or read the captions from which they were made"
         )
-    told = [
-        f"{len(names)} {what}: {listed(names)}"
-        for what, names in (("are absent", absent), ("are of one colour", blank))
+    faults = [
+        f"{len(names)} {fault}: {listed(names)}"
+        for fault, names in (("are missing", absent), ("are of one colour", blank))
         if names
     ]
-    if told and missing == "refuse":
+    if faults and missing == "refuse":
         raise ValueError(
-            f"of {len(wanted)} pictures (counted from 0) for each of the {len(dataset)} items of {dataset.name} in "
-            f'{folder}, {"; ".join(told)}. Make them, or pass missing="drop" to leave these items out (their ids are '
-            f"kept in the dataset's `dropped`), or ask for fewer with count=. The layout is {LAYOUT}"
+            f"of {len(numbers)} images (counted from 0) for each of the {len(dataset)} items of {dataset.name} in "
+            f'{folder}, {"; ".join(faults)}. Generate them, or pass missing="drop" to leave these items out (their ids '
+            f"are kept in the dataset's `dropped`), or request fewer with count=. The layout is {LAYOUT}"
         )
     return _joined(dataset, kept, missing, "synthetic images")
 
@@ -114,50 +113,50 @@ def _check_policy(missing: str) -> None:
         raise ValueError(f"missing={missing!r}; expected one of {', '.join(POLICIES)}")
 
 
-def _joined(dataset: Dataset, fields: dict[str, dict[str, Any]], missing: str, what: str) -> Dataset:
-    """The dataset with these fields of its items changed, and without the items that have none."""
+def _joined(dataset: Dataset, fields: dict[str, dict[str, Any]], missing: str, name: str) -> Dataset:
+    """The dataset with these fields added to its items, without the items that have none."""
     lacking = [item.id for item in dataset.items if item.id not in fields]
     if lacking and missing == "refuse":
         raise ValueError(
-            f"{len(lacking)} of the {len(dataset)} items of {dataset.name} have no {what}: {listed(lacking)}. Generate "
+            f"{len(lacking)} of the {len(dataset)} items of {dataset.name} have no {name}: {listed(lacking)}. Generate "
             'them, or pass missing="drop" to leave these items out (their ids are kept in the dataset\'s `dropped`)'
         )
     items = tuple(dataclasses.replace(item, **fields[item.id]) for item in dataset.items if item.id in fields)
     if not items:
-        raise ValueError(f"no item of {dataset.name} is left: none of the {len(dataset)} has {what}")
+        raise ValueError(f"no item of {dataset.name} is left: none of the {len(dataset)} has {name}")
     return dataclasses.replace(dataset, items=items, dropped=tuple(sorted({*dataset.dropped, *lacking})))
 
 
-def _fits(item: Item, path: Path) -> bool:
-    """Whether a picture was drawn from one of the item's captions, as far as it says."""
+def _matches(item: Item, path: Path) -> bool:
+    """Whether an image was generated from one of the item's captions; True if it has no record."""
     record = read_record(path)
     return record is None or record.get("prompt") in item.captions
 
 
 def _entries(source: Path) -> Iterator[tuple[str, Any]]:
-    """Every entry of a folder of JSON files, or of a file of JSON lines, and where it stands."""
+    """Location and content of every entry of a folder of JSON files, or of a file of JSON lines."""
     if source.is_dir():
         files = sorted(source.glob("*.json"))
         if not files:
-            raise ValueError(f"{source} holds no .json file; expected the folder that generate_paraphrases returned")
+            raise ValueError(f"{source} holds no .json file; expected the folder from generate_paraphrases")
         texts = ((str(path), path.read_bytes()) for path in files)
     elif source.is_file():
         lines = source.read_bytes().split(b"\n")
         texts = ((f"{source} line {i}", line) for i, line in enumerate(lines, 1) if line.strip())
     else:
-        raise ValueError(f"there is no {source}; expected a folder of paraphrases, or a file of JSON lines")
-    for where, text in texts:
+        raise ValueError(f"{source} does not exist; expected a folder of paraphrases, or a file of JSON lines")
+    for location, text in texts:
         try:
-            yield where, json.loads(text)
+            yield location, json.loads(text)
         except ValueError as error:
-            raise ValueError(f"{where} is not JSON: {error}. Mend it, or generate it again") from error
+            raise ValueError(f"{location} is not JSON: {error}. Correct it, or generate it again") from error
 
 
-def _entry(where: str, entry: Any) -> tuple[str, tuple[str, ...], tuple[str, ...] | None]:
-    """Id, paraphrases and captions of an entry; white space around a text is not part of it, as in all datasets."""
+def _parsed(location: str, entry: Any) -> tuple[str, tuple[str, ...], tuple[str, ...] | None]:
+    """Id, paraphrases and captions of an entry; texts are stripped of white space, as in all datasets."""
     if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
-        raise ValueError(f'{where} has no text under "id"; expected {{"id": ..., "paraphrases": [...]}}')
-    told: dict[str, tuple[str, ...]] = {}
+        raise ValueError(f'{location} has no text under "id"; expected {{"id": ..., "paraphrases": [...]}}')
+    fields: dict[str, tuple[str, ...]] = {}
     for field in ("paraphrases", "captions") if entry.get("captions") is not None else ("paraphrases",):
         texts = entry.get(field)
         if (
@@ -165,6 +164,6 @@ def _entry(where: str, entry: Any) -> tuple[str, tuple[str, ...], tuple[str, ...
             or not texts
             or not all(isinstance(text, str) and text.strip() for text in texts)
         ):
-            raise ValueError(f'{where}: "{field}" of {entry["id"]!r} is no list of texts that are not empty')
-        told[field] = tuple(text.strip() for text in texts)
-    return entry["id"], told["paraphrases"], told.get("captions")
+            raise ValueError(f'{location}: "{field}" of {entry["id"]!r} is not a list of non-empty texts')
+        fields[field] = tuple(text.strip() for text in texts)
+    return entry["id"], fields["paraphrases"], fields.get("captions")

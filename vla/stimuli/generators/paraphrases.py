@@ -1,13 +1,15 @@
-"""Paraphrases of every item's captions: what is still to be asked, and the asking.
+"""Generates paraphrases of every item's captions with a language model: first a plan, then its requests.
 
-Layout under the folder: one folder per dataset, model and settings in it, one JSON file per item in that. A file is
-named after the item and a hash of its captions and is put in place whole, so that a killed run goes on where it was.
+Layout: one folder per dataset, model and settings; in it one JSON file per item, named after the item and a hash of
+its captions. Each file is written in one step, so an interrupted run resumes.
 """
 
 import concurrent.futures
 import dataclasses
+import importlib.resources
 import json
 import os
+import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,50 +18,51 @@ from typing import Any
 from vla import progress
 from vla.records import Dataset, Item, canonical_hash, listed
 from vla.stimuli.generators.answers import InvalidAnswer, read_answer
-from vla.stimuli.generators.back_off import BackOff, Transient
-from vla.stimuli.generators.client import Client
+from vla.stimuli.generators.client import BackOff, Client, Transient
 from vla.stimuli.generators.files import safe_name, write_whole
-from vla.stimuli.generators.request import read_template, write_request
 
-# So many items without a valid answer show that template or model do not suit: no more is spent on them.
-_MOST_INVALID = 20
+TEMPLATE = "paraphrase_request.txt"
+_PLACEHOLDER = re.compile(r"\{(captions|count)\}")
 
-_PATIENCE = BackOff()
+# After this many items without a valid answer, template or model are unsuitable: stop spending requests.
+_MAX_INVALID = 20
+
+_DEFAULT_BACK_OFF = BackOff()
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """The paraphrases of one item.
+class Request:
+    """The request for the paraphrases of one item.
 
     Attributes:
-      id: The item's id.
-      captions: What the model is shown.
-      request: The words in which it is asked.
-      path: Where its answer is kept.
+      id: Id of the item.
+      captions: The captions in the request.
+      text: Text of the request.
+      path: File of the answer.
     """
 
     id: str
     captions: tuple[str, ...]
-    request: str
+    text: str
     path: Path
 
 
 @dataclasses.dataclass(frozen=True)
 class ParaphrasePlan:
-    """What is to be asked of whom.
+    """The requests for a dataset.
 
     Attributes:
-      client: Who is asked.
-      folder: Where the answers are kept, one file per item.
-      settings: What determines the answers beside the captions, as JSON values.
-      pending: Items still to be asked for.
-      finished: Ids of those whose answer is there.
+      client: The language model.
+      folder: Folder of the answers, one file per item.
+      settings: JSON values that, with the captions, determine the answers.
+      pending: Requests still to be made.
+      finished: Ids of the items whose answer exists.
     """
 
     client: Client
     folder: Path
     settings: dict[str, Any]
-    pending: tuple[Asked, ...]
+    pending: tuple[Request, ...]
     finished: tuple[str, ...]
 
 
@@ -73,19 +76,21 @@ def plan_paraphrases(
     template: str | os.PathLike[str] = "",
     seed: int = 42,
 ) -> ParaphrasePlan:
-    """What there is to ask for a dataset; asks nothing and needs no key.
+    """Plan the requests for a dataset; this makes no request and needs no key.
 
     Args:
       dataset: The items.
       client: The language model: `Gemini()`, `OpenAIServer(model)` or `LocalModel(model)`.
-      folder: Where everything is kept.
-      count: New captions per item.
-      n_captions: How many human captions the model is shown, the first ones; None for all that there are.
-      template: File with the words of the request, with the places `{captions}` and `{count}`; "" takes ours.
-      seed: Sent along where the client takes one; another one asks anew.
+      folder: Parent folder of the answers.
+      count: Number of paraphrases per item.
+      n_captions: Number of human captions in the request, the first ones; None for all.
+      template: File with the text of the request, with the placeholders `{captions}` and `{count}`; "" for the
+        package's.
+      seed: Seed, sent to servers that accept one; another seed gives new requests.
 
     Raises:
-      ValueError: items have fewer captions than `n_captions`; a bad count, template or model; a damaged answer file.
+      ValueError: Items have fewer captions than `n_captions`; a count, the template or the model is invalid; a file of
+        an answer is damaged.
     """
     if count < 1 or (n_captions is not None and n_captions < 1):
         raise ValueError(f"count={count}, n_captions={n_captions}; expected whole numbers of at least 1")
@@ -95,20 +100,24 @@ def plan_paraphrases(
             f"{len(short)} of the {len(dataset)} items of {dataset.name} have fewer than {n_captions} captions: "
             f"{listed(short)}. Lower n_captions, or leave these items out"
         )
-    words = read_template(template)
+    text = read_template(template)
     settings = {
         **client.settings,
-        "template": canonical_hash(words),
+        "template": canonical_hash(text),
         "count": count,
         "n_captions": n_captions,
         "seed": seed,
     }
     name = safe_name(f"{dataset.name}--{client.name}".replace("/", "_"))
-    place = Path(folder).expanduser().absolute() / f"{name}--{canonical_hash(settings)[:8]}"
-    asked = [_asked(item, n_captions, words, count, place) for item in dataset.items]
-    done = {one.id for one in asked if _finished(one, count)}
-    pending = tuple(one for one in asked if one.id not in done)
-    return ParaphrasePlan(client, place, settings, pending, tuple(one.id for one in asked if one.id in done))
+    path = Path(folder).expanduser().absolute() / f"{name}--{canonical_hash(settings)[:8]}"
+    requests = [_request(item, n_captions, text, count, path) for item in dataset.items]
+    pending, finished = [], []
+    for request in requests:
+        if _is_finished(request, count):
+            finished.append(request.id)
+        else:
+            pending.append(request)
+    return ParaphrasePlan(client, path, settings, tuple(pending), tuple(finished))
 
 
 def generate_paraphrases(
@@ -116,21 +125,21 @@ def generate_paraphrases(
     *,
     at_once: int = 8,
     asks: int = 4,
-    back_off: BackOff = _PATIENCE,
+    back_off: BackOff = _DEFAULT_BACK_OFF,
     show_progress: bool = False,
 ) -> Path:
-    """Ask for everything that is pending; returns the folder that `with_paraphrases` takes.
+    """Make all pending requests; returns the folder for `with_paraphrases`.
 
     Args:
       plan: From `plan_paraphrases`.
-      at_once: Most requests under way at once.
-      asks: How often a model is asked again whose answer is not what was asked for.
-      back_off: How patiently requests are repeated that failed on the way.
-      show_progress: Show a bar with rate and time left.
+      at_once: Largest number of concurrent requests.
+      asks: Largest number of requests for an item, if answers are invalid.
+      back_off: Repetition of requests that failed.
+      show_progress: Show a progress bar with rate and remaining time.
 
     Raises:
-      ValueError: no key; a request that will not succeed; items without a valid answer after all asks (the others
-        are asked for first). What is finished is kept, and the next run goes on from there.
+      ValueError: There is no key; a request fails permanently; items have no valid answer after `asks` requests (all
+        other items come first). Finished items are kept, and the next run resumes.
     """
     if at_once < 1 or asks < 1:
         raise ValueError(f"at_once={at_once}, asks={asks}; expected whole numbers of at least 1")
@@ -145,23 +154,23 @@ def generate_paraphrases(
         concurrent.futures.ThreadPoolExecutor(workers) as threads,
     ):
         advance(len(plan.finished))
-        asked = {threads.submit(_ask, plan, one, asks, back_off, stop): one for one in plan.pending}
+        futures = {threads.submit(_ask, plan, request, asks, back_off, stop): request for request in plan.pending}
         try:
-            for answer in concurrent.futures.as_completed(asked):
+            for future in concurrent.futures.as_completed(futures):
                 try:
-                    answer.result()
+                    future.result()
                     advance(1)
                 except InvalidAnswer as error:
-                    invalid.append(f"{asked[answer].id} ({error})")
-                    if len(invalid) == _MOST_INVALID:
+                    invalid.append(f"{futures[future].id} ({error})")
+                    if len(invalid) == _MAX_INVALID:
                         break
                 except Transient as error:
                     raise ValueError(
-                        f"item {asked[answer].id!r}: {error}. What is finished is kept: run again later, perhaps with "
-                        "fewer requests at once"
+                        f"item {futures[future].id!r}: {error}. Finished items are kept: run again later, perhaps with "
+                        "a lower at_once"
                     ) from None
         finally:
-            # Also on Ctrl-C: waiting threads wake up, and nothing new is asked.
+            # Also on Ctrl-C: waiting threads wake up, and no new request starts.
             stop.set()
             threads.shutdown(cancel_futures=True)
     if invalid:
@@ -172,56 +181,88 @@ def generate_paraphrases(
     return plan.folder
 
 
-def _asked(item: Item, n_captions: int | None, template: str, count: int, place: Path) -> Asked:
+def read_template(path: str | os.PathLike[str] = "") -> str:
+    """The template in the file `path`; the one of the package for "".
+
+    Raises:
+      ValueError: The file does not exist, is not UTF-8, or has no placeholder `{captions}`.
+    """
+    if not os.fspath(path):
+        return importlib.resources.files("vla.stimuli.generators").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    try:
+        template = Path(path).expanduser().read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"template {path} cannot be read: {error.strerror}. Name a text file") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"template {path} is not UTF-8 (byte {error.start}); save it in the encoding UTF-8") from error
+    if "{captions}" not in template:
+        raise ValueError(
+            f"template {path} has no placeholder for the captions; write {{captions}} where they belong, and {{count}} "
+            "where the number of new captions belongs"
+        )
+    return template
+
+
+def write_request(template: str, captions: Sequence[str], count: int) -> str:
+    """Fill a template: `{captions}` with one line `- caption` each, `{count}` with the number.
+
+    Braces within a caption are not replaced.
+    """
+    lines = "\n".join(f"- {' '.join(caption.split())}" for caption in captions)
+    return _PLACEHOLDER.sub(lambda match: lines if match[1] == "captions" else str(count), template)
+
+
+def _request(item: Item, n_captions: int | None, template: str, count: int, folder: Path) -> Request:
     captions = item.captions[:n_captions]
     name = f"{safe_name(item.id)}--{canonical_hash([item.id, captions])[:8]}.json"
-    return Asked(item.id, captions, write_request(template, captions, count), place / name)
+    return Request(item.id, captions, write_request(template, captions, count), folder / name)
 
 
-def _finished(asked: Asked, count: int) -> bool:
-    """Whether the answer is there; refuse one that cannot be it."""
-    if not asked.path.is_file():
+def _is_finished(request: Request, count: int) -> bool:
+    """Whether the answer exists; a damaged one is an error."""
+    if not request.path.is_file():
         return False
     try:
-        record = json.loads(asked.path.read_bytes())
-        fits = record["id"] == asked.id and record["captions"] == list(asked.captions)
+        record = json.loads(request.path.read_bytes())
+        fits = record["id"] == request.id and record["captions"] == list(request.captions)
         if fits and len(record["paraphrases"]) == count:
             return True
     except (ValueError, KeyError, TypeError):
         pass
-    raise ValueError(f"{asked.path} is damaged: it does not hold the paraphrases of {asked.id!r}. Delete that file")
+    raise ValueError(f"{request.path} is damaged: it does not hold the paraphrases of {request.id!r}. Delete the file")
 
 
-def _ask(plan: ParaphrasePlan, asked: Asked, asks: int, back_off: BackOff, stop: threading.Event) -> None:
-    """Ask for one item until the answer is valid, and keep it."""
+def _ask(plan: ParaphrasePlan, request: Request, asks: int, back_off: BackOff, stop: threading.Event) -> None:
+    """Make requests for one item until the answer is valid, and write it."""
     count: int = plan.settings["count"]
     for ask in range(asks):
-        seed = _seed(plan.settings["seed"], asked.id, asked.captions, ask)
-        answer = back_off.call(lambda seed=seed: _unless(stop, plan.client, asked.request, seed), stop.wait)
+        seed = _seed(plan.settings["seed"], request.id, request.captions, ask)
+        answer = back_off.call(lambda seed=seed: _complete(stop, plan.client, request.text, seed), stop.wait)
         try:
-            paraphrases = read_answer(answer, count, asked.captions)
+            paraphrases = read_answer(answer, count, request.captions)
         except InvalidAnswer:
             if ask + 1 == asks:
                 raise
             continue
         record = {
-            "id": asked.id,
-            "captions": asked.captions,
+            "id": request.id,
+            "captions": request.captions,
             "paraphrases": paraphrases,
             "ask": ask,
             "seed": seed,
             "settings": plan.settings,
         }
-        write_whole(asked.path, json.dumps(record, ensure_ascii=False, indent=1).encode() + b"\n")
+        write_whole(request.path, json.dumps(record, ensure_ascii=False, indent=1).encode() + b"\n")
         return
 
 
-def _unless(stop: threading.Event, client: Client, request: str, seed: int) -> str:
+def _complete(stop: threading.Event, client: Client, request: str, seed: int) -> str:
+    """The answer to a request, unless the run is stopping."""
     if stop.is_set():
         raise concurrent.futures.CancelledError
     return client.complete(request, seed)
 
 
 def _seed(seed: int, item_id: str, captions: Sequence[str], ask: int) -> int:
-    """A seed of 31 bits, which is what every provider takes."""
+    """A seed of 31 bits, the range that every provider accepts."""
     return int(canonical_hash([seed, item_id, captions, ask])[:8], 16) >> 1

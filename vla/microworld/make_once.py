@@ -1,0 +1,81 @@
+"""Creates a folder in one step: complete or not at all, and only if it does not exist yet."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from vla.records import listed
+
+RECIPE = "microworld.json"
+
+
+def make_once(folder: str | os.PathLike[str], recipe: Mapping[str, object], fill: Callable[[Path], None]) -> Path:
+    """Create the folder that `recipe` describes by calling `fill`, unless it exists already.
+
+    It is filled under a hidden temporary name beside its path and then renamed, so an interrupted run leaves nothing
+    that looks finished. The recipe and the size of every file are kept in it as `microworld.json`.
+
+    Args:
+      folder: The folder to create; it must not exist yet, or be empty.
+      recipe: Everything that determines its content, as JSON values.
+      fill: Writes the content into an empty folder, which it gets as an argument.
+
+    Returns:
+      The folder's absolute path.
+
+    Raises:
+      ValueError: The folder holds something else, or some of its files are missing; it is not changed.
+    """
+    path = Path(os.path.abspath(Path(folder).expanduser()))
+    if _is_complete(path, recipe):
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.parent / f".{path.name}.{uuid.uuid4().hex}"
+    draft.mkdir()
+    try:
+        fill(draft)
+        files = {file.relative_to(draft).as_posix(): file.stat().st_size for file in _files(draft)}
+        content = {"recipe": recipe, "files": files}
+        (draft / RECIPE).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        try:
+            draft.rename(path)
+        except OSError:
+            # Another process may have created the same folder in the meantime.
+            if not _is_complete(path, recipe):
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return path
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _is_complete(path: Path, recipe: Mapping[str, object]) -> bool:
+    """Whether the folder exists with all files of this recipe; any other content is an error."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return False
+    expected = json.loads(json.dumps(recipe))
+    try:
+        content = json.loads((path / RECIPE).read_text(encoding="utf-8"))
+        actual, files = content["recipe"], content["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        actual, files = None, {}
+    if actual != expected:
+        holds = "something else" if actual is None else f"the result of {json.dumps(actual, sort_keys=True)}"
+        raise ValueError(
+            f"{path} holds {holds}; expected the result of {json.dumps(expected, sort_keys=True)}. "
+            "Name another folder, or delete this one"
+        )
+    missing = [
+        name for name, size in files.items() if not (path / name).is_file() or (path / name).stat().st_size != size
+    ]
+    if missing:
+        raise ValueError(
+            f"{path} is incomplete: {listed(missing)} missing or truncated. Delete the folder to create it again"
+        )
+    return True

@@ -1,0 +1,193 @@
+"""Prepares the study of the quick start: draws its world, and fills its config with datasets and shipped models."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vla import progress
+from vla.microworld.shipped import WEIGHTS, shipped, shipped_steps
+from vla.microworld.training.checkpoints import write_step_zero
+from vla.microworld.world_folder import write_world
+
+MODELS = ("trained", "untrained")
+STUDIED = {"vision": ("micro-dinov2", "micro-vit"), "language": ("micro-llama", "micro-bloom")}
+# Computes CLIP Score of captions.
+JUDGE = "micro-clip"
+# The two models that are shipped with checkpoints during training.
+VISION, LANGUAGE = "micro-dinov2", "micro-llama"
+
+# Seconds of the stages with two cores, fixed and per scene: the progress display uses them until the study is planned.
+_EXPECTED = {"extracting": (10.0, 0.08), "scoring": (25.0, 0.03), "writing tables": (5.0, 0.0), "drawing": (12.0, 0.0)}
+
+# Models by group name.
+Groups = dict[str, tuple[str, ...]]
+
+
+def fill_config(config: Mapping[str, Any], folder: Path, show_progress: bool = False) -> dict[str, Any]:
+    """The values of a study's config with the folders of a drawn world and the models filled in.
+
+    Args:
+      config: Values of a study. `microworld` has the number of scenes (`n`), the `seed`, the numbers of `renderings`
+        and `paraphrases` per scene, and in `models` which models are studied where the config names none: the four
+        "trained" ones of the package, or the same "untrained". With `training`, the trained models are also compared
+        with their checkpoints before and during training. Where the config names no CLIP model, micro-clip is used.
+      folder: Folder of the world; what exists is reused.
+      show_progress: Show a progress bar while the world is drawn.
+
+    Raises:
+      ValueError: As for `write_world`, or `models` is unknown.
+    """
+    values = {**config}
+    options = values.pop("microworld")
+    if options["models"] not in MODELS:
+        raise ValueError(f"microworld.models={options['models']!r}; expected one of {', '.join(MODELS)}")
+    n, seed = options["n"], options["seed"]
+    progress.expect({stage: fixed + per_scene * n for stage, (fixed, per_scene) in _EXPECTED.items()})
+    world = write_world(
+        folder / f"world-{n}-{seed}",
+        n,
+        seed,
+        renderings=options["renderings"],
+        paraphrases=options["paraphrases"],
+        show_progress=show_progress,
+    )
+    datasets = {role: {**dataset, "tagger": str(world.tagger)} for role, dataset in values["datasets"].items()}
+    for role, directory in (("coco", world.coco), ("pick_a_pic", world.pick_a_pic)):
+        if directory is not None:
+            datasets[role]["directory"] = str(directory)
+    datasets["coco"]["paraphrases"] = str(world.paraphrases)
+    datasets["coco"]["synthetic"] = "" if world.synthetic is None else str(world.synthetic)
+    datasets["coco"]["clip"] = datasets["coco"]["clip"] or str(shipped(JUDGE))
+    values["datasets"] = datasets
+    _fill_models(values, options, folder / "models")
+    return values
+
+
+def _fill_models(values: dict[str, Any], options: Mapping[str, Any], folder: Path) -> None:
+    """Fill in the models where the config names none; if it names none at all, also the experiments on training."""
+    trained = options["models"] == "trained"
+    find = shipped if trained else functools.partial(write_step_zero, folder=folder)
+    core = {
+        modality: tuple(str(find(name)) for name in names)
+        for modality, names in STUDIED.items()
+        if not values[modality]["core"]
+    }
+    groups = {modality: {**values[modality], "core": models} for modality, models in core.items()}
+    if options["training"] and trained and set(core) == set(STUDIED):
+        before, comparison = untrained(STUDIED, folder)
+        during, followed = along_training(folder)
+        groups = {modality: {**group, **before[modality], **during[modality]} for modality, group in groups.items()}
+        values["own_experiments"] = (*values["own_experiments"], comparison, *followed)
+    values.update(groups)
+
+
+def untrained(models: Mapping[str, tuple[str, ...]], folder: Path) -> tuple[dict[str, Groups], dict[str, Any]]:
+    """An experiment that compares models with their state before training.
+
+    Args:
+      models: Names by modality.
+      folder: Folder for the weights before training; what exists is reused.
+
+    Returns:
+      Groups of models by modality, and the experiment: fields of `vla.experiments.experiment.Experiment`.
+    """
+    groups = {
+        modality: {"untrained": tuple(_source(name, 0, folder) for name in names)} for modality, names in models.items()
+    }
+    part = "training"
+    return groups, {
+        "id": "Untrained",
+        "title": "Trained and untrained models",
+        "question": "Does alignment come from training, or do the same networks have it before training?",
+        "expected": "Trained far above untrained, and both above shuffled items.",
+        "conditions": (
+            {"name": "trained", "part": part},
+            {"name": "untrained", "part": part, "vision": "untrained", "language": "untrained"},
+        ),
+        "comparisons": ({"name": "training", "higher": "trained", "lower": "untrained"},),
+    }
+
+
+def along_training(folder: Path, weights: Path = WEIGHTS) -> tuple[dict[str, Groups], tuple[dict[str, Any], ...]]:
+    """Three experiments on checkpoints: both models along training, and each of them with the other fully trained.
+
+    The checkpoints of both models are paired in their order, first with first and last with last. The weights of
+    step 0 are drawn again from the seed.
+
+    Args:
+      folder: Folder for the weights before training; what exists is reused.
+      weights: Folder of the trained models.
+
+    Returns:
+      Groups of models by modality, and the experiments, as for `untrained`.
+    """
+    steps = {name: (0, *shipped_steps(name, weights)) for name in (VISION, LANGUAGE)}
+    groups = {
+        modality: {_group_name(name, step): (_source(name, step, folder, weights),) for step in steps[name]}
+        for modality, name in (("vision", VISION), ("language", LANGUAGE))
+    }
+    last = {name: of_model[-1] for name, of_model in steps.items()}
+    both = [(v, _partner(i, steps[VISION], steps[LANGUAGE])) for i, v in enumerate(steps[VISION])]
+    pairs = ", ".join(f"{v} and {t}" for v, t in both)
+    question = "When in training does alignment emerge, and in which layers?"
+    return groups, (
+        _experiment(
+            "Training",
+            "Both models along training",
+            f"{question} Steps are those of {VISION}; it is paired with {LANGUAGE} in the order of their checkpoints: "
+            f"steps {pairs}.",
+            [(v, t, v) for v, t in both],
+        ),
+        _experiment(
+            "Vision training",
+            "The vision model along training",
+            f"{question} {VISION} at each checkpoint, with {LANGUAGE} at the end of its training.",
+            [(v, last[LANGUAGE], v) for v in steps[VISION]],
+        ),
+        _experiment(
+            "Language training",
+            "The language model along training",
+            f"{question} {LANGUAGE} at each checkpoint, with {VISION} at the end of its training.",
+            [(last[VISION], t, t) for t in steps[LANGUAGE]],
+        ),
+    )
+
+
+def _experiment(id: str, title: str, question: str, points: list[tuple[int, int, int]]) -> dict[str, Any]:
+    """An experiment with one condition per point: (vision step, language step, position on the curve)."""
+    return {
+        "id": id,
+        "title": title,
+        "question": question,
+        "expected": "Alignment rises along training, most in middle and late layers.",
+        "layers": "all",
+        "conditions": tuple(
+            {
+                "name": f"{VISION} {v}, {LANGUAGE} {t}",
+                "vision": _group_name(VISION, v),
+                "language": _group_name(LANGUAGE, t),
+                "series": "step",
+                "k": k,
+            }
+            for v, t, k in points
+        ),
+    }
+
+
+def _partner(index: int, steps: tuple[int, ...], others: tuple[int, ...]) -> int:
+    """The other model's step at the same relative position as checkpoint `index` of `steps`."""
+    return others[round(index * (len(others) - 1) / (len(steps) - 1))]
+
+
+def _group_name(model: str, step: int) -> str:
+    return f"{model} at {step}"
+
+
+def _source(name: str, step: int, folder: Path, weights: Path = WEIGHTS) -> str:
+    """A checkpoint as `name=path`; the end of training is the plain path, as in the other experiments."""
+    if step == 0:
+        return f"{name}@0={write_step_zero(name, folder, weights)}"
+    if step == shipped_steps(name, weights)[-1]:
+        return str(shipped(name, weights=weights))
+    return f"{name}@{step}={shipped(name, step, weights)}"

@@ -1,0 +1,111 @@
+"""Writes networks as Hugging Face checkpoints: trained ones, and shipped ones in their state before training.
+
+Axes: L blocks.
+"""
+
+import json
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from vla.microworld.make_once import make_once
+from vla.microworld.shipped import WEIGHTS, checkpoint_name, shipped, training_report
+from vla.microworld.training.networks import untrained
+from vla.models.decoder import Decoder
+from vla.models.families import FAMILIES, TOWERS
+from vla.models.families.family import Row
+from vla.models.vision_encoder import VisionEncoder
+from vla.records import file_hash
+
+Tensors = dict[str, np.ndarray]
+# Files of a shipped model that its state before training does not share.
+_NOT_COPIED = ("losses.csv", "losses.png", "model.safetensors", "training.json")
+# Prefix of the names of the network's tensors in a model with a head, by `model_type`; Dinov2Model has no head.
+PREFIXES = {"bloom": "transformer.", "clip": "vision_model.", "dinov2": "", "llama": "model.", "vit": "vit."}
+
+
+def tensors_of(network: VisionEncoder | Decoder, model_type: str, tower: str | None = None) -> Tensors:
+    """All tensors of a network, in float32, by their names in a Hugging Face file: the inverse of loading.
+
+    Args:
+      network: The network.
+      model_type: One of `PREFIXES`.
+      tower: "text" for CLIP's text encoder.
+    """
+    family = FAMILIES[model_type] if tower is None else TOWERS[model_type][tower]
+    prefix = PREFIXES[model_type] if tower is None else f"{tower}_model."
+    parts: dict[str, list[tuple[Row, np.ndarray]]] = defaultdict(list)
+    for row in family.table(network.config):
+        value: Any = network
+        for attribute in row.path.split("."):
+            value = getattr(value, attribute)
+        array = np.asarray(value[...], np.float32)
+        if row.path.startswith("blocks."):
+            for i, block in enumerate(array):
+                parts[row.name.format(i)].append((row, block))
+        else:
+            parts[row.name].append((row, array))
+    return {prefix + name: _joined(of_tensor) for name, of_tensor in parts.items()}
+
+
+def _joined(parts: list[tuple[Row, np.ndarray]]) -> np.ndarray:
+    """One tensor of the file from the parameters that are its equal parts, interleaved by head."""
+    parts = sorted(parts, key=lambda part: part[0].part)
+    row, first = parts[0]
+    assert len(parts) == row.part[1] and not row.transposed and not row.shares and not row.experts and row.axis == 0
+    if len(parts) == 1:
+        return first.reshape((1,) * row.ones + first.shape)
+    heads = [array.reshape(row.heads, -1, *array.shape[1:]) for _, array in parts]
+    return np.concatenate(heads, axis=1).reshape(-1, *first.shape[1:])
+
+
+def save_tensors(folder: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write model.safetensors in float16, half the size of float32, beside an existing config.json."""
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    rounded = {name: np.asarray(tensor, np.float16, order="C") for name, tensor in sorted(tensors.items())}
+    for name, tensor in rounded.items():
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{folder}: {name} is not finite in float16; the training has diverged")
+    # Hugging Face's loader refuses a file without the framework in its metadata.
+    save_file(rounded, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def write_step_zero(model: str, folder: str | os.PathLike[str], weights: Path = WEIGHTS) -> Path:
+    """Write a shipped model in its state before training, drawn again from its seed, to `folder/<model>-step0`.
+
+    Args:
+      model: One of `shipped_models()` except micro-clip.
+      folder: Parent folder of the checkpoint; an existing checkpoint is reused.
+      weights: Folder of the trained models.
+
+    Returns:
+      The checkpoint's folder.
+
+    Raises:
+      ValueError: Unknown model, or the folder holds something else.
+    """
+    source, seed = shipped(model, weights=weights), training_report(model, weights)["settings"]["seed"]
+    if model == "micro-clip":
+        raise ValueError("micro-clip is not studied and has no step 0; expected one of the studied models")
+
+    def fill(draft: Path) -> None:
+        for file in source.iterdir():
+            if file.name not in _NOT_COPIED:
+                shutil.copyfile(file, draft / file.name)
+        tensors = tensors_of(untrained(draft, seed), model.removeprefix("micro-"))
+        with safe_open(str(source / "model.safetensors"), framework="numpy") as trained:
+            for name in trained.keys():
+                # Tensors of heads and DINOv2's mask token, which the network does not have, are zeros.
+                if name not in tensors:
+                    tensors[name] = np.zeros(trained.get_slice(name).get_shape(), np.float32)
+        save_tensors(draft, tensors)
+
+    recipe = {"what": "untrained model", "model": model, "seed": seed, "config": file_hash(source / "config.json")}
+    return make_once(Path(folder) / checkpoint_name(model, 0), recipe, fill)
