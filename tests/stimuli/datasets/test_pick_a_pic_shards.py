@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.stimuli.datasets.published import jpeg, judgment, write_pick_a_pic
-from tests.stimuli.downloads.servers import Site, serving
+from tests.stimuli.servers import Site, serving
 from vla.stimuli import read_dataset
 from vla.stimuli.datasets.pick_a_pic import read_pick_a_pic
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.stimuli.datasets.published import coco_instance, jpeg, write_coco, write_flickr8k_original
-from tests.stimuli.downloads.servers import Site, serving
+from tests.stimuli.servers import Site, serving
 from vla.stimuli import read_dataset
 from vla.stimuli.datasets import register, sources
 

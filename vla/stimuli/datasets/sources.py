@@ -5,12 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vla.records import Dataset
+from vla.stimuli.archives import extract
 from vla.stimuli.datasets.absences import check_choice
 from vla.stimuli.datasets.coco import MASKS, read_coco
 from vla.stimuli.datasets.flickr8k import read_flickr8k
 from vla.stimuli.datasets.prepare import prepare
 from vla.stimuli.datasets.register import published
-from vla.stimuli.downloads import extract, fetch
+from vla.stimuli.downloads import fetch
 
 ANNOTATIONS, PHOTOGRAPHS, PIXEL_MAPS = "annotations_trainval2017.zip", "val2017.zip", "stuffthingmaps_trainval2017.zip"
 

@@ -11,8 +11,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from vla.stimuli.downloads import archive as unpacking
-from vla.stimuli.downloads import extract
+from vla.stimuli import archives
+from vla.stimuli.archives import extract
 
 NOISE = np.random.default_rng(0).bytes(300_000)
 FILES = {"val2017/1.jpg": NOISE, "val2017/ü.txt": "Zwei Hunde 🐕".encode(), "read me": b""}
@@ -97,7 +97,7 @@ def test_a_finished_folder_is_not_made_again_and_a_killed_one_is(tmp_path, monke
     (stale / "rest").write_bytes(b"of a killed run")
     extract(path, tmp_path / "out")
     assert contents(tmp_path / "out") == FILES
-    monkeypatch.setattr(unpacking, "_unpack", None)
+    monkeypatch.setattr(archives, "_unpack", None)
     assert extract(path, tmp_path / "out") == tmp_path / "out"
 
 
@@ -106,7 +106,7 @@ def test_a_kill_leaves_no_folder(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     path = zipped(tmp_path / "a.zip", FILES)
-    monkeypatch.setattr(unpacking, "_copy", killed)
+    monkeypatch.setattr(archives.shutil, "copyfileobj", killed)
     with pytest.raises(KeyboardInterrupt):
         extract(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -184,7 +184,7 @@ def test_a_bomb_is_refused_by_what_it_claims(tmp_path, form):
     with pytest.raises(ValueError, match="bomb") as refusal:
         extract(path, tmp_path / "out")
     assert "'3'" in str(refusal.value) and nothing_but(tmp_path, path.name)
-    assert len(contents(extract(path, tmp_path / "out", most_growth=2000))) == 5
+    assert len(contents(extract(path, tmp_path / "out", max_growth=2000))) == 5
 
 
 def test_a_member_that_lies_about_its_size_is_refused(tmp_path):
@@ -226,6 +226,6 @@ def test_an_encrypted_zip_is_named(tmp_path):
 
 def test_a_disk_that_is_too_small_is_told_first(tmp_path, monkeypatch):
     path = zipped(tmp_path / "a.zip", FILES)
-    monkeypatch.setattr(unpacking.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1000))
     with pytest.raises(ValueError, match="only 1,000 free"):
         extract(path, tmp_path / "out")

@@ -7,8 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.stimuli.downloads.servers import Site, serving
-from vla.stimuli.downloads import download, fetch, transfer
+from tests.stimuli.servers import Site, serving
+from vla.stimuli import downloads
+from vla.stimuli.downloads import fetch
 
 BODY = np.random.default_rng(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -18,7 +19,7 @@ MD5 = hashlib.md5(BODY).hexdigest()
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     waits = []
-    monkeypatch.setattr(transfer.time, "sleep", waits.append)
+    monkeypatch.setattr(downloads.time, "sleep", waits.append)
     monkeypatch.setenv("NO_PROXY", "*")
     return waits
 
@@ -160,7 +161,7 @@ def test_no_url_is_refused(tmp_path):
 
 
 def test_a_disk_that_is_too_small_is_told_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1_000_000))
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1_000_000))
     with (
         serving(Site({"/a.bin": BODY})) as site,
         pytest.raises(ValueError, match="3,000,000 more bytes.*1,000,000 free"),
@@ -185,4 +186,4 @@ def test_a_token_is_not_passed_on_to_another_host(tmp_path):
 @pytest.mark.parametrize("pin", [{"sha256": "abc"}, {"md5": SHA256}, {"sha256": SHA256.upper()}])
 def test_a_checksum_that_is_none_is_refused(tmp_path, pin):
     with pytest.raises(ValueError, match="hex digits"):
-        download.fetch("http://127.0.0.1:9/a.bin", tmp_path / "a.bin", **pin)
+        fetch("http://127.0.0.1:9/a.bin", tmp_path / "a.bin", **pin)
