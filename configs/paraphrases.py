@@ -1,8 +1,8 @@
 """Ten paraphrases of every item's five captions, by a language model.
 
-Question: does alignment go on rising when more captions of an item are averaged than people have written?
-Cost: one request an item, of about 300 tokens in and 200 out; `--dry_run` says how many are still to be made.
-A killed run goes on where it was. Keys come from the environment: GEMINI_API_KEY or OPENAI_API_KEY.
+Question: does alignment keep rising when more captions of an item are averaged than people have written?
+Cost: one request per item, about 300 tokens in and 200 out; `--dry_run` prints how many are pending.
+An interrupted run resumes. Keys come from the environment: GEMINI_API_KEY or OPENAI_API_KEY.
 
     python -m launch.generate --config=configs/paraphrases.py --config.directory=flickr8k --dry_run
     python -m launch.generate --config=configs/paraphrases.py:openai --config.client.model=name \
@@ -19,27 +19,27 @@ CLIENTS = ("gemini", "local", "openai")
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Values by name; `arg` is the client, Gemini by default. The words are in `vla.stimuli.generators`."""
-    kind = arg or "gemini"
-    if kind not in CLIENTS:
+    """Settings; documented in `vla.stimuli.generators`. `arg` is the client, Gemini by default."""
+    client = arg or "gemini"
+    if client not in CLIENTS:
         raise ValueError(f"Unknown argument {arg!r}; expected one of {', '.join(CLIENTS)}.")
     config = items()
     config.kind = "paraphrases"
 
     config.client = ConfigDict()
-    config.client.kind = kind
-    config.client.model = "gemini-2.5-flash" if kind == "gemini" else ""
+    config.client.kind = client
+    config.client.model = "gemini-2.5-flash" if client == "gemini" else ""
     config.client.temperature = placeholder(float)
     config.client.temperature = 1.0
     config.client.top_p = placeholder(float)
     config.client.max_output_tokens = placeholder(int)
-    if kind == "gemini":
+    if client == "gemini":
         config.client.thinking_budget = placeholder(int)
         config.client.base_url = "https://generativelanguage.googleapis.com"
-    if kind == "openai":
+    if client == "openai":
         config.client.base_url = "https://api.openai.com/v1"
         config.client.send_seed = True
-    if kind == "local":
+    if client == "local":
         config.client.top_p = 1.0
         config.client.max_output_tokens = 1024
         config.client.revision = placeholder(str)

@@ -1,9 +1,9 @@
-"""Make paraphrases or synthetic images of a dataset's items; a killed run goes on where it was.
+"""Generate paraphrases or synthetic images of the items of a dataset; an interrupted run resumes.
 
     python -m launch.generate --config=configs/paraphrases.py --config.directory=flickr8k --dry_run
     python -m launch.generate --config=configs/synthetic_images.py --config.directory=flickr8k
 
-It ends by naming the folder that `vla.stimuli.generators.with_paraphrases` or `with_synthetic` takes.
+At the end it prints the folder for `vla.stimuli.generators.with_paraphrases` or `with_synthetic`.
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ from absl import flags
 from launch import entry
 
 CONFIG, WORKDIR = entry.define("configs/paraphrases.py", "workdir")
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only say how much is to be made and how much is there.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print how much is pending and how much is finished; generate nothing.")
 
 
 def main() -> None:
-    """Flags to plan to generated material."""
+    """Flags to plan to generated items."""
     from launch import datasets
 
     config = CONFIG.value.to_dict()

@@ -2,8 +2,8 @@
 
     python -m launch.train --config=configs/microworld/llama.py --workdir=training
 
-Scenes are drawn once and shared by all trainings of a workdir. A killed run goes on where it was. It ends by naming the
-folder of the model, which has its losses beside it.
+Scenes are drawn once and shared by all trainings in a workdir. An interrupted run resumes. At the end it prints the
+folder of the model, which also has its losses.
 """
 
 from launch import entry

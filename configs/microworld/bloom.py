@@ -1,8 +1,8 @@
-"""micro-bloom: a BLOOM-architecture decoder that learns to go on with captions, without pictures.
+"""micro-bloom: a BLOOM-architecture decoder trained on next tokens of captions, without images.
 
-Question: does a network that only reads captions of other scenes come to agree with pictures?
-Cost: about 3 minutes of one core.
-Expect: 1.20 nats a token, where frequencies of tokens give 4.52 and those after the token before 2.03.
+Question: does a network that has only read captions of other scenes align with vision models?
+Cost: about 3 minutes on one core.
+Expect: 1.20 nats per token; unigram frequencies give 4.52, bigram frequencies 2.03.
 
     python -m launch.train --config=configs/microworld/bloom.py
 """
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """Values by name; the words behind them are in `vla.microworld.training.settings`."""
+    """Settings; documented in `vla.microworld.training.settings`."""
     config = ConfigDict()
     config.model = "micro-bloom"
     config.seed = 0

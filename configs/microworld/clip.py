@@ -1,8 +1,8 @@
-"""micro-clip: a CLIP-architecture judge of captions, for CLIP Score; it learns from pairs of scene and caption.
+"""micro-clip: a CLIP-architecture model for CLIP Score, trained on pairs of image and caption.
 
-Question: which caption fits a scene best? It is no model of the study, whose models never see a pair.
-Cost: about 4 minutes of one core.
-Expect: the right one of 64 captions found in 34 of 100, twenty times as often as by chance.
+Question: which caption fits an image best? It is not one of the studied models, which never see a pair.
+Cost: about 4 minutes on one core.
+Expect: it chooses the correct one of 64 captions in 34 of 100 cases, twenty times the rate of chance.
 
     python -m launch.train --config=configs/microworld/clip.py
 """
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """Values by name; the words behind them are in `vla.microworld.training.settings`."""
+    """Settings; documented in `vla.microworld.training.settings`."""
     config = ConfigDict()
     config.model = "micro-clip"
     config.seed = 0

@@ -1,9 +1,9 @@
-"""micro-dinov2: a DINOv2-architecture ViT that learns from pictures of scenes alone, without labels.
+"""micro-dinov2: a DINOv2-architecture ViT trained on images of scenes alone, without labels.
 
-Question: what does self-distillation with masked prediction make of drawn scenes, and does it come to agree with text?
-Cost: about 5 minutes of one core.
-Expect: nine in ten of 1,024 prototypes used; a probe of colours at 0.68 (pixels 0.43), of things at 0.45, hardly above
-pixels (0.44) but above the untrained network (0.40).
+Question: what does self-distillation with masked prediction learn from drawn scenes, and does it align with text?
+Cost: about 5 minutes on one core.
+Expect: nine in ten of 1,024 prototypes are used; average precision of probes: colours 0.68 (pixels 0.43), things 0.45,
+hardly above pixels (0.44) but above the untrained network (0.40).
 
     python -m launch.train --config=configs/microworld/dinov2.py
 """
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """Values by name; the words behind them are in `vla.microworld.training.settings`."""
+    """Settings; documented in `vla.microworld.training.settings`."""
     config = ConfigDict()
     config.model = "micro-dinov2"
     config.seed = 0

@@ -1,8 +1,8 @@
-"""micro-vit: a ViT-architecture network that learns the attributes of scenes: stuff, things, colours, counts.
+"""micro-vit: a ViT-architecture network trained on the attributes of scenes: stuff, things, colours, counts.
 
-Question: does a network that was taught what is in a picture, but no word, come to agree with text?
-Cost: about 6 minutes of one core.
-Expect: 7.1 nats a scene where a guess by frequency has 22.6; things 2.4 (5.3), how many there are 0.85 (1.06).
+Question: does a network that was trained on the content of images, without any words, align with text?
+Cost: about 6 minutes on one core.
+Expect: 7.1 nats per scene (frequencies give 22.6); things 2.4 (5.3), their number 0.85 (1.06).
 
     python -m launch.train --config=configs/microworld/vit.py
 """
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """Values by name; the words behind them are in `vla.microworld.training.settings`."""
+    """Settings; documented in `vla.microworld.training.settings`."""
     config = ConfigDict()
     config.model = "micro-vit"
     config.seed = 0
