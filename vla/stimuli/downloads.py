@@ -26,6 +26,21 @@ TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 HEX_DIGITS = {"sha256": 64, "md5": 32}
 
 
+@dataclasses.dataclass(frozen=True)
+class Checksum:
+    """The expected checksum of a file.
+
+    Attributes:
+      algorithm: "sha256" or "md5".
+      digest: Lower-case hex digits.
+      origin: Origin of the checksum, for messages.
+    """
+
+    algorithm: str
+    digest: str
+    origin: str
+
+
 def fetch(
     url: str,
     path: str | os.PathLike[str],
@@ -104,21 +119,6 @@ def _difference(path: Path, expected: Checksum | None, size: int | None) -> str:
     if expected is not None and (digest := digest_of(path, expected.algorithm)) != expected.digest:
         return f"its {expected.algorithm} is {digest}, but {expected.digest} is {expected.origin}"
     return ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Checksum:
-    """The expected checksum of a file.
-
-    Attributes:
-      algorithm: "sha256" or "md5".
-      digest: Lower-case hex digits.
-      origin: Origin of the checksum, for messages.
-    """
-
-    algorithm: str
-    digest: str
-    origin: str
 
 
 def expected_checksum(path: Path, sha256: str | None = None, md5: str | None = None) -> Checksum | None:
