@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.stimuli.image_manipulations.pictures import smooth
+from tests.stimuli.example_images import smooth
 from vla.stimuli import IMAGE_MANIPULATIONS
 
 ROOT = Path(__file__).parents[2]

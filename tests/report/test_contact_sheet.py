@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.stimuli.image_manipulations.pictures import Masks, smooth, values
+from tests.stimuli.example_images import Masks, smooth, values
 from vla.records import Dataset, Item
 from vla.report.contact_page import write_contact_sheet
 from vla.report.contact_picture import draw_sheet

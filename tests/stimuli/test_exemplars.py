@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stimuli.image_manipulations.pictures import noise
+from tests.stimuli.example_images import noise
 from vla.records import Dataset, Item
 from vla.stimuli import Tagger, caption_exemplars, caption_view, image_exemplars, image_view
 

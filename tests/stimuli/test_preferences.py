@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tests.stimuli.image_manipulations.pictures import noise
+from tests.stimuli.example_images import noise
 from vla.records import Dataset, Item
 from vla.stimuli import above_and_below_median, best_and_worst, image_view, preference_views
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.stimuli.image_manipulations.pictures import noise, smooth, values
+from tests.stimuli.example_images import noise, smooth, values
 from vla.records import View
 from vla.stimuli.samples import write_samples
 

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.stimuli.image_manipulations.pictures import Masks, noise, values
+from tests.stimuli.example_images import Masks, noise, values
 from vla.records import Dataset, Item, canonical_hash
 from vla.stimuli import IMAGE_MANIPULATIONS, Tagger, caption_view, decode_image, image_view, read_dataset, view
-from vla.stimuli.image_manipulations import ManipulatedPicture
-from vla.stimuli.image_manipulations.geometry import rotation
+from vla.stimuli.image_manipulations import ManipulatedImage, rotation
 
 
 def dataset(folder: Path, captions=(("a one", "a two"), ("b one",))) -> Dataset:
@@ -127,7 +126,7 @@ def test_manipulated_images(whole):
 def test_nothing_is_read_of_an_image_before_it_is_opened_but_its_bytes(whole, tmp_path):
     shown = image_view(whole, "blur")
     (tmp_path / "b0.png").unlink()
-    assert all(isinstance(image, ManipulatedPicture) for image in shown.stimuli)
+    assert all(isinstance(image, ManipulatedImage) for image in shown.stimuli)
     with pytest.raises(ValueError, match="image of item 'b' .* cannot be opened: No such file"):
         decode_image(shown.stimuli[1])
 

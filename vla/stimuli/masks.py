@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from vla.records import Dataset, Item, listed
-from vla.stimuli.image_manipulations.picture import item_mask
+from vla.stimuli.image_manipulations import item_mask
 from vla.stimuli.manipulation import Step
 
 _THREADS = 4

@@ -4,7 +4,7 @@ from typing import Any
 
 from vla.records import Dataset, View
 from vla.stimuli.caption_manipulations import CAPTION_MANIPULATIONS, apply_steps
-from vla.stimuli.image_manipulations import IMAGE_MANIPULATIONS, ManipulatedPicture
+from vla.stimuli.image_manipulations import IMAGE_MANIPULATIONS, ManipulatedImage
 from vla.stimuli.manipulation import Step
 from vla.stimuli.masks import without_masks
 from vla.stimuli.published import captions_of, images_of
@@ -52,7 +52,7 @@ def image_view(
         return make_view(name, "vision", dataset.ids, images)
     left_out = without_masks(dataset, steps, source)
     shown = {
-        item.id: ManipulatedPicture(item.id, image, steps, (seed, item.id, *drawn_for), _masks_for(item, steps))
+        item.id: ManipulatedImage(item.id, image, steps, (seed, item.id, *drawn_for), _masks_for(item, steps))
         for item, image in zip(dataset.items, images, strict=True)
         if item.id not in left_out
     }

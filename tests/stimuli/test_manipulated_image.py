@@ -8,13 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.stimuli.image_manipulations.pictures import Masks, noise, values
+from tests.stimuli.example_images import Masks, noise, values
 from vla.records import Picture, file_hash
 from vla.stimuli import IMAGE_MANIPULATIONS, decode_image
-from vla.stimuli.image_manipulations.cells import occlusion
-from vla.stimuli.image_manipulations.colour import grayscale
-from vla.stimuli.image_manipulations.geometry import rotation
-from vla.stimuli.image_manipulations.picture import ManipulatedPicture, source_content
+from vla.stimuli.image_manipulations import ManipulatedImage, grayscale, occlusion, rotation, source_content
 from vla.stimuli.specs import read_steps
 
 
@@ -29,7 +26,7 @@ def path(tmp_path):
 
 
 def test_steps_are_done_in_their_order(path):
-    picture = ManipulatedPicture("a", path, steps("occlusion + rotation:angle=20 + grayscale"), (3, "a"))
+    picture = ManipulatedImage("a", path, steps("occlusion + rotation:angle=20 + grayscale"), (3, "a"))
     by_hand = grayscale(rotation(occlusion(noise(), (3, "a")), 20.0))
     np.testing.assert_array_equal(values(picture.open()), values(by_hand))
     np.testing.assert_array_equal(values(decode_image(picture, "a")), values(by_hand))
@@ -70,7 +67,7 @@ def test_pictures_of_every_kind(kind, name, tmp_path):
     (tmp_path / "x.img").write_bytes(data)
     height, width = upright.shape[:2]
     masks = Masks(width, height)
-    picture = ManipulatedPicture("x", tmp_path / "x.img", steps(name), (1, "x"), masks)
+    picture = ManipulatedImage("x", tmp_path / "x.img", steps(name), (1, "x"), masks)
     shown = picture.open()
     assert (shown.mode, shown.size) == ("RGB", (width, height))
     if name == "things_only":
@@ -80,10 +77,10 @@ def test_pictures_of_every_kind(kind, name, tmp_path):
 
 
 def test_the_hash_covers_all_that_determines_the_pixels(path, tmp_path):
-    base = ManipulatedPicture("a", path, steps("rotation + occlusion"), (3, "a"))
+    base = ManipulatedImage("a", path, steps("rotation + occlusion"), (3, "a"))
     noise(seed=1).save(tmp_path / "other.png")
     (tmp_path / "moved.png").write_bytes(path.read_bytes())
-    things = ManipulatedPicture("a", path, steps("things_only"), (3, "a"), Masks())
+    things = ManipulatedImage("a", path, steps("things_only"), (3, "a"), Masks())
     different = [
         base,
         things,
@@ -102,12 +99,12 @@ def test_the_hash_covers_all_that_determines_the_pixels(path, tmp_path):
     assert len({picture.content() for picture in different}) == len(different)
     # Neither the place nor what is not drawn or masked counts.
     assert dataclasses.replace(base, source=tmp_path / "moved.png", item="z").content() == base.content()
-    still = ManipulatedPicture("a", path, steps("rotation"), (3, "a"))
+    still = ManipulatedImage("a", path, steps("rotation"), (3, "a"))
     assert dataclasses.replace(still, key=(4, "b")).content() == still.content()
 
 
 def test_it_is_a_picture_that_other_processes_can_open(path):
-    picture = ManipulatedPicture("a", path, steps("things_only + patch_shuffle"), (3, "a"), Masks())
+    picture = ManipulatedImage("a", path, steps("things_only + patch_shuffle"), (3, "a"), Masks())
     assert isinstance(picture, Picture)
     again = pickle.loads(pickle.dumps(picture))
     assert again == picture and again.content() == picture.content()
@@ -115,20 +112,20 @@ def test_it_is_a_picture_that_other_processes_can_open(path):
 
 
 def test_a_manipulated_picture_can_be_manipulated(path):
-    inner = ManipulatedPicture("a", path, steps("grayscale"), (3, "a"))
-    outer = ManipulatedPicture("a", inner, steps("rotation"), (3, "a"))
-    whole = ManipulatedPicture("a", path, steps("grayscale + rotation"), (3, "a"))
+    inner = ManipulatedImage("a", path, steps("grayscale"), (3, "a"))
+    outer = ManipulatedImage("a", inner, steps("rotation"), (3, "a"))
+    whole = ManipulatedImage("a", path, steps("grayscale + rotation"), (3, "a"))
     np.testing.assert_array_equal(values(outer.open()), values(whole.open()))
     assert source_content(inner) == inner.content() and source_content(path) == file_hash(path)
 
 
 def test_errors_name_the_item(path, tmp_path):
     with pytest.raises(ValueError, match="patch_shuffle of item 'seven': the image is 40 x 30 pixels, too small"):
-        ManipulatedPicture("seven", path, steps("patch_shuffle:grid=99"), (1, "x")).open()
+        ManipulatedImage("seven", path, steps("patch_shuffle:grid=99"), (1, "x")).open()
     with pytest.raises(ValueError, match="the mask of item 'seven' is 41 x 30 pixels"):
-        ManipulatedPicture("seven", path, steps("things_only"), (1, "x"), Masks(width=41)).open()
+        ManipulatedImage("seven", path, steps("things_only"), (1, "x"), Masks(width=41)).open()
     with pytest.raises(ValueError, match="item 'seven' has no mask of stuff; leave it out"):
-        ManipulatedPicture("seven", path, steps("stuff_only"), (1, "x"), Masks(stuff_to=None)).open()
+        ManipulatedImage("seven", path, steps("stuff_only"), (1, "x"), Masks(stuff_to=None)).open()
     (tmp_path / "cut.png").write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"image of item 'seven' \(.*cut.png\) cannot be read"):
-        ManipulatedPicture("seven", tmp_path / "cut.png", steps("grayscale"), (1, "x")).open()
+        ManipulatedImage("seven", tmp_path / "cut.png", steps("grayscale"), (1, "x")).open()
