@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -97,3 +99,67 @@ def test_more_neighbours_than_items():
     assert np.isfinite(all_pairs(x, y, CknnaSettings(40, unbiased=False))).all()
     with pytest.raises(ValueError, match="at least 4 items; 3 given"):
         all_pairs(x[:, :3], y[:, :3], CknnaSettings(2))
+
+
+def masks_of_all_orders(k, count, unbiased):
+    """Every mask of the nearest items that an order of tied ones gives: a list of rows for every item."""
+    near = np.round(k - np.diag(np.full(len(k), np.inf)) if unbiased else k, 9)
+    found = []
+    for row in near:
+        last = np.sort(row)[-count]
+        nearer, level = np.flatnonzero(row > last), np.flatnonzero(row == last)
+        found.append([])
+        for rest in itertools.combinations(level, count - len(nearer)):
+            found[-1].append(np.isin(np.arange(len(k)), [*nearer, *rest]).astype(float))
+    return found
+
+
+def over_all_orders(x, y, count, unbiased):
+    """The means of the three HSICs over all orders of tied neighbours, each side in an order of its own."""
+    k, lo = x @ x.T, y @ y.T
+    of_x, of_y = ([np.stack(rows) for rows in itertools.product(*masks_of_all_orders(side, count, unbiased))]
+                  for side in (k, lo))  # fmt: skip
+    both = np.mean([hsic(p * q * k, p * q * lo, unbiased) for p in of_x for q in of_y])
+    own = [np.mean([hsic(p * side, p * side, unbiased) for p in of]) for of, side in ((of_x, k), (of_y, lo))]
+    return both / np.sqrt(own[0] * own[1])
+
+
+@pytest.mark.parametrize("unbiased", [True, False])
+def test_ties_are_averaged_over_all_their_orders(unbiased):
+    """Copies that tie in pairs and in threes, and on one side an item that ties with itself."""
+    x = np.array([[3.0, 0, 1], [1, 2, 0], [1, 2, 0], [1, 2, 0], [0, 1, 3], [2, 1, 1]])
+    y = np.array([[1.0, 1, 2], [0, 3, 1], [0, 3, 1], [2, 0, 1], [2, 0, 1], [1, 0, 0]])
+    options = CknnaSettings(2, unbiased=unbiased, normalise=False)
+    for a, b in ((x, y), (y, x), (x, x)):
+        assert len(masks_of_all_orders(a @ a.T, 2, unbiased)) == 6
+        expected = over_all_orders(a, b, 2, unbiased)
+        for dtype in (np.float32, np.float64):
+            found = all_pairs(a[None].astype(dtype), b[None].astype(dtype), options)[0, 0, 0]
+            assert found == pytest.approx(expected, abs=1e-12)
+    order = np.array([3, 5, 0, 2, 4, 1])
+    found = all_pairs(x[None], y[None], options, pairings=order[None])[0, 0, 0]
+    assert found == pytest.approx(over_all_orders(x, y[order], 2, unbiased), abs=1e-12)
+
+
+def test_independent_labels_score_as_their_shuffles():
+    """Taken in the order of items, ties of both sides would agree."""
+    rng = np.random.default_rng(0)
+    x, y = (np.eye(5)[rng.integers(5, size=(1, 60))] for _ in range(2))
+    pairings = np.stack([np.arange(60), *(rng.permutation(60) for _ in range(40))])
+    score, *null = all_pairs(x, y, CknnaSettings(8), pairings=pairings)[:, 0, 0]
+    assert abs(score - np.mean(null)) < 3 * np.std(null)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_squares_neither_over_nor_underflow(scale, normalise):
+    x, y = (side.astype(np.float32) for side in layers())
+    settings = CknnaSettings(normalise=normalise)
+    found = all_pairs(x * np.float32(scale), y, settings)
+    np.testing.assert_allclose(found, all_pairs(x, y, settings), rtol=1e-5)
+
+
+def test_an_item_of_zeros_has_a_score():
+    x, y = layers()
+    x[0, 3] = 0
+    assert np.isfinite(all_pairs(x, y, CknnaSettings())).all()

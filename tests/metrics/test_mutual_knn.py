@@ -1,9 +1,11 @@
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 
-from vla import devices
 from vla.metrics import METRICS, subsets
 from vla.metrics.neighbours import NeighbourSettings, clipped, nearest
 
@@ -94,18 +96,71 @@ def test_neighbours_that_float32_cannot_tell_apart_are_those_of_float64():
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     exact = unit @ unit.T
     np.fill_diagonal(exact, -np.inf)
-    found = nearest(x, NeighbourSettings(5))
-    np.testing.assert_array_equal(np.sort(found), np.sort(np.argsort(-exact, axis=1)[:, :5]))
+    found = np.sort(nearest(x, NeighbourSettings(5)).certain).reshape(80, 5) % 80
+    np.testing.assert_array_equal(found, np.sort(np.argsort(-exact, axis=1)[:, :5]))
+
+
+def orders_of_ties(x, k, metric="cosine"):
+    """The neighbours of every item in every order of tied items, as lists of sets, by brute force."""
+    far = np.round(pairwise_distances(x, metric=metric), 9)
+    found = []
+    for i, row in enumerate(far):
+        others = np.delete(np.arange(len(far)), i)
+        last = np.sort(row[others])[k - 1]
+        nearer, level = set(others[row[others] < last]), others[row[others] == last]
+        found.append([nearer | set(rest) for rest in itertools.combinations(level, k - len(nearer))])
+    return found
+
+
+TIED = {
+    "one-hot": lambda rng: np.eye(3)[rng.integers(3, size=12)],
+    "copies": lambda rng: rng.standard_normal((6, 4))[rng.integers(6, size=12)],
+    "whole": lambda rng: rng.integers(0, 3, (12, 3)) + 1.0,
+    "zeros": lambda rng: rng.standard_normal((12, 4)) * (rng.uniform(size=12) > 0.3)[:, None],
+    "one unit": lambda rng: rng.standard_normal((12, 1)),
+    "plain": lambda rng: rng.standard_normal((12, 4)),
+}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_of_equally_near_items_those_that_come_first_are_neighbours(dtype):
-    """Of ten copies of one item in different places, the copies after the last neighbour are left out."""
-    x = np.random.default_rng(1).standard_normal((50, 1100)).astype(dtype)
-    copies = np.arange(3, 50, 5)
-    x[copies] = x[3]
-    found = devices.in_float64(nearest)(x, NeighbourSettings(4))[copies]
-    np.testing.assert_array_equal(np.sort(found), [[c for c in copies if c != item][:4] for item in copies])
+@pytest.mark.parametrize(("metric", "k"), [("cosine", 2), ("cosine", 5), ("euclidean", 3)])
+def test_ties_are_averaged_over_all_their_orders(metric, k, dtype):
+    """Independent orders on the two sides; the chance level is the mean over pairings, whatever the ties."""
+    rng = np.random.default_rng(5)
+    x, y = ([draw(rng).astype(dtype) for draw in TIED.values()] for _ in range(2))
+    pairings = np.stack([np.arange(12), rng.permutation(12)])
+    settings = NeighbourSettings(k, metric)
+    for a in x:
+        for b in y:
+            table = all_pairs(a[None], b[None], settings, pairings=pairings, expected=True)[:, 0, 0]
+            for order, score in zip(pairings, table, strict=False):
+                sides = orders_of_ties(a.astype(float), k, metric), orders_of_ties(b[order].astype(float), k, metric)
+                shared = [np.mean([len(p & q) for p in own for q in other]) for own, other in zip(*sides, strict=True)]
+                assert score == pytest.approx(np.mean(shared) / k, abs=1e-12)
+            assert table[-1] == pytest.approx(k / 11, abs=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("draw", [0, 4])
+def test_independent_layers_with_ties_score_at_chance(dtype, draw):
+    """One-hot labels, and one unit, whose cosines are 1 or -1."""
+    rng = np.random.default_rng(6)
+    kind = list(TIED.values())[draw]
+    x, y = (np.stack([np.concatenate([kind(rng) for _ in range(5)]) for _ in range(30)]).astype(dtype) for _ in "xy")
+    table = all_pairs(x, y, NeighbourSettings(8))[0]
+    scores = np.diagonal(table)
+    assert np.mean(scores) == pytest.approx(8 / 59, abs=4 * np.std(scores) / np.sqrt(30))
+
+
+def test_layers_with_and_without_ties_score_together_as_alone():
+    """Ties of other layers, and of other sides, change nothing."""
+    rng = np.random.default_rng(7)
+    draws = [TIED["plain"], lambda rng: np.repeat(TIED["copies"](rng)[:, :1], 4, axis=1), TIED["copies"], TIED["zeros"]]
+    x, y = (np.stack([draw(rng) for draw in draws]) for _ in range(2))
+    pairings = np.stack([np.arange(12), rng.permutation(12)])
+    table = all_pairs(x, y, NeighbourSettings(3), pairings=pairings)
+    alone = [[all_pairs(a[None], b[None], NeighbourSettings(3), pairings=pairings)[:, 0, 0] for b in y] for a in x]
+    np.testing.assert_allclose(table, np.moveaxis(alone, -1, 0), atol=1e-15)
 
 
 def equally_near():

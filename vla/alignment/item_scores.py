@@ -27,7 +27,7 @@ def item_scores(out: HeldOut, items: Sequence[str]) -> pd.DataFrame:
       training mean and scale; those that vary over the training and the test items of the fold) of the item's
       prediction and its own target; `match`, the share of the other items of the fold whose target is less like the
       prediction than the item's own, ties half, by chance 1/2, whose mean within a fold is `matching_accuracy`; `rank`,
-      1 where the own target is the likest, as `retrieval` counts; `size`, the norm of the target, small for items near
+      1 where the own target is the likest, ties sharing their mean rank; `size`, the norm of the target, small for items near
       the mean. NaN where prediction or target is the same for all units, or no unit varies.
 
     Raises:
@@ -52,7 +52,8 @@ def item_scores(out: HeldOut, items: Sequence[str]) -> pd.DataFrame:
         won = (((ahead > tie) + 0.5 * (np.abs(ahead) <= tie)) * others).sum(axis=1)
         defined = np.isfinite(mine[:, 0]) & (count > 0)
         match[rows] = np.where(defined, won / np.maximum(count, 1), np.nan)
-        rank[rows] = np.where(defined, 1 + ((ahead <= tie) & others).sum(axis=1), np.nan)
+        before = (((ahead < -tie) + 0.5 * (np.abs(ahead) <= tie)) * others).sum(axis=1)
+        rank[rows] = np.where(defined, 1 + before, np.nan)
     table["correlation"], table["match"], table["rank"] = own, match, rank
     table["size"] = np.linalg.norm(out.actual[:, out.varies], axis=1)
     return table

@@ -17,7 +17,8 @@ from jaxtyping import Array, Bool, Float, Int
 from vla.metrics import states
 from vla.metrics.distances import cosine_similarity
 from vla.metrics.metric import Metric
-from vla.metrics.neighbours import NeighbourSettings, clipped
+from vla.metrics.neighbours import NeighbourSettings, clipped, largest
+from vla.metrics.standardise import power_of_two
 from vla.metrics.symmetric import symmetric_product
 
 
@@ -50,18 +51,24 @@ class CknnaSettings:
 
 
 class Neighbourhood(NamedTuple):
-    """The neighbours of every item in one layer.
+    """The neighbours of every item in one layer; tied ones are T - K more than K. Entries of weight 0 fill the rest.
 
     Attributes:
-      nearest: The K items of largest inner product, largest first.
+      nearest: Items of largest inner product.
       kernel: Those inner products.
-      mutual: Whether the item is a neighbour of its neighbour as well.
+      weight: In which share of the orders of tied items each is a neighbour.
+      tied: Whether that is less than 1.
+      back: The weight of the item among the neighbours of its neighbour; 1 for an item that is its own.
+      joint: How often two tied items are neighbours together, relative to the product of their weights.
       own: HSIC of the layer with itself.
     """
 
-    nearest: Int[Array, "N K"]
-    kernel: Float[Array, "N K"]
-    mutual: Bool[Array, "N K"]
+    nearest: Int[Array, "N T"]
+    kernel: Float[Array, "N T"]
+    weight: Float[Array, "N T"]
+    tied: Bool[Array, "N T"]
+    back: Float[Array, "N T"]
+    joint: Float[Array, " N"]
     own: Float[Array, ""]
 
 
@@ -77,59 +84,125 @@ def prepare(x: Float[Array, "N D"], settings: CknnaSettings) -> Neighbourhood:
         raise ValueError(f"cknna needs at least 4 items; {n} given.")
     if settings.neighbours > most:
         raise ValueError(f"neighbours={settings.neighbours}, but an item can have only {most}: use at most {most}.")
-    return _prepare(x, settings)
+    k, rounding = (np.array(part) for part in _kernel(x, settings))
+    near = k.copy()
+    if settings.unbiased:
+        np.fill_diagonal(near, -np.inf)
+    neighbours = largest(near, settings.neighbours, rounding)
+    pairs = np.sort(np.concatenate([neighbours.certain, neighbours.tied]))
+    i, j = np.divmod(pairs, n)
+    count = np.bincount(i, minlength=n)
+    # A power of two if there are ties, so that few shapes are compiled.
+    width = settings.neighbours if not len(neighbours.tied) else min(1 << (int(count.max()) - 1).bit_length(), n)
+    places = i, np.arange(len(i)) - (np.cumsum(count) - count)[i]
+    weights = neighbours.weights()
+
+    def lists(values: np.ndarray) -> Array:
+        filled = np.zeros((n, width), values.dtype)
+        filled[places] = values
+        return jnp.asarray(filled)
+
+    ties = np.bincount(neighbours.tied // n, minlength=n)
+    left = np.rint(neighbours.share * ties)
+    joint = np.where(ties > 1, ties * (left - 1) / np.maximum(left * (ties - 1), 1), 1.0)
+    weight = weights[i, j]
+    back = np.where(i == j, 1.0, weights[j, i])
+    found = Neighbourhood(
+        lists(j), lists(k[i, j]), lists(weight), lists(weight < 1), lists(back), jnp.asarray(joint), jnp.zeros(())
+    )
+    return found._replace(own=_own(found, settings.unbiased))
 
 
 @jax.jit(static_argnames="settings")
-def _prepare(x: Float[Array, "N D"], settings: CknnaSettings) -> Neighbourhood:
+def _kernel(x: Float[Array, "N D"], settings: CknnaSettings) -> tuple[Float[Array, "N N"], Float[Array, " N"]]:
+    """Inner products of items; their rounding is at most the sum of two entries of the vector."""
     x = x.astype(jnp.float64)
     if settings.clip_quantile is not None:
         x = clipped(x, settings.clip_quantile)
+    if not settings.normalise and settings.offset == 0:
+        x = x / power_of_two(jnp.max(jnp.abs(x)))
     k = cosine_similarity(x) if settings.normalise else symmetric_product(x)
-    kernel, nearest = jax.lax.top_k(
-        jnp.fill_diagonal(k, -jnp.inf, inplace=False) if settings.unbiased else k, settings.neighbours
-    )
-    mutual = jnp.any(nearest[nearest] == jnp.arange(len(x))[:, None, None], axis=-1)
-    return Neighbourhood(nearest, kernel, mutual, _hsic(nearest, kernel, kernel, mutual, settings.unbiased))
+    return k, jnp.diag(k) * (x.shape[1] + 2) * np.finfo(np.float64).eps / 4
 
 
-def _hsic(
-    nearest: Int[Array, "N K"],
-    k: Float[Array, "N K"],
-    other: Float[Array, "N K"],
-    mutual: Bool[Array, "N K"],
-    unbiased: bool,
-) -> Float[Array, ""]:
-    """HSIC of two kernels that are zero except at (i, nearest[i]).
+@jax.jit(static_argnames="unbiased")
+def _own(a: Neighbourhood, unbiased: bool) -> Float[Array, ""]:
+    everywhere = jnp.ones_like(a.weight)
+    all_certain = _At(a.kernel, everywhere, jnp.zeros_like(a.tied), everywhere, jnp.ones_like(a.joint))
+    return _hsic(a, all_certain, unbiased)
 
-    Where not all neighbours are mutual, such kernels are not symmetric, and their product has another sum than
-    that in the other order.
+
+class _At(NamedTuple):
+    """One layer's kernel and weights at the neighbours that another has."""
+
+    kernel: Float[Array, "N T"]
+    weight: Float[Array, "N T"]
+    tied: Bool[Array, "N T"]
+    back: Float[Array, "N T"]
+    joint: Float[Array, " N"]
+
+
+def _hsic(a: Neighbourhood, b: _At, unbiased: bool) -> Float[Array, ""]:
+    """HSIC of the two kernels, both masked by the common neighbours, on average over all orders of tied neighbours.
+
+    It is quadratic in the mask M. Entries of different rows are independent, E M_ij M_kl = w_ij w_kl. In one row, with
+    t tied items for r places, two tied items are both chosen in r (r - 1) / (t (t - 1)) of the orders, `joint` times
+    the product of their weights; the masks of the two layers are independent.
+
+    Where not all neighbours are mutual, masked kernels are not symmetric, and their product has another sum than that
+    in the other order.
     """
-    n = len(k)
-    trace = jnp.sum(jnp.where(mutual, k * other, 0.0))
+    n = len(a.nearest)
+    w, itself = a.weight * b.weight, (a.nearest == jnp.arange(n)[:, None]) & (a.weight > 0)
+    k, other = w * a.kernel, w * b.kernel
+    trace = jnp.sum(w * a.kernel * b.kernel * a.back * b.back)
     of_k, of_other = jnp.sum(k, axis=1), jnp.sum(other, axis=1)
-    total, kl = jnp.sum(k) * jnp.sum(other), jnp.sum(k * of_other[nearest])
+    # Products of entries of one row: what they are on average beyond the product of the means.
+    excess_a, excess_b = a.joint - 1, b.joint - 1
+    groups = ((a.tied, excess_a), (b.tied, excess_b), (a.tied & b.tied, excess_a * excess_b))
+    within = jnp.sum((w - w**2) * a.kernel * b.kernel, axis=1)
+    for tied, excess in groups:
+        k_tied, other_tied = jnp.where(tied, k, 0.0), jnp.where(tied, other, 0.0)
+        both = jnp.sum(k_tied, axis=1) * jnp.sum(other_tied, axis=1) - jnp.sum(k_tied * other_tied, axis=1)
+        within = within + excess * both
+    total = jnp.sum(of_k) * jnp.sum(of_other) + jnp.sum(within)
+    kl = jnp.sum(k * of_other[a.nearest])
     if unbiased:
         return (trace + total / ((n - 1) * (n - 2)) - 2 * kl / (n - 2)) / (n * (n - 3))
-    return trace - (kl + jnp.sum(other * of_k[nearest])) / n + total / n**2
+    lk = jnp.sum(other * of_k[a.nearest])
+    # Here an item may be its own neighbour: its entry with itself stands in the same row as its others.
+    for own, of in ((a.kernel, b.kernel), (b.kernel, a.kernel)):
+        on = jnp.where(itself, w * own, 0.0)
+        extra = jnp.sum(jnp.where(itself, (w - w**2) * own * of, 0.0), axis=1)
+        for tied, excess in groups:
+            rest = jnp.sum(jnp.where(tied & ~itself, w * of, 0.0), axis=1)
+            extra = extra + excess * jnp.sum(jnp.where(tied, on, 0.0), axis=1) * rest
+        kl = kl + jnp.sum(extra)
+    return trace - (kl + lk) / n + total / n**2
 
 
 def compare(a: Neighbourhood, b: Neighbourhood, settings: CknnaSettings) -> Float[Array, ""]:
-    """HSIC over the common neighbours, relative to that of each layer over its own; NaN where one of those is not
-    positive."""
-    same = a.nearest[:, :, None] == b.nearest[:, None, :]
-    common = jnp.any(same, axis=2)
-    k = jnp.where(common, a.kernel, 0.0)
-    other = jnp.sum(jnp.where(same, b.kernel[:, None, :], 0.0), axis=2)
-    mutual = a.mutual & jnp.any(same & b.mutual[:, None, :], axis=2)
+    """HSIC over the common neighbours, relative to that of each layer over its own, each of the three a mean over all
+    orders of tied neighbours; NaN where one of the latter is not positive."""
+    n, width = b.nearest.shape
+    rows = jnp.arange(n)[:, None]
+    # Where in the lists of b a pair of items stands, from 1. Entries of weight 0 stand nowhere.
+    places = jnp.where(b.weight > 0, jnp.arange(1, width + 1), 0)
+    place = jnp.zeros((n, n), jnp.int32).at[rows, b.nearest].max(places.astype(jnp.int32))[rows, a.nearest]
+
+    def at(values: Array) -> Array:
+        return jnp.where(place > 0, jnp.take_along_axis(values, jnp.maximum(place - 1, 0), axis=1), 0)
+
+    other = _At(at(b.kernel), at(b.weight), at(b.tied).astype(bool), at(b.back), b.joint)
     defined = (a.own > 0) & (b.own > 0)
     size = jnp.sqrt(jnp.where(defined, a.own * b.own, jnp.nan)) + settings.offset
-    return _hsic(a.nearest, k, other, mutual, settings.unbiased) / size
+    return _hsic(a, other, settings.unbiased) / size
 
 
 def permute(state: Neighbourhood, order: Int[Array, " N"]) -> Neighbourhood:
     """The neighbourhood of the reordered items, under their new numbers."""
-    return Neighbourhood(jnp.argsort(order)[state.nearest[order]], state.kernel[order], state.mutual[order], state.own)
+    moved = jax.tree.map(lambda part: part[order], state._replace(own=order))
+    return moved._replace(nearest=jnp.argsort(order)[moved.nearest], own=state.own)
 
 
 CKNNA = Metric(
@@ -141,7 +214,8 @@ CKNNA = Metric(
     chance=None,
     invariances=frozenset({"item_permutation", "isotropic_scaling", "orthogonal", "unit_permutation"}),
     formula="HSIC(M K, M L) / sqrt(HSIC(M_K K, M_K K) HSIC(M_L L, M_L L)), M_K the K nearest neighbours of every item "
-    "by inner product, M those common to both; directed only in that the masked kernels are not symmetric",
+    "by inner product, M those common to both, each HSIC a mean over the orders of tied neighbours; directed only in that "
+    "the masked kernels are not symmetric",
     source="Huh, Cheung, Wang & Isola 2024",
     all_pairs=functools.partial(states.all_pairs, prepare=prepare, compare=compare, permute=permute),
     settings=CknnaSettings,

@@ -1,10 +1,20 @@
-"""The nearest neighbours of every item in one layer.
+"""The nearest neighbours of every item in one layer, tied ones in shares.
+
+Items that are equally near to an item share the places that are left for them: of t items at the distance of the K-th
+neighbour, for which r places are left, each is a neighbour in a share r / t of all orders of the ties. No score then
+depends on the order of the items.
+
+Two items are equally near where they differ by no more than the rounding error of the products from which nearness
+follows, so that equal rows tie whatever the order in which a library sums. A dot product of D terms of two unit rows is
+exact to (D + 2) eps / 2 with the rounding of the rows themselves (Higham 2002, section 3.1): cosines that differ by
+less than 2 (D + 2) eps, which is 5e-13 for 1,024 units, tie.
 
 N items, D units, K neighbours.
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from vla import devices
 from vla.devices import AnyArray
-from vla.metrics.distances import cosine_similarity, squared_euclidean
+from vla.metrics.distances import TIE, cosine_similarity, distances_and_power
 from vla.metrics.symmetric import symmetric_product
 
 NEARNESS = ("cosine", "euclidean")
@@ -45,12 +55,55 @@ class NeighbourSettings:
             raise ValueError(f"clip_quantile={q!r}: expected None or a share above 0 and at most 1.")
 
 
+class Neighbours(NamedTuple):
+    """Who is a neighbour of whom in one layer: pairs (i, j) as i N + j.
+
+    Attributes:
+      certain: Pairs in which j is a neighbour of i in every order of tied items.
+      tied: Pairs in which j is a neighbour of i in some orders.
+      share: The share of orders, for every item i; 0 for items without ties.
+    """
+
+    certain: Int[np.ndarray, " C"]
+    tied: Int[np.ndarray, " T"]
+    share: Float[np.ndarray, " N"]
+
+    def weights(self) -> Float[np.ndarray, "N N"]:
+        """1 for certain neighbours, the share of orders for tied ones, else 0; rows sum to K."""
+        n = len(self.share)
+        weights = np.zeros(n * n)
+        weights[self.certain] = 1.0
+        weights[self.tied] = self.share[self.tied // n]
+        return weights.reshape(n, n)
+
+
+_EPS = float(np.finfo(np.float64).eps)
+
+# A layer is of equally near items if no nearness differs by more: float32 copies of one direction differ by less.
+_ALIKE = 1e-13
+
+# Cosines by float32 products are this close to exact ones: above ten times the largest error measured.
+_SINGLE = 1e-5
+
+# Candidates per item, on average, above which one float64 product of all items takes less time than theirs.
+_CANDIDATES = 8
+
+# Of how near items are, looked through at a time.
+_ROWS_BYTES = 1 << 22
+
+
 def nearness(x: Float[Array, "N D"], settings: NeighbourSettings) -> Float[Array, "N N"]:
-    """How near items are: higher is nearer, and the diagonal is -inf."""
+    """How near items are: higher is nearer. An item of zeros has cosine 0 with all others, as in scikit-learn.
+
+    On the diagonal is what bounds the rounding: an entry is off by at most the sum of those of its row and column.
+    """
     if settings.clip_quantile is not None:
         x = clipped(x, settings.clip_quantile)
-    near = cosine_similarity(x) if settings.nearness == "cosine" else -squared_euclidean(x)
-    return jnp.fill_diagonal(near, -jnp.inf, inplace=False)
+    half = (x.shape[1] + 2) * _EPS / 2
+    if settings.nearness == "cosine":
+        return jnp.fill_diagonal(cosine_similarity(x), half / 2, inplace=False)
+    distances, power = distances_and_power(x)
+    return jnp.where(jnp.eye(len(x), dtype=bool), half * power, -distances)
 
 
 def clipped(x: Float[Array, "N D"], quantile: float) -> Float[Array, "N D"]:
@@ -61,74 +114,95 @@ def clipped(x: Float[Array, "N D"], quantile: float) -> Float[Array, "N D"]:
     return jnp.clip(x, -limit, limit)
 
 
-def nearest(x: Float[np.ndarray, "N D"], settings: NeighbourSettings) -> Int[np.ndarray, "N K"] | None:
-    """The K nearest other items of every item, nearest first; of equally near ones those that come first. None where
-    all are `equally_near`.
+@devices.in_float64
+def nearest(x: Float[np.ndarray, "N D"], settings: NeighbourSettings) -> Neighbours | None:
+    """The K nearest other items of every item; None where no item is nearer to another than to any third.
 
     Raises:
       ValueError: As many neighbours as items, or more.
     """
-    count = _count(len(x), settings)
+    _check_count(len(x), settings)
     if settings.nearness == "cosine" and settings.clip_quantile is None and x.dtype == np.float32:
-        return _by_single_products(x, count)
-    near = np.asarray(nearness(jnp.asarray(x), settings))
-    return None if equally_near(near) else _first(near, count)
+        neighbours = _by_single_products(x, settings.neighbours)
+        if neighbours is not None:
+            return neighbours
+    return nearest_of(np.asarray(nearness(jnp.asarray(x), settings)), settings)
 
 
-# Of nearness, or of 1: what differs by less is rounding error.
-_ROUNDING = 1e-13
+def nearest_of(near: Float[np.ndarray, "N N"], settings: NeighbourSettings) -> Neighbours | None:
+    """`nearest` from the matrix of `nearness`, or from its rows and columns of some items.
+
+    Raises:
+      ValueError: As many neighbours as items, or more.
+    """
+    _check_count(len(near), settings)
+    near, rounding = np.array(near), np.diagonal(near).copy()
+    np.fill_diagonal(near, -np.inf)
+    if _equally_near(near, max(8 * rounding.max(), _ALIKE)):
+        return None
+    # Distances are exact to a share of themselves; cosines are not, since they may be near 0.
+    return largest(near, settings.neighbours, rounding, np.inf if settings.nearness == "cosine" else TIE)
 
 
-def equally_near(near: Float[np.ndarray, "N N"], rounding: float = _ROUNDING) -> bool:
-    """Whether no item is nearer to another than to any third: neighbours would only be the first items in the list,
-    and two such layers would agree in all of them."""
+def largest(
+    near: Float[np.ndarray, "N N"], k: int, rounding: Float[np.ndarray, " N"], relative: float = np.inf
+) -> Neighbours:
+    """The items of the k largest entries of every row.
+
+    Args:
+      near: -inf for items that may not be chosen.
+      k: At most as many as may be chosen.
+      rounding: An entry is off by at most the sum of those of its row and its column,
+      relative: or by this share of itself, if that is less.
+    """
+
+    def exact(i: int, candidates: Int[np.ndarray, " R"]) -> Exact:
+        values = near[i, candidates]
+        # Each of two entries may be off by its rounding.
+        bound = 2 * (rounding[i] + rounding[candidates])
+        return values, bound if relative == np.inf else np.minimum(bound, relative * np.abs(values))
+
+    def margin(least: Float[np.ndarray, "R 1"]) -> Float[np.ndarray, "#R #1"]:
+        bound = np.full((1, 1), 4 * rounding.max())
+        return bound if relative == np.inf else np.minimum(bound, 2 * relative * np.abs(least))
+
+    neighbours = _chosen(near, k, margin, exact)
+    assert neighbours is not None
+    return neighbours
+
+
+def _check_count(n: int, settings: NeighbourSettings) -> None:
+    k = settings.neighbours
+    if k >= n:
+        raise ValueError(f"neighbours={k}, but an item has only {n - 1} others: use at most {n - 1}.")
+
+
+def _equally_near(near: Float[np.ndarray, "N N"], tie: float) -> bool:
+    """Whether no item is nearer to another than to any third: such a layer tells nothing about who is near."""
     least, most = np.inf, -np.inf
     for i, row in enumerate(near):
-        beside = np.delete(row, i)
-        beside[np.isnan(beside)] = np.inf  # as `_first` takes it
-        least, most = min(least, beside.min(initial=np.inf)), max(most, beside.max(initial=-np.inf))
-        if most > least and not most - least <= rounding * max(1.0, abs(least)):
+        others = np.delete(row, i)
+        least, most = min(least, others.min(initial=np.inf)), max(most, others.max(initial=-np.inf))
+        if most - least > tie:
             return False
     return True
 
 
-def first(near: Float[Array, "N N"], settings: NeighbourSettings) -> Int[Array, "N K"]:
-    """The same from how near items are.
-
-    Raises:
-      ValueError: As many neighbours as items, or more.
-    """
-    return jnp.asarray(_first(np.asarray(near), _count(len(near), settings)))
-
-
-def _count(n: int, settings: NeighbourSettings) -> int:
-    k = settings.neighbours
-    if k >= n:
-        raise ValueError(f"neighbours={k}, but an item has only {n - 1} others: use at most {n - 1}.")
-    return k
-
-
-# Cosines by float32 products are this close to exact ones: above ten times the largest error measured.
-_SINGLE = 1e-5
-
-
-def _by_single_products(x: Float[np.ndarray, "N D"], k: int) -> Int[np.ndarray, "N K"] | None:
+def _by_single_products(x: Float[np.ndarray, "N D"], k: int) -> Neighbours | None:
     """Neighbours by cosine from float32 products; where these cannot tell the last neighbour from the next, the items
-    that may be either are compared in float64."""
+    that may be either are compared in float64. None where they are so many that all items are better so compared."""
     near = np.require(_single_products(x if devices.on_cpu() else jnp.asarray(x)), requirements="W")
-    # An item without a direction is as near as can be to all.
-    lost = np.isnan(np.diagonal(near))
-    near[lost] = np.inf
-    near[:, lost] = np.inf
+    zeros = np.isnan(np.diagonal(near))
+    near[zeros] = near[:, zeros] = 0.0
     np.fill_diagonal(near, -np.inf)
-    if equally_near(near, 2 * _SINGLE) and equally_near(np.asarray(cosine_similarity(jnp.asarray(x)))):
-        return None
-    nearest = _first(near, k + 1)  # an item itself is the last, at -inf
-    last, next_one = np.take_along_axis(near, nearest[:, k - 1 :], axis=1).T
-    for i in np.flatnonzero(~(next_one < last - 2 * _SINGLE)):
-        either = np.flatnonzero(near[i] >= last[i] - 2 * _SINGLE)
-        nearest[i, :k] = either[_first(_double_cosines(x[either], x[i])[None], k)[0]]
-    return nearest[:, :k]
+    tie = 2 * (x.shape[1] + 2) * _EPS
+
+    def exact(i: int, candidates: Int[np.ndarray, " R"]) -> Exact:
+        return _double_cosines(x[candidates], x[i]), np.full(len(candidates), tie)
+
+    # If all others are neighbours, nothing has shown yet that they are not all equally near.
+    most = 0 if k == len(x) - 1 else _CANDIDATES * len(x)
+    return _chosen(near, k, lambda least: np.full((1, 1), 2 * _SINGLE, np.float32), exact, most)
 
 
 @devices.compiled
@@ -140,9 +214,10 @@ def _single_products(x: Float[AnyArray, "N D"]) -> Float[AnyArray, "N N"]:
 
 
 def _double_cosines(x: Float[np.ndarray, "R D"], item: Float[np.ndarray, " D"]) -> Float[np.ndarray, " R"]:
-    """Summed in the same order for every row, so that equal rows are equally near."""
-    with np.errstate(all="ignore"):
-        return np.sum(_unit(x.astype(np.float64)) * _unit(item.astype(np.float64)[None]), axis=1)
+    """Cosines with one item; 0 for items of zeros."""
+    sides = x.astype(np.float64), item.astype(np.float64)[None]
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(np.sum(_unit(sides[0]) * _unit(sides[1]), axis=1))
 
 
 def _unit(x: Float[AnyArray, "N D"]) -> Float[AnyArray, "N D"]:
@@ -150,23 +225,50 @@ def _unit(x: Float[AnyArray, "N D"]) -> Float[AnyArray, "N D"]:
     return x / xp.linalg.norm(x, axis=1, keepdims=True)
 
 
-# Of how near items are, looked through at a time.
-_ROWS_BYTES = 1 << 22
+Exact = tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"]]
+"""How near some items are to one, and by how much equally near ones may differ from them."""
 
 
-def _first(near: Float[np.ndarray, "R N"], k: int) -> Int[np.ndarray, "R K"]:
-    """Columns of the k largest entries of every row, the largest first; of equal ones those that come first, and NaN
-    before all."""
-    step = max(1, _ROWS_BYTES // near[0].nbytes)
-    if len(near) > step:  # a few rows at a time, which stay in the cache
-        return np.concatenate([_first(near[start : start + step], k) for start in range(0, len(near), step)])
-    near = np.where(np.isnan(near), np.inf, near)
-    n = near.shape[1]
-    least = np.partition(near, n - k, axis=1)[:, n - k, None]
-    wanted = near >= least
-    if np.count_nonzero(wanted) > near.shape[0] * k:
-        above, equal = near > least, near == least
-        wanted = above | (equal & (np.cumsum(equal, axis=1) <= k - above.sum(axis=1, keepdims=True)))
-    columns = (np.flatnonzero(wanted) % n).reshape(-1, k)
-    order = np.argsort(-np.take_along_axis(near, columns, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(columns, order, axis=1)
+def _chosen(
+    near: Float[np.ndarray, "N N"],
+    k: int,
+    margin: Callable[[Float[np.ndarray, "R 1"]], Float[np.ndarray, "#R #1"]],
+    exact: Callable[[int, Int[np.ndarray, " R"]], Exact],
+    most_candidates: int | None = None,
+) -> Neighbours | None:
+    """The items of the k largest entries of every row.
+
+    Args:
+      near: As for `largest`.
+      k: As for `largest`.
+      margin: From the k-th largest entries to how far below them an entry may be that could be one of the k.
+      exact: From an item and its candidates to what decides among them.
+      most_candidates: None is returned if more entries than these are to be decided by `exact`.
+    """
+    n = len(near)
+    certain, tied, share = [], [np.empty(0, np.int64)], np.zeros(n)
+    step = max(1, _ROWS_BYTES // near[0].nbytes)  # a few rows at a time, which stay in the cache
+    candidates_left = np.inf if most_candidates is None else most_candidates
+    for start in range(0, n, step):
+        part = near[start : start + step]
+        least = np.partition(part, n - k, axis=1)[:, n - k, None]
+        wanted = part >= least - margin(least)
+        count = np.count_nonzero(wanted, axis=1)
+        candidates_left -= count[count > k].sum()
+        if candidates_left < 0:
+            return None
+        for row in np.flatnonzero(count > k):
+            i, candidates = start + row, np.flatnonzero(wanted[row])
+            values, tie = exact(int(i), candidates)
+            last = np.partition(values, len(values) - k)[len(values) - k]
+            above, level = values > last + tie, np.abs(values - last) <= tie
+            places = k - np.count_nonzero(above)
+            wanted[row] = False
+            if np.count_nonzero(level) == places:
+                wanted[row, candidates[above | level]] = True
+            else:
+                wanted[row, candidates[above]] = True
+                tied.append(i * n + candidates[level])
+                share[i] = places / np.count_nonzero(level)
+        certain.append(np.flatnonzero(wanted) + start * n)
+    return Neighbours(np.concatenate(certain), np.concatenate(tied), share)

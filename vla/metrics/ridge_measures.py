@@ -71,12 +71,19 @@ def _share_explained(
 
 def retrieval(predicted: Predicted, targets: Targets) -> Float[AnyArray, " T"]:
     """Share of test items whose own target is more like their prediction than the target of any other test item, in
-    [0, 1]; by chance 1 / m. Likeness is Pearson r over the units that vary."""
+    [0, 1]; by chance 1 / m. Of t targets that are equally like it, with the own among them, each is first in 1 / t of
+    the orders. Likeness is Pearson r over the units that vary."""
     alike = likeness(predicted, targets)
     xp = alike.__array_namespace__()
-    own = xp.diagonal(alike, axis1=1, axis2=2)
-    others = xp.where(xp.eye(alike.shape[1], dtype=bool), -xp.inf, alike).max(axis=2)
-    return _where_defined(alike, xp.mean(own > others + rounding(alike), axis=1))
+    return _where_defined(alike, xp.mean(hits(alike), axis=1))
+
+
+def hits(alike: Float[AnyArray, "*T m m"]) -> Float[AnyArray, "*T m"]:
+    """In which share of the orders of tied targets an item's own target is the one most like its prediction."""
+    xp = alike.__array_namespace__()
+    ahead = xp.diagonal(alike, axis1=-2, axis2=-1)[..., None] - alike
+    first = ~(ahead < -rounding(alike)).any(axis=-1)
+    return xp.where(first, 1 / xp.maximum((abs(ahead) <= rounding(alike)).sum(axis=-1), 1), 0.0)
 
 
 def matching(predicted: Predicted, targets: Targets) -> Float[AnyArray, " T"]:

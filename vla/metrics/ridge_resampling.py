@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from vla import devices
 from vla.devices import AnyArray
 from vla.metrics.folds import outer_folds
-from vla.metrics.ridge_measures import NEEDS_MEAN, Predicted, likeness, rounding
+from vla.metrics.ridge_measures import NEEDS_MEAN, Predicted, hits, likeness, rounding
 from vla.metrics.ridge_predictor import Predictor, prepare_predictor
 from vla.metrics.ridge_settings import RidgeSettings
 from vla.metrics.ridge_spectrum import solution_weights
@@ -150,7 +150,7 @@ def _of_items(predicted: Predicted, target: Targets, weights: Float[Array, "B m"
     )[0]
     own, itself, tie = jnp.diagonal(alike), jnp.eye(len(alike), dtype=bool), rounding(alike)
     if measure == "retrieval":
-        found = weights @ (own > jnp.where(itself, -jnp.inf, alike).max(axis=1) + tie).astype(weights.dtype)
+        found = weights @ hits(alike).astype(weights.dtype)
     else:
         ahead = own[:, None] - alike
         won = jnp.where(itself, 0.0, (ahead > tie) + 0.5 * (jnp.abs(ahead) <= tie))

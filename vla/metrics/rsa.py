@@ -18,14 +18,11 @@ from scipy import stats
 
 from vla import devices
 from vla.metrics import kendall, signatures
-from vla.metrics.distances import correlation, squared_euclidean
+from vla.metrics.distances import TIE, correlation, squared_euclidean
 from vla.metrics.metric import Metric, Pairwise
 
 DISSIMILARITIES = ("correlation", "euclidean", "squared_euclidean")
 COMPARISONS = ("cosine", "pearson", "rho_a", "spearman", *kendall.TAUS, "whitened")
-
-# Of the largest distance: what two distances differ by beyond them is rounding error.
-_DIGITS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +120,7 @@ def signature(distances: Float[Array, "N N"], settings: RsaSettings) -> Float[Ar
     if settings.comparison in ("rho_a", "spearman"):
         values = _ranks(values)
     if settings.comparison != "cosine":
-        alike = np.ptp(values) <= 10.0**-_DIGITS * np.max(values)
+        alike = np.ptp(values) <= TIE * np.max(values)
         values = np.zeros(len(values)) if alike else values - np.mean(values)
     size = np.linalg.norm(values)
     if size > 0 and settings.comparison == "rho_a":
@@ -141,10 +138,19 @@ def _check(n: int) -> None:
 
 
 def _ranks(values: Float[np.ndarray, " M"]) -> Float[np.ndarray, " M"]:
-    """Ranks, ties sharing their mean; distances within rounding of each other are tied."""
+    """Ranks from 1, ties sharing their mean; neighbours in the order that are within rounding of each other tie.
+
+    Equivalent to `scipy.stats.rankdata` of exact distances.
+    """
     if not np.isfinite(values).all():
         return np.full(len(values), np.nan)
-    return stats.rankdata(np.round(values / (values.max() or 1.0), _DIGITS))
+    order = np.argsort(values)
+    ordered = values[order]
+    first = np.flatnonzero(np.concatenate([[True], np.diff(ordered) > TIE * ordered[1:]]))
+    edges = np.append(first, len(values))
+    ranks = np.empty(len(values))
+    ranks[order] = np.repeat((edges[:-1] + edges[1:] + 1) / 2, np.diff(edges))
+    return ranks
 
 
 @jax.jit

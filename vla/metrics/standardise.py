@@ -42,3 +42,11 @@ def centre(x: Float[AnyArray, "n d"], m: Moments) -> Float[AnyArray, "n d"]:
 def standardise(x: Float[AnyArray, "n d"], m: Moments) -> Float[AnyArray, "n d"]:
     """Remove the mean and divide by the scale; constant columns become exactly zero."""
     return centre(x, m) / m.scale
+
+
+def power_of_two(largest: Float[AnyArray, "*n"]) -> Float[AnyArray, "*n"]:
+    """The power of two next below a positive number, to divide by without rounding so that squares of float64 neither
+    over- nor underflow; 1 for zero."""
+    xp = largest.__array_namespace__()
+    _, exponent = xp.frexp(xp.where(largest > 0, largest, 1.0))
+    return xp.ldexp(xp.ones_like(largest), exponent - 1)
