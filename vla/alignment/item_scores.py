@@ -27,8 +27,8 @@ def item_scores(out: HeldOut, items: Sequence[str]) -> pd.DataFrame:
       training mean and scale; those that vary over the training and the test items of the fold) of the item's
       prediction and its own target; `match`, the share of the other items of the fold whose target is less like the
       prediction than the item's own, ties half, by chance 1/2, whose mean within a fold is `matching_accuracy`; `rank`,
-      1 where the own target is the likest, ties sharing their mean rank; `size`, the norm of the target, small for items near
-      the mean. NaN where prediction or target is the same for all units, or no unit varies.
+      1 where the own target is the likest, ties sharing their mean rank; `size`, the norm of the
+      target, small for items near the mean. NaN where prediction or target is the same for all units, or no unit varies.
 
     Raises:
       ValueError: Another number of names than items.

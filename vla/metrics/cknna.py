@@ -214,8 +214,8 @@ CKNNA = Metric(
     chance=None,
     invariances=frozenset({"item_permutation", "isotropic_scaling", "orthogonal", "unit_permutation"}),
     formula="HSIC(M K, M L) / sqrt(HSIC(M_K K, M_K K) HSIC(M_L L, M_L L)), M_K the K nearest neighbours of every item "
-    "by inner product, M those common to both, each HSIC a mean over the orders of tied neighbours; directed only in that "
-    "the masked kernels are not symmetric",
+    "by inner product, M those common to both, each HSIC a mean over the orders of tied neighbours; directed "
+    "only in that the masked kernels are not symmetric",
     source="Huh, Cheung, Wang & Isola 2024",
     all_pairs=functools.partial(states.all_pairs, prepare=prepare, compare=compare, permute=permute),
     settings=CknnaSettings,

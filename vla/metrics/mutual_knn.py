@@ -154,7 +154,8 @@ MUTUAL_KNN = Metric(
     highest=1.0,
     chance=None,
     invariances=frozenset({"item_permutation", "isotropic_scaling", "orthogonal", "unit_permutation"}),
-    formula="mean over items, and over all orders of tied neighbours, of |N_K(x_i) & N_K(y_i)| / K; by chance K / (N - 1)",
+    formula="mean over items, and over all orders of tied neighbours, of |N_K(x_i) & N_K(y_i)| / K; "
+    "by chance K / (N - 1)",
     source="Huh, Cheung, Wang & Isola 2024",
     all_pairs=all_pairs,
     settings=NeighbourSettings,
