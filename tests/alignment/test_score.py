@@ -9,6 +9,7 @@ from sklearn.model_selection import GroupKFold, KFold
 
 import vla
 from tests.metrics.reference import ALPHAS, related, ridge_folds
+from vla.activations.labels import label
 from vla.alignment.measure import pairings
 from vla.alignment.score import score
 from vla.alignment.task import make_tasks
@@ -410,3 +411,16 @@ def test_shares_of_variance_have_no_lower_end_and_no_known_chance(measure):
     np.testing.assert_allclose(result["ci_low"].values, drawn.quantile(0.025, "resample").values)
     assert (result["null_mean"] < -1).all() and "chance" not in result
     assert "chance" in score(x, y)
+
+
+def test_a_blank_item_that_leaves_a_layer_without_score_is_named():
+    """Its units are all alike, so that it correlates with no item; other layers keep their scores."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 20, 6)), rng.standard_normal((1, 20, 5))
+    x[1, 7] = 0
+    x = label(x, ["early", "late"], [f"image_{i}" for i in range(20)])
+    with pytest.warns(UserWarning, match=r"rsa: layer late of x has no score.*image_7.*drop_sel"):
+        result = vla.score(x, y, metric="rsa")
+    np.testing.assert_array_equal(np.isnan(result.score.values[:, 0]), [False, True])
+    assert "image_7" in result.attrs["undefined_because"]
+    assert np.isfinite(vla.score(x, y, metric="mutual_knn").score).all()

@@ -1,14 +1,16 @@
 """What is concluded from the scores of a whole table: names of layers, significance, how it was computed."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from vla.alignment.inference import significance
 from vla.alignment.resampled import interval, reliability
 from vla.alignment.task import Task
-from vla.records import canonical_hash
+from vla.records import canonical_hash, listed
 
 
 def conclude(task: Task, measured: xr.Dataset, x: xr.DataArray, y: xr.DataArray) -> xr.Dataset:
@@ -29,6 +31,9 @@ def conclude(task: Task, measured: xr.Dataset, x: xr.DataArray, y: xr.DataArray)
         result = result.merge(interval(result["resampled_score"], task.confidence, task.lowest, task.metric.highest))
     if task.halves:
         result = result.merge(reliability(result["half_score"]))
+    reasons = _undefined("x", result["score"].values, x) + _undefined("y", result["score"].values.T, y)
+    for reason in reasons:
+        warnings.warn(f"{task.metric.name}: {reason}", stacklevel=3)
     attributes: dict[str, Any] = {
         "metric": task.metric.name,
         "protocol": task.protocol,
@@ -40,8 +45,26 @@ def conclude(task: Task, measured: xr.Dataset, x: xr.DataArray, y: xr.DataArray)
         "confidence": task.confidence,
         "items_hash": canonical_hash(list(map(str, x["item"].values.tolist())) if "item" in x.coords else []),
         "settings": task.settings_text,
+        **({"undefined_because": " ".join(reasons)} if reasons else {}),
     }
     return result.assign_coords(x_layer=x["layer"].values, y_layer=y["layer"].values).assign_attrs(attributes)
+
+
+def _undefined(role: str, scores: Float[np.ndarray, "L _"], side: xr.DataArray) -> list[str]:
+    """Why layers of one side have no score, where blank items are why: an item whose units are all alike, such as one
+    of zeros, has no pattern to compare."""
+    reasons = []
+    for number in np.flatnonzero(np.isnan(scores).all(axis=1)):
+        layer = side.values[number]
+        blank = np.flatnonzero(np.ptp(layer, axis=1) == 0)
+        if len(blank) and layer.shape[1] > 1 and np.ptp(layer, axis=0).any():
+            names = side["item"].values[blank].tolist() if "item" in side.coords else blank.tolist()
+            reasons.append(
+                f"layer {side['layer'].values[number]!s} of {role} has no score, and items there have the same value "
+                f"in all units: {listed(list(map(str, names)))}. Leave them out of both sides, for example with "
+                "`x.drop_sel(item=[...])`."
+            )
+    return reasons
 
 
 def _edge_share(alpha: xr.DataArray, alphas: tuple[float, ...]) -> xr.DataArray:

@@ -28,7 +28,8 @@ def item_scores(out: HeldOut, items: Sequence[str]) -> pd.DataFrame:
       prediction and its own target; `match`, the share of the other items of the fold whose target is less like the
       prediction than the item's own, ties half, by chance 1/2, whose mean within a fold is `matching_accuracy`; `rank`,
       1 where the own target is the likest, ties sharing their mean rank; `size`, the norm of the
-      target, small for items near the mean. NaN where prediction or target is the same for all units, or no unit varies.
+      target, small for items near the mean. NaN where prediction or target is the same for all units, or no
+      unit varies.
 
     Raises:
       ValueError: Another number of names than items.
