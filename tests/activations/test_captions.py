@@ -28,6 +28,11 @@ CASES = {
     "bloom, 6 heads": ("bloom", {"hidden_size": 24, "n_head": 6}),
     "qwen2, windows": ("qwen2", {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}),
 }
+CASES |= {
+    f"{case}, not causal": (CASES[case][0], {**CASES[case][1], "is_causal": False})
+    for case in ("bloom", "gpt2", "llama", "mistral", "phi3, longrope", "qwen2, windows")
+}
+CASES["gemma3_text, both ways"] = ("gemma3_text", {"use_bidirectional_attention": True, "sliding_window": 8})
 
 
 def captions_that_begin_alike() -> list[str]:

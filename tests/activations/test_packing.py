@@ -51,6 +51,20 @@ def test_what_captions_share_is_computed_once_and_rows_are_full():
     assert used > 0.97 * 64 * (len(rows) - 1)
 
 
+@pytest.mark.parametrize("longest", [20, 64])
+def test_without_sharing_captions_that_begin_alike_stand_side_by_side(longest):
+    captions = random_captions(300)
+    rows = pack(captions, longest, share=False)
+    assert sorted(member for row in rows for member in row.members) == list(range(len(captions)))
+    for row in rows:
+        assert sorted(np.concatenate(row.places).tolist()) == list(range(len(row.tokens)))
+        for member, places in zip(row.members, row.places, strict=True):
+            assert np.array_equal(row.tokens[places], captions[member])
+            assert np.array_equal(row.positions[places], np.arange(len(places)))
+            # what `sequence.within` tells captions apart by
+            assert set(row.ends[places].tolist()) == {places[-1] + 1}
+
+
 def test_long_captions_are_alone():
     captions = ids([1, 2, 3], [1, 2], [1, 2, 3, 4], [1] * 9, [1])
     assert [sorted(row.members) for row in pack(captions, 8)] == [[3], [0, 1, 2, 4]]

@@ -54,7 +54,7 @@ def bare_layers(
 ) -> dict[str, np.ndarray]:
     """The same for a bare network; one operation after another unless `compiled`, which many networks share."""
     mask = np.ones(tokens.shape, bool) if mask is None else mask
-    batch = (jnp.asarray(tokens), *plain(jnp.asarray(mask)))
+    batch = (jnp.asarray(tokens), *plain(jnp.asarray(mask), network.config.causal))
     if compiled:
         return network_layers(network, names, *batch)
     with jax.disable_jit(), devices.full_precision():

@@ -115,6 +115,16 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3, biases": ("qwen3", {"attention_bias": True}),
 }
 
+# Every family without its causal mask, as `is_causal` asks.
+CASES |= {f"{kind}, not causal": (kind, {"is_causal": False}) for kind in LANGUAGE}
+CASES |= {
+    "gemma3_text, both ways": ("gemma3_text", {"use_bidirectional_attention": True, "sliding_window": 8}),
+    "qwen2, windows, not causal": (
+        "qwen2",
+        {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1, "is_causal": False},
+    ),
+}
+
 # On both sides of every window, of longrope's switch at 16, and as long as the config allows.
 LENGTHS = (64, 17, 16, 5)
 
@@ -172,6 +182,13 @@ def turned(**changes: Any) -> Any:
 
 # What the checkpoint is, and one thing that the config says wrongly about it.
 WRONG: dict[str, tuple[str, Any]] = {
+    "bloom, not causal: causal": ("bloom, not causal", {"causal": True}),
+    "gpt2, not causal: causal": ("gpt2, not causal", {"causal": True}),
+    "llama, not causal: causal": ("llama, not causal", {"causal": True}),
+    "gemma3, both ways: causal": ("gemma3_text, both ways", {"causal": True, "window": 5}),
+    "llama: not causal": ("llama", {"causal": False}),
+    "mistral, not causal: one token less": ("mistral, not causal", {"window": 5}),
+    "gemma3, both ways: one token more": ("gemma3_text, both ways", {"window": 5}),
     "bloom: exact gelu": ("bloom", {"nonlinearity": "gelu"}),
     "bloom: no alibi": ("bloom", {"alibi": False}),
     "bloom: epsilon": ("bloom, large epsilon", {"norm_epsilon": 1e-5}),

@@ -22,6 +22,7 @@ def folders(tmp_path_factory):
     tiny.language(where / "language"), tiny.vision(where / "vision")
     for kind in ("gpt2", "gemma3_text", "bloom", "mixtral"):
         write_family(where / kind, kind)
+    write_family(where / "both ways", "mistral", is_causal=False)
     return where
 
 
@@ -32,7 +33,7 @@ def stimuli(kind: str) -> list:
     return STIMULI.get(kind, tiny.captions(20, 30))
 
 
-KINDS = [(kind, "float32") for kind in ("language", "gpt2", "gemma3_text", "bloom", "mixtral", "vision")]
+KINDS = [(kind, "float32") for kind in ("language", "gpt2", "gemma3_text", "bloom", "mixtral", "both ways", "vision")]
 
 
 @pytest.mark.parametrize("kind, dtype", [*KINDS, ("language", "bfloat16"), ("vision", "bfloat16")])

@@ -17,6 +17,7 @@ from vla.activations.packing import ROW_TOKENS, Row, pack, round_up, row_length
 from vla.activations.places import Places, even_size
 from vla.models import Model
 from vla.models.batch import Captions
+from vla.models.decoder_config import DecoderConfig
 from vla.models.pooling import caption_weights
 from vla.records import listed
 from vla.stimuli.images import has_image_suffix
@@ -60,7 +61,9 @@ def caption_batches(
     exactly = devices.on_cpu() and sum(leaf.size for leaf in jax.tree.leaves(model.network.blocks)) >= _LARGE
     length = row_length(unique)
     by_length: dict[int, list[Row]] = collections.defaultdict(list)
-    for row in pack(unique, length, model.alone_beyond):
+    config = model.network.config
+    share = not isinstance(config, DecoderConfig) or config.causal
+    for row in pack(unique, length, model.alone_beyond, share=share):
         # Long captions have rows of their own, of a few lengths.
         by_length[length if len(row.tokens) <= length else round_up(len(row.tokens), ROW_TOKENS)].append(row)
     batches = []

@@ -4,6 +4,8 @@ In a causal decoder a hidden state hangs on the tokens before it and on nothing 
 tree of prefixes, each of whose nodes is computed once, in the order in which one walks it: what descends from a token
 then stands right after it, and one number per token, where its descendants end, says who may attend to it.
 
+Without a causal mask, a hidden state hangs on its whole caption: captions then share a row, but no token.
+
 N captions, T tokens of a row.
 """
 
@@ -44,7 +46,9 @@ class Row:
     places: tuple[Int[np.ndarray, "_"], ...]
 
 
-def pack(captions: Sequence[Int[np.ndarray, "_"]], longest: int = ROW_TOKENS, alone: int | None = None) -> list[Row]:
+def pack(
+    captions: Sequence[Int[np.ndarray, "_"]], longest: int = ROW_TOKENS, alone: int | None = None, *, share: bool = True
+) -> list[Row]:
     """Rows that hold every caption once.
 
     A row takes captions in lexical order, in which those that begin alike are neighbours; where the next one does not
@@ -54,6 +58,7 @@ def pack(captions: Sequence[Int[np.ndarray, "_"]], longest: int = ROW_TOKENS, al
       captions: Token ids of each caption, no two alike, none empty.
       longest: Tokens of a row, T at most; a caption of more gets a row of its own.
       alone: Captions of more tokens than this get rows of their own; None for no such captions.
+      share: Whether captions that begin alike share their beginning; False for models without a causal mask.
     """
     most = longest if alone is None else min(longest, alone)
     # Few tokens are compared faster as a list's than as an array's.
@@ -69,7 +74,7 @@ def pack(captions: Sequence[Int[np.ndarray, "_"]], longest: int = ROW_TOKENS, al
             if not room or len(passed) == _PASSED:
                 break
             taken += 1
-            common = _common(lists[members[-1]], lists[number])
+            common = _common(lists[members[-1]], lists[number]) if share else 0
             if len(captions[number]) - common <= room:
                 members.append(number)
                 shared.append(common)

@@ -14,10 +14,13 @@ from vla.models.pooling import caption_weights
 class Captions(NamedTuple):
     """Rows of tokens; a row holds one caption, or several in the order of the tree of their beginnings.
 
+    For a model without a causal mask captions of a row share no tokens.
+
     Attributes:
       tokens: Token ids, int32 [B, T] of NumPy or JAX; anything at padding.
       positions: The place of each token in its captions, from 0, int32 [B, T]; 0 at padding.
-      ends: Token u may be attended to by tokens u to ends[u] - 1, int32 [B, T]; u at padding.
+      ends: Token u may be attended to by tokens u to ends[u] - 1, int32 [B, T]; u at padding. Without a causal mask,
+        by all tokens of the same end.
       weights: What each token counts in each of the vectors that are wanted of its row, float32 [B, S, T].
     """
 

@@ -46,6 +46,12 @@ def choose_weights(there: Collection[str], place: str, open_index: Callable[[str
                     f"{listed(absent)}; download them again"
                 )
             return (index, *shards)
+    if any(name.endswith(".gguf") for name in there):
+        raise ValueError(
+            f"the weights in {place} are in GGUF, the format of llama.cpp, which is not read here: name the repository "
+            "that it was converted from, or convert it by transformers' "
+            "from_pretrained(..., gguf_file=FILE).save_pretrained(DIR) and name DIR"
+        )
     expected = " or ".join(f"{single} ({index} with its shards)" for single, index in LAYOUTS)
     raise ValueError(
         f"no weights in {place}: expected {expected}; found {listed(sorted(there)) or 'nothing'}; "

@@ -44,7 +44,8 @@ def context_of(config: DecoderConfig, positions: Int[Array, "B T"], reach: Bool[
     distances = positions[:, :, None] - positions[:, None, :]
     # No caption is longer than its row: a window as wide hides nothing.
     window = config.window if config.window is not None and any(config.sliding) else T
-    sides = (reach, reach & (distances < window)) if window < T else (reach,)
+    near = distances < window if config.causal else jnp.abs(distances) <= window
+    sides = (reach, reach & near) if window < T else (reach,)
     kinds = [rotary for rotary in (config.rotary, config.local_rotary) if rotary is not None]
     turned = tuple(turns(rotary, config.head_width, positions) for rotary in kinds) or None
     return Context(sides, turned, distances if config.alibi else None)

@@ -43,8 +43,10 @@ class DecoderConfig:
       attention_scale: Factor of the scores; None for 1 / sqrt(C).
       scale_by_block: Whether the scores of block i (from 1) are divided by i besides.
       score_cap: Scores s become score_cap * tanh(s / score_cap); None for not at all.
-      window: How many tokens, itself included, a token of a sliding block sees; None for all.
+      window: How many tokens, itself included, a token of a sliding block sees; without a causal mask, how many on
+        either side of itself; None for all.
       sliding: Whether each of the L blocks is a sliding one; () where none is.
+      causal: Whether a token sees only itself and the tokens before it, and not all of its caption.
       experts: Number of feed-forward networks per block; 0 where there is one that every token goes through.
       experts_per_token: How many of the experts a token goes through.
     """
@@ -81,5 +83,6 @@ class DecoderConfig:
     score_cap: float | None = None
     window: int | None = None
     sliding: tuple[bool, ...] = ()
+    causal: bool = True
     experts: int = 0
     experts_per_token: int = 0

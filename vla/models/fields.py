@@ -1,8 +1,13 @@
 """The fields of a config.json, each of which is read, known to be irrelevant, or refused by name."""
 
+import functools
 import json
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from vla.models.published_code import may_read
 
 _REQUIRED = object()
 
@@ -14,12 +19,12 @@ BOOKKEEPING = frozenset(
     cross_attention_hidden_size decoder_start_token_id diversity_penalty do_sample dtype early_stopping
     encoder_no_repeat_ngram_size eos_token_id exponential_decay_length_penalty finetuning_task forced_bos_token_id
     forced_eos_token_id gradient_checkpointing id2label initializer_range is_decoder is_llama_config label2id
-    length_penalty max_length min_length model_type no_repeat_ngram_size num_beam_groups num_beams num_labels
-    num_return_sequences output_attentions output_hidden_states output_past output_scores pad_token_id prefix
-    problem_type remove_invalid_values repetition_penalty return_dict return_dict_in_generate sep_token_id
-    suppress_tokens task_specific_params temperature tf_legacy_loss tie_encoder_decoder tie_word_embeddings
-    tokenizer_class top_k top_p torch_dtype torchscript transformers.js_config transformers_version typical_p
-    use_bfloat16 use_cache""".split()
+    length_penalty max_length max_new_tokens min_length model_type name_or_path no_repeat_ngram_size num_beam_groups
+    num_beams num_labels num_return_sequences output_attentions output_hidden_states output_past output_scores
+    pad_token_id prefix problem_type remove_invalid_values repetition_penalty return_dict return_dict_in_generate
+    sep_token_id suppress_tokens task_specific_params temperature tf_legacy_loss tie_encoder_decoder
+    tie_last_hidden_states tie_word_embeddings tokenizer_class top_k top_p torch_dtype torchscript
+    transformers.js_config transformers_version typical_p use_bfloat16 use_cache""".split()
 )
 
 # Fields that are harmless only at the one value that means "not used".
@@ -31,6 +36,10 @@ _ONLY = {
 }
 
 
+# A field of such a name says how tokens see one another, whoever reads it.
+_MASKS = ("bidirectional", "causal")
+
+
 class Fields:
     """Hands out the fields of one JSON object and remembers which were asked for.
 
@@ -38,9 +47,18 @@ class Fields:
       where: The file, and the place in it, named in every message.
     """
 
-    def __init__(self, values: dict[str, Any], where: str) -> None:
-        """Start with every field of `values` unread."""
+    def __init__(self, values: dict[str, Any], where: str, model_type: str = "", path: str = "") -> None:
+        """Start with every field of `values` unread.
+
+        Args:
+          values: The fields.
+          where: The file and the object in it, for messages.
+          model_type: Architecture whose code in transformers says what is read; "" where there is none, so that every
+            field must be known.
+        """
         self.where = where
+        self._model_type = model_type
+        self._path = path
         self._values = values
         self._known: set[str] = set()
 
@@ -125,7 +143,9 @@ class Fields:
     def part(self, name: str) -> "Fields | None":
         """A nested object as fields of its own, None when absent or null."""
         value = self._take(name, (dict,), "an object", None)
-        return None if value is None else Fields(value, f"{self.where}, {name!r}")
+        if value is None:
+            return None
+        return Fields(value, f"{self.where}, {name!r}", self._model_type, f"{self._path}{name}.")
 
     def only(self, name: str, allowed: object, reason: str) -> None:
         """Refuse any value of the field but `allowed`; its absence means `allowed`."""
@@ -144,12 +164,57 @@ class Fields:
             if name in self._values and self._values[name] not in allowed:
                 raise ValueError(f"{self.where}: {name!r} is {self._values[name]!r}; such models are not supported")
         unknown = sorted(set(self._values) - self._known - BOOKKEEPING - set(_ONLY))
-        if unknown:
+        refused = [name for name in unknown if self._may_matter(name)]
+        if refused:
             raise ValueError(
-                f"{self.where} has fields that are not known to matter or not to matter: {', '.join(unknown)}. "
-                "Reading on could change numbers silently; remove a field that is certain to be irrelevant, "
-                "or use an architecture that is supported"
+                f"{self.where} has fields that are not known to matter or not to matter: {', '.join(refused)}. "
+                "Reading on could change numbers silently; use an architecture that is supported, or ignore fields "
+                f"that are certain to be irrelevant by --config.ignore_fields="
+                f"{','.join(self._path + name for name in refused)} (in Python ignore_fields=(...))"
             )
+        ignored = tuple(name for name in unknown if name not in refused)
+        if ignored:
+            log_ignored(self.where, ignored)
+
+    def _may_matter(self, name: str) -> bool:
+        """Whether the reference implementation may read the field, or its name says that the mask is another."""
+        if any(word in name.lower() for word in _MASKS):
+            return True
+        return not self._model_type or may_read(self._model_type, name)
+
+
+@functools.cache
+def log_ignored(where: str, names: tuple[str, ...]) -> None:
+    """Name the ignored fields of a file, once a process."""
+    logging.getLogger(__name__).info(
+        "%s: ignored fields that Hugging Face's implementation does not read: %s", where, ", ".join(names)
+    )
+
+
+def without_fields(values: dict[str, Any], names: Sequence[str], where: str) -> dict[str, Any]:
+    """The fields without those of that name.
+
+    Args:
+      values: The fields of a config.json.
+      names: What is left out; "text_config.name" is a field of the object `text_config`.
+      where: The file, for messages.
+
+    Raises:
+      ValueError: There is no such field.
+    """
+    for name in names:
+        values = _without(values, name.split("."), name, where)
+    return values
+
+
+def _without(values: dict[str, Any], path: list[str], name: str, where: str) -> dict[str, Any]:
+    first, *rest = path
+    if first not in values or (rest and not isinstance(values[first], dict)):
+        raise ValueError(
+            f"{where} has no field {name!r} that ignore_fields could leave out; it has: {', '.join(sorted(values))}"
+        )
+    others = {key: value for key, value in values.items() if key != first}
+    return {**others, first: _without(values[first], rest, name, where)} if rest else others
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """From a Hub id or a directory to a model with its weights."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from vla.models.checkpoint import weight_files
 from vla.models.decoder import Decoder, DecoderConfig
 from vla.models.families import FAMILIES, TOWERS
 from vla.models.families.family import Family
-from vla.models.families.timm_layout import is_timm
-from vla.models.fields import Fields, read_json
+from vla.models.families.timm_layout import TIMM, is_timm
+from vla.models.fields import Fields, read_json, without_fields
 from vla.models.hub import commit_of
 from vla.models.model import Model
 from vla.models.processors import IMAGE_PROCESSOR_FILES, ImageProcessor
-from vla.models.source import find_directory
+from vla.models.published_code import refuse_publishers_code
+from vla.models.source import find_config, find_directory, refuse_pointers
 from vla.models.streaming import StreamedModel
 from vla.models.tokenizer import TOKENIZER_FILES, Tokenizer
 from vla.models.vision_encoder import VisionConfig, VisionEncoder
@@ -37,6 +39,7 @@ def load_model(
     stream: bool = False,
     tensor_parallel: Any = 1,
     tower: str | None = None,
+    ignore_fields: Sequence[str] = (),
 ) -> Model:
     """Load a vision or language model with its own preprocessing.
 
@@ -54,6 +57,8 @@ def load_model(
       tensor_parallel: Devices that share one copy of the weights; the items are spread over groups of so many.
       tower: Which part of a model with several: "text" for CLIP's text encoder, a language model whose pool "last" is
         what CLIP itself reads; by default the vision encoder.
+      ignore_fields: Fields of config.json to read the checkpoint without, such as ("auto_map",); "text_config.name" is
+        a field of an object. They become part of the fingerprint.
 
     Returns:
       The model, its weights on every device or, as `tensor_parallel` says, in parts on several.
@@ -69,8 +74,12 @@ def load_model(
     processor_files = (*TOKENIZER_FILES, *IMAGE_PROCESSOR_FILES)
     # What is asked for elsewhere is not fetched here.
     own = processor_files if processor is None else ()
-    directory = find_directory(source, own, revision, weights=True)
-    family, config = read_config(directory / "config.json", tower)
+    # The config alone first: what cannot be read is not worth the download of its weights.
+    directory = find_config(source, revision)
+    family, config = read_config(directory / "config.json", tower, ignore_fields)
+    if not Path(source).expanduser().is_dir():
+        directory = find_directory(source, own, commit_of(directory) or revision, weights=True)
+    refuse_pointers(directory, own)
     home = directory if processor is None else find_directory(processor, processor_files, processor_revision)
     # before the weights: what takes minutes comes after what can fail at once
     if isinstance(config, DecoderConfig):
@@ -96,21 +105,25 @@ def load_model(
         # Or both towers of one checkpoint would bear one name.
         model.name += "-text"
     model.commit = commit_of(directory)
+    model.ignored_fields = tuple(ignore_fields)
     return model
 
 
-def read_config(path: Path, tower: str | None = None) -> tuple[Family, VisionConfig | DecoderConfig]:
+def read_config(
+    path: Path, tower: str | None = None, ignore_fields: Sequence[str] = ()
+) -> tuple[Family, VisionConfig | DecoderConfig]:
     """The architecture that a config.json describes: its family and its config.
 
     Args:
       path: Of a config.json of Hugging Face's or of timm's.
       tower: Which part of a model with several; None for the vision encoder.
+      ignore_fields: Fields to read the config without.
 
     Raises:
-      ValueError: An unknown `model_type`, or a field that is unknown or has a value that is not supported; a tower
-        that there is not.
+      ValueError: An unknown `model_type`; a field that is unknown or has a value that is not supported; code of the
+        publisher; a tower that there is not; a field to ignore that there is not.
     """
-    values = read_json(path)
+    values = without_fields(read_json(path), ignore_fields, str(path))
     model_type = "timm" if is_timm(values) else values.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise ValueError(
@@ -123,7 +136,9 @@ def read_config(path: Path, tower: str | None = None) -> tuple[Family, VisionCon
             known = f"it has: {', '.join(sorted(towers))}" if towers else "it is one whole: leave tower out"
             raise ValueError(f"{path}: a model of type {model_type!r} has no tower {tower!r}; {known}")
         family = towers[tower]
-    fields = Fields(values, str(path))
+    if family is not TIMM:
+        refuse_publishers_code(values, model_type, str(path))
+    fields = Fields(values, str(path), "" if family is TIMM else model_type)
     config = family.read(fields)
     fields.finish()
     return family, config

@@ -41,6 +41,7 @@ class Model:
       name: Last component of the source, such as "dinov2-base".
       source: Hub id or directory, as given.
       commit: The commit of the Hub's repository that was loaded; None for a directory.
+      ignored_fields: Fields of config.json that it was read without, as the user asked.
       modality: "vision" or "language".
       layer_names: ("embed", "block_1", ..., "block_L", "final_norm").
       width: D, units per layer.
@@ -75,6 +76,7 @@ class Model:
         """
         self.source = source
         self.commit: str | None = None
+        self.ignored_fields: tuple[str, ...] = ()
         # abspath and not resolve: a link is called what its owner calls it
         self.name = os.path.basename(os.path.abspath(source))
         self.network = network
@@ -94,8 +96,10 @@ class Model:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over config, weights and processor files, the same wherever they lie. Reads all of them once."""
-        return canonical_hash({name: _hash_of(path) for name, path in self._files.items()})
+        """SHA-256 over config, ignored fields, weights and processor files, the same wherever they lie. Reads all of them once."""
+        hashes: dict[str, Any] = {name: _hash_of(path) for name, path in self._files.items()}
+        ignored = {"ignored_fields": sorted(self.ignored_fields)} if self.ignored_fields else {}
+        return canonical_hash(hashes | ignored)
 
     @property
     def processor(self) -> Callable[[Sequence[Any]], list[np.ndarray]]:

@@ -1,5 +1,6 @@
 """From what a user calls a checkpoint to a local directory, downloaded as far as it is needed."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,13 @@ from huggingface_hub.utils import validate_repo_id
 from vla.models import hub
 from vla.models.catalogue import alike, checkpoints, pinned
 from vla.models.checkpoint import choose_weights
+from vla.models.fields import read_json
 from vla.records import listed
 
-CONFIG = "config.json"
+CONFIG, ADAPTER, MODULES = "config.json", "adapter_config.json", "modules.json"
+
+# How a Git LFS pointer begins, and more bytes than one has.
+_POINTER, _POINTER_BYTES = b"version https://git-lfs.github.com/spec/", 1024
 
 
 def find_directory(
@@ -58,6 +63,79 @@ def find_directory(
     if revision is not None and not (isinstance(revision, str) and revision):
         raise ValueError(f"revision is {revision!r}; expected the name of a branch or tag, or a commit")
     return _from_hub(text, (CONFIG, *names), revision or pinned(text) or "main", weights)
+
+
+def find_config(source: str | Path, revision: Any = None) -> Path:
+    """The directory, or the cached files, of a checkpoint with its config.json and none of its weights.
+
+    Raises:
+      ValueError: As `find_directory`; what is there is an adapter, GGUF or a pipeline of sentence-transformers, and no
+        checkpoint.
+    """
+    path = Path(source).expanduser()
+    if path.is_file() and path.suffix == ".gguf":
+        raise ValueError(_gguf(str(source)))
+    directory = find_directory(source, (ADAPTER, MODULES), revision)
+    snapshot = None if path.is_dir() else hub.in_cache(str(source), directory.name)
+    names = {file.name for file in directory.iterdir()} if snapshot is None else set(snapshot.names)
+    if ADAPTER in names:
+        base = read_json(directory / ADAPTER).get("base_model_name_or_path") or "its base model"
+        raise ValueError(
+            f"{source} is an adapter (LoRA) of {base}, and no model of its own: merge it by peft's "
+            "merge_and_unload(), save the result and the tokenizer with save_pretrained(DIR), and name DIR; if the "
+            f"weights beside it are merged already, remove {ADAPTER}"
+        )
+    if CONFIG in names:
+        return directory
+    if any(name.endswith(".gguf") for name in names):
+        raise ValueError(_gguf(str(source)))
+    if MODULES in names:
+        raise ValueError(
+            f"{source} is a pipeline of sentence-transformers whose transformer lies in a folder of its own: name "
+            f"{_transformer(source, directory)} instead"
+        )
+    return directory
+
+
+def _gguf(source: str) -> str:
+    return (
+        f"{source} is in GGUF, the format of llama.cpp, which is not read here: name the repository that it was "
+        "converted from, or convert it by transformers' from_pretrained(..., gguf_file=FILE).save_pretrained(DIR) and "
+        "name DIR"
+    )
+
+
+def _transformer(source: str | Path, directory: Path) -> str:
+    """Where a pipeline of sentence-transformers has its transformer."""
+    modules = json.loads((directory / MODULES).read_text(encoding="utf-8"))
+    paths = [
+        part["path"]
+        for part in (modules if isinstance(modules, list) else [])
+        if isinstance(part, dict) and part.get("path") and str(part.get("type", "")).endswith(".Transformer")
+    ]
+    return f"{str(source).rstrip('/')}/{paths[0] if paths else '0_Transformer'}" + (
+        "" if Path(source).expanduser().is_dir() else ", downloaded as a directory,"
+    )
+
+
+def refuse_pointers(directory: Path, names: Sequence[str] = ()) -> None:
+    """Refuse files of which a clone without Git LFS has only a few lines that stand for the content.
+
+    Args:
+      directory: Of a checkpoint.
+      names: Files beside the weights.
+
+    Raises:
+      ValueError: Such a file among the weights, or of that name.
+    """
+    weights = [path.name for path in directory.iterdir() if path.suffix in (".bin", ".safetensors")]
+    for name in sorted({*names, *weights}):
+        path = directory / name
+        if path.is_file() and path.stat().st_size < _POINTER_BYTES and path.read_bytes().startswith(_POINTER):
+            raise ValueError(
+                f"{path} is a Git LFS pointer and not the file itself: run `git lfs install && git lfs pull` in "
+                f"{directory}, or name the Hub id"
+            )
 
 
 def is_cached(repository: str) -> bool:

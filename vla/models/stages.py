@@ -31,7 +31,9 @@ def forward(network: Network, batch: Batch, pools: tuple[str, ...], layers: tupl
     pool = pool_of(network, batch, pools)
     if isinstance(network, Decoder):
         assert isinstance(batch, Captions)
-        return network(batch.tokens, batch.positions, within(batch.ends), pool=pool, layers=layers)
+        return network(
+            batch.tokens, batch.positions, within(batch.ends, network.config.causal), pool=pool, layers=layers
+        )
     assert isinstance(batch, Images)
     return network(batch.pixels, pool=pool, layers=layers, kept=tokens_read(pools))
 
@@ -51,7 +53,7 @@ def pass_block(
 ) -> Float[Array, "B K D"]:
     """The raw output of one block, whose number counts from 0; of images for the first K = `kept` tokens, or all."""
     if isinstance(batch, Captions):
-        context = context_of(block.config, batch.positions, within(batch.ends))
+        context = context_of(block.config, batch.positions, within(batch.ends, block.config.causal))
         return block(hidden, context, number)
     return block(hidden, turns_of(block.config, *batch.pixels.shape[2:]), kept)
 

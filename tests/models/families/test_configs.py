@@ -251,7 +251,7 @@ def test_an_unknown_architecture_lists_the_known_ones(tmp_path):
 
 
 REFUSED = {
-    "an unknown field": ("vit", {"relative_positions": True}, "relative_positions"),
+    "an unknown field": ("vit", {"per_layer_config": {}}, "per_layer_config"),
     "an unknown nonlinearity": (
         "vit",
         {"hidden_act": "mish"},
@@ -268,7 +268,11 @@ REFUSED = {
         "'vision_config': hidden_size 768 does not divide by .* 7",
     ),
     "heads too narrow to turn": ("dinov3_vit", {"hidden_size": 36}, "leaves 6 units per head; .* multiple of 4"),
-    "a field of siglip's tower": ("siglip", {"vision_config": {"window": 2}}, "'vision_config' has fields .*: window"),
+    "a field of siglip's tower": (
+        "siglip",
+        {"vision_config": {"return_dict_": 2, "per_layer_config": {}}},
+        "'vision_config' has fields .*: per_layer_config",
+    ),
     "siglip of any resolution": ("siglip2", {}, "model_type 'siglip2' is not supported"),
     "another kernel": ("dinov2_with_registers", {"interpolate_antialias": False}, "'interpolate_antialias' is False"),
     "an offset": ("dinov2_with_registers", {"interpolate_offset": 0.1}, "'interpolate_offset' is 0.1"),

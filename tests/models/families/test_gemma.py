@@ -56,8 +56,13 @@ def test_the_scale_of_scores_and_the_cap_are_the_configs():
     assert read_gemma2(Fields({}, "config.json")).score_cap == 50.0
 
 
-def test_gemma_that_looks_both_ways_or_has_no_text_is_refused():
-    with pytest.raises(ValueError, match="only causal models are supported"):
-        read_gemma3_text(Fields({"use_bidirectional_attention": True}, "config.json"))
+def test_the_window_of_gemma_3_counts_both_sides_where_it_looks_both_ways():
+    config = read_gemma3_text(Fields({"use_bidirectional_attention": True, "sliding_window": 512}, "config.json"))
+    assert (config.causal, config.window) == (False, 256)
+    config = read_gemma3_text(Fields({"is_causal": False, "sliding_window": 512}, "config.json"))
+    assert (config.causal, config.window) == (False, 512)
+
+
+def test_gemma_without_a_text_is_refused():
     with pytest.raises(ValueError, match="has no 'text_config', which is required"):
         read_gemma3(Fields({"vision_config": {}}, "config.json"))

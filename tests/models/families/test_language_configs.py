@@ -482,7 +482,7 @@ LINEAR = {"type": "linear", "factor": 2.0}
 LONG = {"type": "longrope", "long_factor": [2.0] * 48, "short_factor": [1.0] * 48}
 
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
-    "an unknown field": ("gpt2", {"multi_query": True}, "multi_query"),
+    "an unknown field": ("gpt2", {"per_layer_config": {}}, "per_layer_config"),
     "an unknown nonlinearity": ("mistral", {"hidden_act": "mish"}, "hidden_act 'mish' is not known"),
     "heads of a llama": ("llama", {"num_attention_heads": 3}, "hidden_size 4096 does not divide by .* 3"),
     "heads of a gpt2": ("gpt2", {"n_head": 7}, "hidden_size 768 does not divide by .* 7"),
@@ -506,7 +506,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a rope that phi3 has not": ("phi3", {"rope_scaling": LINEAR}, "type 'linear' is not known"),
     "a rope without its factor": ("llama", {"rope_scaling": {"type": "linear"}}, "has no field 'factor'"),
     "a yarn without its factor": ("qwen2", {"rope_scaling": {"type": "yarn"}}, "has no field 'factor'"),
-    "a rope with a field too many": ("llama", {"rope_scaling": {**LINEAR, "beta": 1}}, "has fields .*: beta"),
+    "a rope with a field too many": (
+        "llama",
+        {"rope_scaling": {**LINEAR, "beta_fast": 1}},
+        "has fields .*ignore_fields=rope_scaling.beta_fast",
+    ),
     "two ropes": (
         "llama",
         {"rope_scaling": LINEAR, "rope_parameters": {"rope_type": "default"}},
@@ -554,7 +558,13 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         "layer_types 'linear_attention' is not known; known are: full_attention, sliding_attention",
     ),
     "no window": ("gemma2", {"sliding_window": None}, "'sliding_window' is None"),
-    "attention both ways": ("gemma3_text", {"use_bidirectional_attention": True}, "only causal models"),
+    "attention both ways": ("gemma2", {"use_bidirectional_attention": True}, "under one attention implementation"),
+    "windows of two widths": (
+        "gemma3_text",
+        {"use_bidirectional_attention": True, "is_causal": False},
+        "different widths",
+    ),
+    "another mask, whoever reads it": ("llama", {"bidirectional": True}, "has fields .*: bidirectional"),
     "a cap that the code ignores": ("gemma3_text", {"attn_logit_softcapping": 50.0}, "'attn_logit_softcapping' is 50"),
     "two functions of gemma": (
         "gemma",
@@ -562,7 +572,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         "'hidden_act' is 'relu' and 'hidden_activation' is 'silu'",
     ),
     "a gemma without its text": ("gemma3", {"vision_config": {}}, "no 'text_config'"),
-    "a field of the text": ("gemma3", {"text_config": {"altup": 3}}, "'text_config' has fields .*: altup"),
+    "a field of the text": (
+        "gemma3",
+        {"text_config": {"per_layer_config": {}}},
+        "'text_config' has fields .*: per_layer",
+    ),
     "biases of phi3": ("phi3", {"attention_bias": True}, "'attention_bias' is True"),
     "more experts than there are": ("mixtral", {"num_experts_per_tok": 9}, "num_experts_per_tok 9 is more than .* 8"),
     "a width of bloom": ("bloom", {"n_inner": 100}, "'n_inner' is 100"),

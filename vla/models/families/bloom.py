@@ -4,7 +4,7 @@ from typing import Any
 
 from vla.models.decoder_config import DecoderConfig
 from vla.models.families.family import Family, Row, layer_norm, linear
-from vla.models.families.llama_layout import share_of_heads
+from vla.models.families.llama_layout import read_causal, share_of_heads
 from vla.models.fields import Fields
 
 
@@ -38,6 +38,7 @@ def read_bloom(fields: Fields) -> DecoderConfig:
         alibi=True,
         embedding_norm=True,
         residual_of_norm=fields.flag("apply_residual_connection_post_layernorm", False),
+        causal=read_causal(fields),
     )
 
 

@@ -3,6 +3,7 @@
 Gemma: arXiv:2403.08295; Gemma 2: arXiv:2408.00118; Gemma 3, of which the text model is read: arXiv:2503.19786.
 """
 
+import dataclasses
 from typing import Any
 
 from vla.models.decoder_config import DecoderConfig
@@ -46,6 +47,7 @@ def read_gemma(fields: Fields) -> DecoderConfig:
 def read_gemma2(fields: Fields) -> DecoderConfig:
     """Read a config with `model_type` gemma2; defaults are those of transformers' Gemma2Config."""
     shape = _read_later_shape(fields, vocabulary=256_000, length=8192)
+    _refuse_bidirectional(fields)
     # published beside sliding_window, which is the one that transformers reads
     fields.ignore("sliding_window_size")
     cap = fields.number("attn_logit_softcapping", fields.or_null("attn_logit_softcapping", 50.0))
@@ -59,7 +61,17 @@ def read_gemma3_text(fields: Fields) -> DecoderConfig:
     shape = _read_later_shape(fields, vocabulary=262_208, length=131_072)
     every = fields.whole("sliding_window_pattern", fields.whole("_sliding_window_pattern", 6))
     full, local = _read_rotaries(fields, shape)
-    return _later_config(fields, shape, every, rotary=full, local_rotary=local, qk_norm="head")
+    both_sides = bool(fields.flag("use_bidirectional_attention", None))
+    if both_sides and not shape["causal"]:
+        raise ValueError(
+            f"{fields.where}: 'use_bidirectional_attention' is True and 'is_causal' is False, which mean windows of "
+            "different widths; expected one of them"
+        )
+    config = _later_config(fields, shape, every, rotary=full, local_rotary=local, qk_norm="head")
+    if not both_sides:
+        return config
+    # The published window counts both sides together.
+    return dataclasses.replace(config, causal=False, window=None if config.window is None else config.window // 2)
 
 
 def read_gemma3(fields: Fields) -> DecoderConfig:
@@ -87,15 +99,19 @@ def _read_nonlinearity(fields: Fields) -> str:
 
 
 def _refuse_bidirectional(fields: Fields) -> None:
+    """Refuse a field that Hugging Face's attention implementations understand in different ways for Gemma 1 and 2."""
     if fields.flag("use_bidirectional_attention", None):
-        raise ValueError(f"{fields.where}: 'use_bidirectional_attention' is True; only causal models are supported")
+        raise ValueError(
+            f"{fields.where}: 'use_bidirectional_attention' is True, which Hugging Face's code obeys under one "
+            'attention implementation and not under another; write "is_causal": false for a model without a causal '
+            "mask"
+        )
 
 
 def _read_later_shape(fields: Fields, vocabulary: int, length: int) -> dict[str, Any]:
     """The sizes of Gemma 2 and 3, and what their forward pass does not read."""
     # hidden_act is a relic beside hidden_activation; the cap on logits comes after the last layer read here
     fields.ignore("hidden_act", "cache_implementation", "final_logit_softcapping")
-    _refuse_bidirectional(fields)
     return read_shape(
         fields,
         width=2304,

@@ -2,7 +2,7 @@
 
 from vla.models.decoder_config import DecoderConfig
 from vla.models.families.family import Family, Row, layer_norm, linear
-from vla.models.families.llama_layout import share_of_heads
+from vla.models.families.llama_layout import read_causal, share_of_heads
 from vla.models.fields import Fields
 from vla.models.nonlinearities import NONLINEARITIES
 
@@ -36,6 +36,7 @@ def read_gpt2(fields: Fields) -> DecoderConfig:
         learned_positions=True,
         attention_scale=None if fields.flag("scale_attn_weights", True) else 1.0,
         scale_by_block=fields.flag("scale_attn_by_inverse_layer_idx", False),
+        causal=read_causal(fields),
     )
 
 

@@ -2,7 +2,7 @@
 
 from vla.models.decoder_config import DecoderConfig
 from vla.models.families.family import Family, Row, layer_norm, linear
-from vla.models.families.llama_layout import share_of_heads
+from vla.models.families.llama_layout import read_causal, share_of_heads
 from vla.models.families.rope import read_rotary
 from vla.models.fields import Fields
 from vla.models.nonlinearities import NONLINEARITIES
@@ -39,6 +39,7 @@ def read_gpt_neox(fields: Fields) -> DecoderConfig:
         gated=False,
         norm="layer",
         parallel=fields.flag("use_parallel_residual", True),
+        causal=read_causal(fields),
     )
 
 

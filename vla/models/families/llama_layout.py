@@ -28,7 +28,7 @@ def read_shape(
     """Read the sizes of the network; defaults are those of the family's config class in transformers.
 
     Returns:
-      Arguments of DecoderConfig: width, depth, heads, kv_heads, head_width, inner, vocabulary, length.
+      Arguments of DecoderConfig: width, depth, heads, kv_heads, head_width, inner, vocabulary, length, causal.
 
     Raises:
       ValueError: Sizes that are missing, of another kind or at odds with one another.
@@ -51,7 +51,17 @@ def read_shape(
         "inner": fields.whole("intermediate_size", inner),
         "vocabulary": fields.whole("vocab_size", vocabulary),
         "length": fields.whole("max_position_embeddings", length),
+        "causal": read_causal(fields),
     }
+
+
+def read_causal(fields: Fields) -> bool:
+    """Read `is_causal`, which no config class declares and Hugging Face's masks of all decoders obey.
+
+    Without a causal mask their sliding windows reach as far to either side, `sliding_window` included: this is how
+    `DecoderConfig.window` counts too.
+    """
+    return fields.flag("is_causal", None) is not False
 
 
 def share_of_heads(fields: Fields, width: int, heads: int) -> int:
