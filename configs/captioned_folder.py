@@ -32,6 +32,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.language_models = ()
     config.vision_processor = ""
     config.language_processor = ""
+    # Fields of config.json that models are read without, such as ("auto_map",).
+    config.ignore_fields = ()
     config.vision_pool = "cls"
     config.language_pool = "mean"
     config.layers = placeholder(object)

@@ -23,6 +23,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.study = ConfigDict()
     config.study.vision_models = ()
     config.study.language_models = ()
+    # Fields of config.json that models are read without, such as ("auto_map",).
+    config.study.ignore_fields = ()
     config.study.image_view = "original"
     config.study.caption_view = "original"
     config.study.vision_pool = "cls"

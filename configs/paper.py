@@ -94,6 +94,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.tensor_parallel = 1
     config.workers = 0
     config.processors = ConfigDict()
+    # Fields of config.json that models are read without, such as ("auto_map",).
+    config.ignore_fields = ()
     config.store = ""
     config.scores = ""
     config.tags = ""

@@ -1,8 +1,10 @@
 """Reading or refusing every field of a config."""
 
+import logging
+
 import pytest
 
-from vla.models.fields import Fields, read_json
+from vla.models.fields import Fields, log_ignored, read_json, without_fields
 
 
 def test_every_kind_of_field_is_read():
@@ -57,6 +59,46 @@ def test_all_unknown_fields_are_named_at_once():
     fields.ignore("size")
     with pytest.raises(ValueError, match=r"config\.json has fields .*: alpha, zoom\."):
         fields.finish()
+
+
+def test_what_hugging_face_does_not_read_is_ignored_and_named_once(caplog):
+    caplog.set_level(logging.INFO)
+    log_ignored.cache_clear()
+    left = {"_model_name_or_path": "x", "unk_token_id": 0, "unsloth_version": "2025.1", "rope_scaling": {"tuned": True}}
+    for _ in range(2):
+        fields = Fields(left, "DIR/config.json", "llama")
+        rope = fields.part("rope_scaling")
+        assert rope is not None
+        rope.finish()
+        fields.finish()
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2 and {record.levelname for record in caplog.records} == {"INFO"}
+    assert lines[0].startswith("DIR/config.json, 'rope_scaling': ") and lines[0].endswith(": tuned")
+    assert lines[1].endswith(": _model_name_or_path, unk_token_id, unsloth_version")
+
+
+@pytest.mark.parametrize(
+    "name", ["per_layer_config", "is_causal", "head_dim", "my_causal_flag", "use_bidirectional_attention"]
+)
+def test_what_hugging_face_reads_or_what_names_another_mask_is_refused(name):
+    with pytest.raises(ValueError, match=f"has fields .*: {name}. .*--config.ignore_fields={name} "):
+        Fields({name: 1, "unsloth_version": "2025.1"}, "config.json", "llama").finish()
+
+
+def test_of_fields_in_an_object_the_remedy_gives_the_path():
+    part = Fields({"text_config": {"per_layer_config": {}}}, "config.json", "gemma3").part("text_config")
+    assert part is not None
+    with pytest.raises(ValueError, match=r"--config.ignore_fields=text_config\.per_layer_config "):
+        part.finish()
+
+
+def test_fields_are_left_out_by_name_and_by_path():
+    values = {"a": 1, "b": {"c": 2, "d": 3}}
+    assert without_fields(values, ("a", "b.c"), "config.json") == {"b": {"d": 3}}
+    assert values == {"a": 1, "b": {"c": 2, "d": 3}}
+    for name in ("e", "b.e", "a.c"):
+        with pytest.raises(ValueError, match=f"config.json has no field '{name}' that ignore_fields"):
+            without_fields(values, (name,), "config.json")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import edit_config, write_language, write_vision
+from tests.language_checkpoints import write_family
+from tests.vision_checkpoints import write_vision_family
 from vla.models import load_model
 from vla.models.checkpoint import Tensor
 from vla.models.families.family import Row
@@ -107,6 +109,69 @@ def test_poolers_classifiers_and_mask_tokens_may_be_absent_or_there(kind, tmp_pa
     with_them = load_model(tmp_path).fingerprint
     rewrite(tmp_path, drop)
     assert load_model(tmp_path).fingerprint != with_them
+
+
+# What a config says does not exist, of every family that has it or might: biases, norms, tokens, another block.
+ABSENT = {
+    "bloom": ("h.3.ln_1.weight", "positions.weight"),
+    "gemma": ("layers.0.self_attn.q_proj.bias", "layers.0.self_attn.q_norm.weight"),
+    "gemma2": ("layers.0.self_attn.q_norm.weight", "layers.3.input_layernorm.weight"),
+    "gemma3_text": ("layers.0.self_attn.o_proj.bias", "layers.3.self_attn.q_norm.weight"),
+    "gpt2": ("h.3.attn.bias", "h.0.ln_3.weight"),
+    "gpt_neox": ("layers.3.attention.bias", "layers.3.attention.rotary_emb.inv_freq", "embed_positions.weight"),
+    "llama": (
+        *(f"layers.0.self_attn.{name}_proj.bias" for name in "qkvo"),
+        *(f"layers.2.mlp.{name}_proj.bias" for name in ("gate", "up", "down")),
+        "layers.0.self_attn.q_norm.weight",
+        "layers.3.self_attn.rotary_emb.inv_freq",
+        "layers.0.post_feedforward_layernorm.weight",
+        "norm.bias",
+        "lm_head.bias",
+    ),
+    "mistral": ("layers.0.self_attn.q_proj.bias", "layers.0.mlp.gate_proj.bias"),
+    "mixtral": ("layers.0.self_attn.q_proj.bias", "layers.0.block_sparse_moe.experts.5.w1.weight"),
+    "olmo": ("norm.weight", "layers.0.input_layernorm.weight"),
+    "olmo2": ("layers.0.input_layernorm.weight", "layers.0.self_attn.q_proj.bias"),
+    "phi3": ("layers.0.self_attn.qkv_proj.bias", "lm_head.bias"),
+    "qwen2": ("layers.0.self_attn.o_proj.bias", "layers.0.self_attn.q_norm.weight"),
+    "qwen3": ("layers.0.self_attn.q_proj.bias", "layers.3.self_attn.q_norm.weight"),
+}
+
+
+@pytest.mark.parametrize("kind", ABSENT)
+def test_tensors_that_the_config_says_do_not_exist_are_refused_by_name(kind, tmp_path):
+    write_family(tmp_path, kind)
+    names = list(load_file(tmp_path / "model.safetensors"))
+    prefix = next(p for p in ("model.", "transformer.", "gpt_neox.", "") if any(name.startswith(p) for name in names))
+    added = ["lm_head.bias" if name == "lm_head.bias" else prefix + name for name in ABSENT[kind]]
+    rewrite(tmp_path, lambda tensors: tensors.update({name: torch.zeros(32) for name in added}))
+    with pytest.raises(ValueError) as error:
+        load_model(tmp_path, weights=False) and load_model(tmp_path)
+    unknown = [line for line in str(error.value).splitlines() if line.startswith("  unknown: ")]
+    assert sorted(line.split()[1] for line in unknown) == sorted(added)
+
+
+@pytest.mark.parametrize(
+    "kind, added",
+    [
+        ("dinov3", {"embeddings.register_tokens": (1, 4, 24), "embeddings.position_embeddings": (1, 5, 24)}),
+        ("deit_plain", {"vit.embeddings.distillation_token": (1, 1, 24)}),
+        ("clip_vision", {"text_model.embeddings.token_embedding.weight": (9, 20), "logit_scale": (1,)}),
+        ("siglip_vision", {"text_model.head.weight": (9, 20), "logit_bias": (1,)}),
+        ("mae", {"embeddings.register_tokens": (1, 4, 24)}),
+    ],
+)
+def test_tokens_and_towers_that_a_config_of_images_does_not_have_are_refused(kind, added, tmp_path):
+    if kind == "deit_plain":
+        write_vision(tmp_path, "vit")
+    else:
+        changes = {"num_register_tokens": 0} if kind == "dinov3" else {}
+        write_vision_family(tmp_path, kind, **changes)
+    load_model(tmp_path)
+    rewrite(tmp_path, lambda tensors: tensors.update({name: torch.ones(shape) for name, shape in added.items()}))
+    with pytest.raises(ValueError) as error:
+        load_model(tmp_path)
+    assert [name for name in added if f"unknown: {name} " in str(error.value)] == list(added)
 
 
 def test_weights_are_on_every_device(tmp_path):

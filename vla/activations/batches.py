@@ -47,8 +47,10 @@ def read_out(
       advance: Called with the number of items just finished, or with a part of it.
 
     Raises:
-      ValueError: A stimulus the model cannot take, by name; activations that are not finite, by layer and item.
+      ValueError: A model without weights; a stimulus the model cannot take, by name; activations that are not finite,
+        by layer and item.
     """
+    model.check_weights()
     _whole(batch_size, "batch_size", 1)
     _whole(workers, "workers", 0)
     size = None if batch_size is None else int(batch_size)

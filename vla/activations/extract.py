@@ -48,9 +48,9 @@ def extract(
       float32 DataArray with dims (layer, item, unit), or (pool, layer, item, unit) for several pools.
 
     Raises:
-      ValueError: An unknown pool or layer, no stimuli, stimuli for the other modality, an empty caption, an
-        unreadable image, activations that are not finite, or item names that do not fit; the message names the
-        item.
+      ValueError: A model without weights, an unknown pool or layer, no stimuli, stimuli for the other modality, an
+        empty caption, an unreadable image, activations that are not finite, or item names that do not fit; the
+        message names the item.
     """
     stimuli = _listed(stimuli)
     names = list(range(len(stimuli))) if items is None else check_items(items, len(stimuli))

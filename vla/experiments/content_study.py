@@ -15,7 +15,9 @@ from vla.alignment.held_out import ridge_settings
 from vla.alignment.table import DIRECTIONS
 from vla.experiments.content import Content, content, tagged, write_content
 from vla.experiments.item_facts import item_facts
+from vla.experiments.participants import check_configs
 from vla.models import load_model
+from vla.models.loading import check_config
 from vla.records import Dataset, Modality, View
 from vla.stimuli import common_items, view
 
@@ -29,6 +31,7 @@ class ContentStudy:
       language_models: Hub ids or directories.
       image_view: As `vla.stimuli.view` reads it.
       caption_view: As `vla.stimuli.view` reads it.
+      ignore_fields: Fields of config.json that models are read without, such as "auto_map".
       vision_pool: "cls" or "mean".
       language_pool: "mean", "mean_no_bos" or "last".
       vision_layer: A layer's name, or "penultimate".
@@ -52,6 +55,7 @@ class ContentStudy:
     language_models: tuple[str, ...] = ()
     image_view: Any = "original"
     caption_view: Any = "original"
+    ignore_fields: tuple[str, ...] = ()
     vision_pool: str = "cls"
     language_pool: str = "mean"
     vision_layer: str = "penultimate"
@@ -99,6 +103,7 @@ def run(study: ContentStudy, dataset: Dataset, workdir: Path, show_progress: boo
     Raises:
       ValueError: files of norms or instances that cannot be used; models or views as everywhere.
     """
+    check_configs([*study.vision_models, *study.language_models], study.ignore_fields)
     seen, _ = common_items(
         [
             view(dataset, "vision", study.image_view, seed=study.seed),
@@ -149,11 +154,12 @@ def _activations(
     pool = study.vision_pool if modality == "vision" else study.language_pool
     layer = study.vision_layer if modality == "vision" else study.language_layer
     layers = layer if layer == "penultimate" else (layer,)
-    model = load_model(source, dtype=study.dtype, weights=False)
+    ignored = check_config(source, study.ignore_fields)
+    model = load_model(source, dtype=study.dtype, weights=False, ignore_fields=ignored)
     if model.modality != modality:
         raise ValueError(f"{source} is a {model.modality} model; expected a {modality} model among {modality}_models")
     wanted = recipe(model, seen, pool, layers)
     if not store.has(wanted):
-        loaded = load_model(source, dtype=study.dtype)
+        loaded = load_model(source, dtype=study.dtype, ignore_fields=ignored)
         extract_to_store(loaded, seen, store, pool=pool, layers=layers, show_progress=show_progress)
     return model.name, store.read(wanted)

@@ -14,7 +14,7 @@ from vla.experiments.expected import expected, table_work
 from vla.experiments.experiment import Condition
 from vla.experiments.gallery import Gallery
 from vla.experiments.older import refuse_older
-from vla.experiments.participants import Checkpoint, gather
+from vla.experiments.participants import Checkpoint, check_configs, gather
 from vla.experiments.resolve import Resolved, resolve
 from vla.experiments.scoring import Bench
 from vla.experiments.side_by_side import side_by_side
@@ -88,6 +88,7 @@ def prepare(study: Study, workdir: Path, read_only: bool = False) -> tuple[Bench
     """
     store = Store(study.store or str(workdir / "activations"))
     participants = gather(study, store)
+    check_configs([one.source for one in participants.values() if isinstance(one, Checkpoint)], study.ignore_fields)
     galleries = {
         role: Gallery(plan, study, str(workdir / "clip_score"), read_only) for role, plan in study.datasets.items()
     }

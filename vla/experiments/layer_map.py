@@ -18,8 +18,10 @@ from vla.alignment.score_recipe import score_recipe
 from vla.alignment.score_store import ScoreStore
 from vla.alignment.table import DIRECTIONS, SYMMETRIC, tidy
 from vla.alignment.task import check_overrides, make_tasks
+from vla.experiments.participants import check_configs
 from vla.metrics import find
 from vla.models import Model, load_model
+from vla.models.loading import check_config
 from vla.records import Modality, View
 from vla.stimuli import caption_view, image_view, read_captioned_folder, sample
 
@@ -44,6 +46,7 @@ class LayerMap:
       language_models: Hub ids or directories.
       vision_processor: Where the image processor lies if the checkpoints come without; "" takes their own.
       language_processor: Where the tokenizer lies if the checkpoints come without; "" takes their own.
+      ignore_fields: Fields of config.json that models are read without, such as "auto_map".
       vision_pool: "cls" or "mean".
       language_pool: "mean", "mean_no_bos" or "last".
       layers: "all", "penultimate", or layer names that all models have; None means all.
@@ -74,6 +77,7 @@ class LayerMap:
     language_models: tuple[str, ...] = ()
     vision_processor: str = ""
     language_processor: str = ""
+    ignore_fields: tuple[str, ...] = ()
     vision_pool: str = "cls"
     language_pool: str = "mean"
     layers: str | tuple[str, ...] | None = "all"
@@ -231,6 +235,8 @@ def _pool(plan: LayerMap, modality: Modality) -> str:
 
 def _recipes(plan: LayerMap, seen: dict[Modality, View]) -> list[tuple[Modality, str, Recipe]]:
     """Modality, source and recipe of every model; refuses models that tables and files could not tell apart."""
+    # All configs before the first weights.
+    check_configs([source for _, source in _sources(plan)], plan.ignore_fields)
     tasks, sources = [], {}
     for modality, source in _sources(plan):
         model = _load(plan, modality, source, weights=False)
@@ -253,4 +259,5 @@ def _load(plan: LayerMap, modality: Modality, source: str, weights: bool = True)
         weights=weights,
         stream=plan.stream,
         tensor_parallel=plan.tensor_parallel,
+        ignore_fields=check_config(source, plan.ignore_fields),
     )

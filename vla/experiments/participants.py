@@ -16,6 +16,7 @@ from vla.experiments.naming import named
 from vla.experiments.saved import SavedModel, is_saved
 from vla.experiments.study import MODALITIES, Study
 from vla.models import Model, load_model
+from vla.models.loading import check_config
 from vla.records import Modality, View, canonical_hash
 
 
@@ -84,6 +85,15 @@ class Checkpoint:
         if model.modality != self.modality:
             raise ValueError(f"{self.source} is a {model.modality} model, but stands among the {self.modality} models.")
         return model
+
+    @functools.cached_property
+    def ignored(self) -> tuple[str, ...]:
+        """Those of the study's `ignore_fields` that its config has.
+
+        Raises:
+          ValueError: Its config is refused; weights are not fetched for it.
+        """
+        return check_config(self.source, self._study.ignore_fields)
 
     def key(self, view: View) -> str:
         """What determines its activations on a view, layers apart."""
@@ -196,6 +206,7 @@ class Checkpoint:
             weights=weights,
             stream=study.stream,
             tensor_parallel=study.tensor_parallel,
+            ignore_fields=self.ignored,
         )
 
 
@@ -221,3 +232,38 @@ def gather(study: Study, store: Store) -> dict[tuple[Modality, str], Participant
                 names[modality, one.name] = given
                 found[modality, given] = one
     return found
+
+
+def check_configs(sources: Iterable[str], ignore_fields: Sequence[str]) -> None:
+    """Read the config.json of every model, before the weights of any are fetched.
+
+    Args:
+      sources: Hub ids or directories.
+      ignore_fields: Fields to read them without.
+
+    Raises:
+      ValueError: Models whose config is refused, all of them; a field to ignore that no config has.
+    """
+    refused, there = [], set()
+    for source in sources:
+        try:
+            there |= set(check_config(source, ignore_fields))
+        except ValueError as error:
+            refused.append(f"{source}: {error}")
+    if refused:
+        raise ValueError("; ".join(refused))
+    refuse_unknown(ignore_fields, there)
+
+
+def refuse_unknown(ignore_fields: Iterable[str], there: Iterable[str]) -> None:
+    """Refuse names of fields to ignore that no model's config has.
+
+    Raises:
+      ValueError: There are such names.
+    """
+    unknown = sorted(set(ignore_fields) - set(there))
+    if unknown:
+        raise ValueError(
+            f"ignore_fields names {', '.join(unknown)}, which the config.json of no model has: leave it out of "
+            "--config.ignore_fields"
+        )

@@ -17,11 +17,13 @@ from vla.experiments.expected import table_work, views_work
 from vla.experiments.experiment import Experiment
 from vla.experiments.hardware import Hardware, accelerators, this_machine
 from vla.experiments.naming import named
+from vla.experiments.participants import refuse_unknown
 from vla.experiments.saved import is_saved
 from vla.experiments.study import MODALITIES, Study
 from vla.experiments.tables import Table, needs, tables
-from vla.models.catalogue import alike
-from vla.models.source import is_cached
+from vla.models.catalogue import alike, checkpoints
+from vla.models.loading import check_config
+from vla.models.source import Unreachable, is_cached
 from vla.records import Modality, listed
 
 # Share of a device's memory that weights may take beside a batch.
@@ -58,6 +60,7 @@ class Plan:
       unknown: Why the stores could not be looked into; "" if they were.
       dtype: Of the models.
       absent: What cannot be run, and why.
+      refused: Models that are refused by their config.json, and why.
       shared: Devices that share a copy of the weights.
     """
 
@@ -65,6 +68,7 @@ class Plan:
     unknown: str
     dtype: str
     absent: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     shared: int = 1
 
     @property
@@ -77,12 +81,15 @@ class Plan:
 
 
 def plan(study: Study, workdir: Path) -> Plan:
-    """What is to be done; nothing is written, extracted or fetched.
+    """What is to be done; nothing is written or extracted, and nothing fetched but config.json of unregistered models.
 
     Where datasets and models are on this machine, the stores are looked into; else everything counts as to be done.
     """
     bench = resolved = None
+    refused = _refused(study)
     unknown = _not_here(study)
+    if refused:
+        unknown = f"{len(refused)} models are refused: everything counts as to be done"
     if not unknown:
         try:
             bench, resolved = engine.prepare(study, workdir, read_only=True)
@@ -94,12 +101,42 @@ def plan(study: Study, workdir: Path) -> Plan:
     views = needs(study, usable)
     for modality, given in dict.fromkeys(key[:2] for key in views):
         own = {key: layers for key, layers in views.items() if key[:2] == (modality, given)}
-        lines.append(_model(study, bench, modality, given, own))
+        line = _model(study, bench, modality, given, own)
+        lines.append(dataclasses.replace(line, note="refused, see below") if given in refused else line)
     for experiment in study.experiments:
         one = dataclasses.replace(study, experiments=(experiment,))
         absent = [c.name for c in experiment.conditions if not usable(experiment, c)]
         lines.append(_experiment(study, bench, experiment, list(tables(one, usable, readable)), absent, lines))
-    return Plan(tuple(lines), unknown, study.dtype, resolved.reasons if resolved else (), study.tensor_parallel)
+    return Plan(
+        tuple(lines),
+        unknown,
+        study.dtype,
+        resolved.reasons if resolved else (),
+        tuple(f"{given}: {why}" for given, why in refused.items()),
+        study.tensor_parallel,
+    )
+
+
+def _refused(study: Study) -> dict[str, str]:
+    """Why models are refused by their config.json, by model; a registered one that is not here is not looked at."""
+    registered, refused, there = {one.id for one in checkpoints()}, {}, set()
+    complete = True
+    for given in dict.fromkeys(m for one in study.experiments for kind in MODALITIES for m in study.models(one, kind)):
+        source = named(given)[1]
+        if is_saved(given):
+            continue
+        if source in registered and not _is_here(source):
+            complete = False
+            continue
+        try:
+            there |= set(check_config(source, study.ignore_fields))
+        except Unreachable:
+            complete = False
+        except ValueError as error:
+            refused[given] = str(error)
+    if complete and not refused:
+        refuse_unknown(study.ignore_fields, there)
+    return refused
 
 
 def _not_here(study: Study) -> str:
@@ -197,6 +234,10 @@ def written(found: Plan, machines: Sequence[Hardware] | None = None) -> str:
             f"\n{words}: extraction {spoken(extract)}, scoring {spoken(score)}, together "
             f"{spoken(extract + score)}{_fits(work, machine, found.shared)}.\n  {machine.basis}; {machine.source}."
         )
+    if found.refused:
+        console.print("\nModels that are refused before their weights are fetched:")
+        for reason in found.refused:
+            console.print(f"  {reason}", soft_wrap=True)
     if found.absent:
         console.print("\nWhat cannot be run, and what helps:")
         for reason in found.absent:

@@ -95,6 +95,8 @@ class Study:
       tensor_parallel: Devices that share one copy of the weights.
       workers: Processes that decode images; 0 for threads.
       processors: Directory or Hub id of tokenizer or image processor, by source, for checkpoints without.
+      ignore_fields: Fields of config.json that models are read without, such as "auto_map"; a model has none, some or
+        all of them.
       store: Root of the activation store; "" for one under the working directory.
       scores: Root of the score store, likewise.
       tags: Where tags are kept; "" for the usual place.
@@ -124,6 +126,7 @@ class Study:
     tensor_parallel: int = 1
     workers: int = 0
     processors: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    ignore_fields: tuple[str, ...] = ()
     store: str = ""
     scores: str = ""
     tags: str = ""
@@ -156,6 +159,8 @@ class Study:
                 f"bootstrap={self.bootstrap} with constant_targets='zero': draws leave constant units out; "
                 "set bootstrap=0 or constant_targets='left_out'"
             )
+        if not isinstance(self.ignore_fields, tuple) or not all(isinstance(name, str) for name in self.ignore_fields):
+            raise ValueError(f"ignore_fields={self.ignore_fields!r}; expected names of fields, such as auto_map")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds={self.seeds}: expected each once")
         folds = self.overrides.get("outer_folds", OUTER_FOLDS)

@@ -14,10 +14,10 @@ from jaxtyping import Bool, Float, Int
 
 from vla.models.checkpoint import open_tensors
 from vla.models.fields import read_json
-from vla.models.loading import load_model
+from vla.models.loading import load_model, read_config
 from vla.models.model import Model
 from vla.models.processors import IMAGE_PROCESSOR_FILES
-from vla.models.source import find_directory
+from vla.models.source import find_config, find_directory
 from vla.models.tokenizer import TOKENIZER_FILES
 from vla.records import canonical_hash
 
@@ -126,6 +126,7 @@ def load_clip(source: str | Path, dtype: str = "float32", *, revision: str | Non
     Raises:
       ValueError: As of `load_model`; a checkpoint that is no CLIP, or one tower alone.
     """
+    read_config(find_config(source, revision) / "config.json", "text")
     directory = find_directory(source, (*TOKENIZER_FILES, *IMAGE_PROCESSOR_FILES), revision, weights=True)
     values = read_json(directory / "config.json")
     if values.get("model_type") != "clip":

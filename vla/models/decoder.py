@@ -1,4 +1,4 @@
-"""One transformer over tokens, causal unless its config says otherwise: from token ids to the hidden states of any layer.
+"""One transformer over tokens, causal unless its config says otherwise: from ids to hidden states of any layer.
 
 Axes: B rows of the batch, T tokens, R layers read, L blocks, D width, V vocabulary.
 """
@@ -76,8 +76,8 @@ class Decoder(nnx.Module):
           tokens: Token ids below V; anything at padding.
           positions: The place of each token in its own caption, from 0; 0 at padding.
           reach: Whether token t (second axis) attends to token u (third axis): itself and the tokens before it in
-            its own caption, without a causal mask all of its caption. Padding reaches nothing, and nothing reaches it. `sequence.plain` makes both for rows of
-            one caption.
+            its own caption, without a causal mask all of its caption. Padding reaches nothing, and nothing reaches
+            it. `sequence.plain` makes both for rows of one caption.
           pool: From hidden states to what is kept of them.
           layers: Names of layers.
         """

@@ -207,9 +207,16 @@ def without_fields(values: dict[str, Any], names: Sequence[str], where: str) -> 
     return values
 
 
+def has_field(values: dict[str, Any], name: str) -> bool:
+    """Whether there is a field of that name; "text_config.name" is a field of the object `text_config`."""
+    first, _, rest = name.partition(".")
+    part = values.get(first)
+    return first in values and (not rest or (isinstance(part, dict) and has_field(part, rest)))
+
+
 def _without(values: dict[str, Any], path: list[str], name: str, where: str) -> dict[str, Any]:
     first, *rest = path
-    if first not in values or (rest and not isinstance(values[first], dict)):
+    if not has_field(values, ".".join(path)):
         raise ValueError(
             f"{where} has no field {name!r} that ignore_fields could leave out; it has: {', '.join(sorted(values))}"
         )

@@ -14,7 +14,7 @@ from vla.models.decoder import Decoder, DecoderConfig
 from vla.models.families import FAMILIES, TOWERS
 from vla.models.families.family import Family
 from vla.models.families.timm_layout import TIMM, is_timm
-from vla.models.fields import Fields, read_json, without_fields
+from vla.models.fields import Fields, has_field, read_json, without_fields
 from vla.models.hub import commit_of
 from vla.models.model import Model
 from vla.models.processors import IMAGE_PROCESSOR_FILES, ImageProcessor
@@ -107,6 +107,26 @@ def load_model(
     model.commit = commit_of(directory)
     model.ignored_fields = tuple(ignore_fields)
     return model
+
+
+def check_config(source: str | Path, ignore_fields: Sequence[str] = ()) -> tuple[str, ...]:
+    """Read the config of a checkpoint as `load_model` will, before its weights are fetched.
+
+    Args:
+      source: As of `load_model`.
+      ignore_fields: Fields that some of several checkpoints are to be read without.
+
+    Returns:
+      Those of `ignore_fields` that this config has.
+
+    Raises:
+      ValueError: There is no such checkpoint, or its config is refused.
+    """
+    path = find_config(source) / "config.json"
+    values = read_json(path)
+    there = tuple(name for name in ignore_fields if has_field(values, name))
+    read_config(path, None, there)
+    return there
 
 
 def read_config(

@@ -96,7 +96,7 @@ class Model:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over config, ignored fields, weights and processor files, the same wherever they lie. Reads all of them once."""
+        """SHA-256 over config, ignored fields, weights and processor files, wherever they lie. Reads all of them."""
         hashes: dict[str, Any] = {name: _hash_of(path) for name, path in self._files.items()}
         ignored = {"ignored_fields": sorted(self.ignored_fields)} if self.ignored_fields else {}
         return canonical_hash(hashes | ignored)
@@ -212,10 +212,18 @@ class Model:
             return devices.split_leading(batch, self.mesh)
         return jax.device_put(batch, devices.sharded(self.mesh))
 
-    def _check(self, batch: Any, pool: str, layers: Sequence[str], mask: Any) -> None:
-        """Refuse what the network would misread."""
+    def check_weights(self) -> None:
+        """Refuse to read activations of a model without weights.
+
+        Raises:
+          ValueError: It was loaded with weights=False.
+        """
         if not self.streams and any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(self.network)):
             raise ValueError(f"{self.name} was loaded with weights=False and has no readouts; load it with its weights")
+
+    def _check(self, batch: Any, pool: str, layers: Sequence[str], mask: Any) -> None:
+        """Refuse what the network would misread."""
+        self.check_weights()
         if pool not in self.pools:
             raise ValueError(
                 f"pool {pool!r} is not known to {self.modality} models; known are: {', '.join(sorted(self.pools))}"

@@ -27,6 +27,10 @@ CONFIG, ADAPTER, MODULES = "config.json", "adapter_config.json", "modules.json"
 _POINTER, _POINTER_BYTES = b"version https://git-lfs.github.com/spec/", 1024
 
 
+class Unreachable(ValueError):
+    """A repository that can be had neither from the Hub nor from the cache."""
+
+
 def find_directory(
     source: str | Path, names: Sequence[str] = (), revision: Any = None, *, weights: bool = False
 ) -> Path:
@@ -216,7 +220,7 @@ def _without_hub(
         why = f"the Hub cannot be reached ({_said(error)}). Give a directory, or download it where there is a network"
     else:
         why = f"the download failed: {_said(error)}. What is complete is kept; try again"
-    raise ValueError(f"{begin} {why}{_hint(repository) if snapshot is None else ''}") from error
+    raise Unreachable(f"{begin} {why}{_hint(repository) if snapshot is None else ''}") from error
 
 
 def _hint(repository: str) -> str:

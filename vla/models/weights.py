@@ -61,7 +61,7 @@ class Weights:
         assert self._rows.keys() == flat.keys(), sorted(self._rows.keys() ^ flat.keys())
         self._names = {path: _names(row, prefix, depth) for path, row in self._rows.items()}
         shapes = {path: variable.get_value().shape for path, variable in flat.items()}
-        _check(self._names, self._rows, shapes, tensors, family, prefix, directory)
+        _check(self._names, self._rows, shapes, tensors, family, depth, directory)
 
     def network(self) -> Any:
         """The whole network, in the dtypes of the abstract one.
@@ -166,14 +166,23 @@ def _check(
     shapes: dict[str, tuple[int, ...]],
     tensors: dict[str, Tensor],
     family: Family,
-    prefix: str,
+    depth: int,
     directory: Path,
 ) -> None:
     """Raise one error about everything that is missing, unknown or mis-shaped."""
     expected = {name: _file_shape(rows[path], shapes[path]) for path, names in sources.items() for name in names}
     missing = sorted(expected.keys() - tensors.keys())
     unused = re.compile(f"({'|'.join(map(re.escape, sorted(family.prefixes)))})({'|'.join(family.unused)})")
-    unknown = sorted(name for name in tensors.keys() - expected.keys() if not unused.fullmatch(name))
+
+    def is_needless(name: str) -> bool:
+        # An empty tensor holds nothing that could be missed: DINOv3 without registers has one.
+        if 0 in tensors[name].shape:
+            return True
+        match = unused.fullmatch(name)
+        block = match and match.groupdict().get("block")
+        return match is not None and (block is None or int(block) < depth)
+
+    unknown = sorted(name for name in tensors.keys() - expected.keys() if not is_needless(name))
     shaped = sorted(name for name in expected.keys() & tensors.keys() if tensors[name].shape != expected[name])
     coded = sorted(name for name in expected.keys() & tensors.keys() if tensors[name].dtype not in FLOATS)
     if not (missing or unknown or shaped or coded):

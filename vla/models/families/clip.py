@@ -139,11 +139,14 @@ def clip_text_table(config: DecoderConfig) -> tuple[Row, ...]:
 
 
 _HEADS = (r"(visual|text)_projection\.weight", r"logit_scale", r"classifier\..*", r"embeddings\.position_ids")
-_VISION = (("", "vision_model."), (*_HEADS, r"text_model\..*"))
-_TEXT = (("", "text_model."), (*_HEADS, r"vision_model\..*"))
+_VISION, _TEXT = ("", "vision_model."), ("", "text_model.")
 _TOKENIZER = "CLIPTokenizer"
 
-CLIP = Family(_read_vision_of_both, clip_vision_table, *_VISION)
-CLIP_TEXT_TOWER = Family(_read_text_of_both, clip_text_table, *_TEXT, tokenizer=_TOKENIZER)
-CLIP_VISION = Family(read_clip_vision, clip_vision_table, *_VISION)
-CLIP_TEXT = Family(read_clip_text, clip_text_table, *_TEXT, tokenizer=_TOKENIZER)
+CLIP = Family(_read_vision_of_both, clip_vision_table, _VISION, (*_HEADS, r"text_model\..*"))
+CLIP_TEXT_TOWER = Family(
+    _read_text_of_both, clip_text_table, _TEXT, (*_HEADS, r"vision_model\..*"), tokenizer=_TOKENIZER
+)
+# A config of one tower alone says that there is no other.
+_ALONE = (r"(visual|text)_projection\.weight", r"classifier\..*", r"embeddings\.position_ids")
+CLIP_VISION = Family(read_clip_vision, clip_vision_table, _VISION, _ALONE)
+CLIP_TEXT = Family(read_clip_text, clip_text_table, _TEXT, _ALONE, tokenizer=_TOKENIZER)

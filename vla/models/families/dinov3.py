@@ -74,6 +74,5 @@ DINOV3_VIT = Family(
     read=read_dinov3_vit,
     table=dinov3_table,
     prefixes=("",),
-    # where there are no registers, they are an empty tensor
-    unused=(r"embeddings\.(mask_token|register_tokens)", r"classifier\..*"),
+    unused=(r"embeddings\.mask_token", r"classifier\..*"),
 )

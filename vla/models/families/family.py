@@ -20,7 +20,9 @@ class Family:
       read: From the fields of config.json to the network's config; reads or refuses every field.
       table: From the config to the rows that fill the network.
       prefixes: What may stand before every name of the table, as a model with a head has it.
-      unused: Regular expressions of tensors, without prefix, that a checkpoint may hold and no readout needs.
+      unused: Regular expressions of tensors, without prefix, that a checkpoint may hold and no readout needs:
+        buffers, heads, other towers. None of them is a parameter of the network that a config can say does not exist.
+        A group called `block` is the number of a block, below the depth.
       tokenizer: The published tokenizer class of a vocabulary without tokenizer.json whose files name no class; ""
         where only a tokenizer.json says enough; None for vision.
       other_tables: The same for checkpoints that store the same parameters in other tensors.

@@ -62,6 +62,6 @@ GPT2 = Family(
     read=read_gpt2,
     table=gpt2_table,
     prefixes=("", "transformer."),
-    unused=(r"(lm_head|score)\.weight", r"h\.\d+\.attn\.(bias|masked_bias)"),
+    unused=(r"(lm_head|score)\.weight", r"h\.(?P<block>\d+)\.attn\.(bias|masked_bias)"),
     tokenizer="GPT2Tokenizer",
 )

@@ -67,7 +67,7 @@ GPT_NEOX = Family(
     prefixes=("", "gpt_neox."),
     unused=(
         r"(embed_out|lm_head|score)\.weight",
-        r"layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)",
+        r"layers\.(?P<block>\d+)\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)",
         r"rotary_emb\.inv_freq",
     ),
     tokenizer="",

@@ -8,7 +8,7 @@ from vla.models.fields import Fields
 
 PREFIXES = ("", "model.")
 # Heads, and buffers that old versions of transformers saved.
-UNUSED = (r"lm_head\.weight", r"score\.weight", r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
+UNUSED = (r"lm_head\.weight", r"score\.weight", r"(layers\.(?P<block>\d+)\.self_attn\.)?rotary_emb\.inv_freq")
 
 _LAYER_TYPES = ("full_attention", "sliding_attention")
 

@@ -40,7 +40,7 @@ def siglip_table(config: VisionConfig) -> tuple[Row, ...]:
 
 
 _PREFIXES = ("", "vision_model.")
-_UNUSED = (r"text_model\..*", r"head\..*", r"logit_(scale|bias)", r"classifier\..*", r"embeddings\.position_ids")
+_UNUSED = (r"head\..*", r"classifier\..*", r"embeddings\.position_ids")
 
-SIGLIP = Family(read_siglip, siglip_table, _PREFIXES, _UNUSED)
+SIGLIP = Family(read_siglip, siglip_table, _PREFIXES, (*_UNUSED, r"text_model\..*", r"logit_(scale|bias)"))
 SIGLIP_VISION = Family(read_siglip_vision, siglip_table, _PREFIXES, _UNUSED)
