@@ -1,12 +1,14 @@
 """The plan in words: whether it fits, what cannot be run, durations."""
 
 import dataclasses
+import json
 
 import pytest
 
 from tests.experiments import folders
 from tests.experiments.test_estimates import TWO_CORES
-from vla.experiments import hardware
+from tests.models.hub_server import running
+from vla.experiments import engine, hardware
 from vla.experiments.estimates import Work
 from vla.experiments.experiment import Condition
 from vla.experiments.plan import Line, Plan, plan, spoken, written
@@ -60,6 +62,35 @@ def test_a_model_that_nobody_knows_has_those_that_are_spelt_like_it_beside_it(tm
     assert notes["own"] == "not in the register: python -m launch.models lists it" and notes["dinov2-base"] == ""
     (saved,) = {line.note for line in plan(study, tmp_path / "run").lines if line.kind == "language"}
     assert saved == "size not known"
+
+
+def test_models_that_are_refused_are_named_and_only_their_configs_are_fetched(tmp_path, monkeypatch):
+    refused = {"owner/seer": {"model_type": "bert"}, "owner/reader": {"model_type": "llama", "per_layer_config": {}}}
+    with running(monkeypatch, tmp_path / "cache") as hub:
+        for name, config in refused.items():
+            hub.repositories[name] = {"config.json": json.dumps(config).encode(), "model.safetensors": bytes(1 << 20)}
+        study = folders.study(tmp_path, vision={"core": ("owner/seer",)}, language={"core": ("owner/reader",)})
+        made = plan(study, tmp_path / "run")
+        assert {line.what: line.note for line in made.lines if line.kind != "experiment"} == {
+            "seer": "refused, see below",
+            "reader": "refused, see below",
+        }
+        text = written(made, [TWO_CORES])
+        assert "Models that are refused before their weights are fetched:" in text
+        assert "owner/seer: " in text and "model_type 'bert' is not supported" in text
+        assert "--config.ignore_fields=per_layer_config" in text
+        # A run refuses both at once.
+        with pytest.raises(ValueError, match="(?s)owner/seer: .*'bert'.*owner/reader: .*per_layer_config"):
+            engine.run(study, tmp_path / "run", show_progress=False)
+        assert hub.fetched() == {"config.json"}
+
+
+def test_fields_to_ignore_that_no_model_has_are_refused(tmp_path):
+    study = folders.study(tmp_path, ignore_fields=("auto_map, auto_map",))
+    assert study.ignore_fields == ("auto_map", "auto_map")
+    for begin in (lambda: plan(study, tmp_path / "run"), lambda: engine.run(study, tmp_path / "run", False)):
+        with pytest.raises(ValueError, match="ignore_fields names auto_map, which the config.json of no model has"):
+            begin()
 
 
 @pytest.mark.parametrize(

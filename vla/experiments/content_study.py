@@ -15,6 +15,7 @@ from vla.alignment.held_out import ridge_settings
 from vla.alignment.table import DIRECTIONS
 from vla.experiments.content import Content, content, tagged, write_content
 from vla.experiments.item_facts import item_facts
+from vla.experiments.naming import field_names
 from vla.experiments.participants import check_configs
 from vla.models import load_model
 from vla.models.loading import check_config
@@ -76,6 +77,7 @@ class ContentStudy:
 
     def __post_init__(self) -> None:
         """Refuse what would fail only after hours of extraction."""
+        object.__setattr__(self, "ignore_fields", field_names(self.ignore_fields))
         for role in ("vision_models", "language_models"):
             given = getattr(self, role)
             if not given or isinstance(given, str):

@@ -18,6 +18,7 @@ from vla.alignment.score_recipe import score_recipe
 from vla.alignment.score_store import ScoreStore
 from vla.alignment.table import DIRECTIONS, SYMMETRIC, tidy
 from vla.alignment.task import check_overrides, make_tasks
+from vla.experiments.naming import field_names
 from vla.experiments.participants import check_configs
 from vla.metrics import find
 from vla.models import Model, load_model
@@ -98,6 +99,7 @@ class LayerMap:
     def __post_init__(self) -> None:
         """Settle what was left open; refuse what would fail only after hours of extraction."""
         object.__setattr__(self, "layers", self.layers or "all")
+        object.__setattr__(self, "ignore_fields", field_names(self.ignore_fields))
         object.__setattr__(self, "overrides", {k: v for k, v in self.overrides.items() if v is not None})
         if not self.folder:
             raise ValueError("No dataset: set --config.folder to a folder of photographs with captions.")

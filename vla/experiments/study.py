@@ -9,6 +9,7 @@ from vla.alignment.task import check_overrides
 from vla.experiments.choices import Choices
 from vla.experiments.content_plan import ContentPlan
 from vla.experiments.experiment import Condition, Experiment
+from vla.experiments.naming import field_names
 from vla.experiments.sides import Side, read_side
 from vla.metrics import find
 from vla.records import Modality
@@ -159,8 +160,7 @@ class Study:
                 f"bootstrap={self.bootstrap} with constant_targets='zero': draws leave constant units out; "
                 "set bootstrap=0 or constant_targets='left_out'"
             )
-        if not isinstance(self.ignore_fields, tuple) or not all(isinstance(name, str) for name in self.ignore_fields):
-            raise ValueError(f"ignore_fields={self.ignore_fields!r}; expected names of fields, such as auto_map")
+        object.__setattr__(self, "ignore_fields", field_names(self.ignore_fields))
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds={self.seeds}: expected each once")
         folds = self.overrides.get("outer_folds", OUTER_FOLDS)
