@@ -1,20 +1,22 @@
-"""Alignment along a model's depth, comparable between models of other depths, with the place of its peak.
+"""Alignment along a model's depth, comparable between models of different depths, with the depth of its peak.
 
 C profiles (one per model pair), X and Y layers, G relative depths, B draws.
 
-Depth 0 is `embed`, depth 1 the last block: `block_i` of L blocks stands at i / L. `final_norm`, the last block once
-more after its norm, stands outside.
+Depth 0 is `embed`, depth 1 the last block: `block_i` of L blocks is at depth i / L. `final_norm`, which is the last
+block again after its norm, has no depth.
+
+Intervals over models take vision and language models as two crossed factors (`vla.alignment.crossed`). PEAKCOVER
 """
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from vla.alignment.expanded import expanded_tails
+from vla.alignment.crossed import crossed_intervals, crossed_test
 from vla.alignment.paired import check_confidence
 
 OVER = ("max", "mean")
@@ -29,7 +31,7 @@ class Peak:
       depth_low: Lower end of its interval.
       depth_high: Upper end.
       score: Of the mean profile at its peak.
-      score_low: Lower end of the interval of the highest score of a draw.
+      score_low: Lower end of the interval of the score at that depth.
       score_high: Upper end.
       rise: Score at the peak less that at depth 0; NaN if depth 0 has no score.
       note: "" or what a reader must know.
@@ -98,50 +100,59 @@ def depth_profile(
 def peak(
     profiles: Any,
     depths: Any,
+    vision: Collection[Any] = (),
+    language: Collection[Any] = (),
     resampled: Any = None,
     resamples: int = 2000,
     seed: int = 0,
     confidence: Any = 0.95,
 ) -> Peak:
-    """The peak of the mean profile, with its interval over model pairs, or over items.
+    """The peak of the mean profile, with its interval over models, or over items.
 
     Args:
       profiles: [pair, depth], of `depth_profile`.
       depths: The relative depths.
+      vision: The vision model of each pair, for intervals over vision and language models as crossed factors.
+      language: The language model of each pair.
       resampled: Mean profiles [draw, depth] of draws of items, made from `resampled_score` of `vla.score` in the same
-        way as the profiles; None draws model pairs with replacement.
-      resamples: Draws of model pairs.
+        way as the profiles. The intervals are then over items, and no models are needed.
+      resamples: Draws of models.
       seed: Of the draws.
       confidence: Of the intervals.
 
     Raises:
-      ValueError: Other depths than the profiles have, or a confidence without meaning.
+      ValueError: Other depths or models than the profiles have, or a confidence without meaning.
     """
     check_confidence(confidence)
     profiles, depths = np.atleast_2d(np.asarray(profiles, np.float64)), np.asarray(depths, np.float64)
     if profiles.shape[1:] != depths.shape:
         raise ValueError(f"profiles of shape {profiles.shape} at {len(depths)} depths: expected [pair, depth].")
+    if resampled is None and not len(profiles) == len(vision) == len(language):
+        raise ValueError(
+            f"{len(profiles)} profiles, {len(vision)} vision and {len(language)} language models: expected one model "
+            "of each side per profile."
+        )
     defined = np.isfinite(profiles).all(axis=0)
     if not len(profiles) or not defined.any():
         return Peak(*[np.nan] * 7, note="no depth at which every pair has a score")
-    mean = np.where(defined, profiles.mean(axis=0), -np.inf)
+    at, mean = depths[defined], profiles[:, defined].mean(axis=0)
     top = int(np.argmax(mean))
     rise = float(mean[top] - mean[0]) if defined[0] and depths[0] == 0 else np.nan
     if resampled is not None:
-        drawn, tails = np.asarray(resampled, np.float64), ((1 - confidence) / 2, (1 + confidence) / 2)
-    elif len(profiles) > 1:
-        draws = np.random.default_rng(seed).integers(len(profiles), size=(resamples, len(profiles)))
-        drawn, tails = profiles[draws].mean(axis=1), expanded_tails(len(profiles), confidence)
+        tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+        drawn = np.asarray(resampled, np.float64)[:, defined]
+        drawn = np.where(np.isfinite(drawn), drawn, -np.inf)
+        first, last = np.quantile(at[np.argmax(drawn, axis=1)], tails).tolist()
+        low, high = np.quantile(drawn[:, top], tails).tolist()
+        note = ""
     else:
-        return Peak(float(depths[top]), np.nan, np.nan, float(mean[top]), np.nan, np.nan, rise, "no interval: one pair")
-    drawn = _only(drawn, defined)
-    first, last = np.quantile(depths[np.argmax(drawn, axis=1)], tails).tolist()
-    low, high = np.quantile(drawn.max(axis=1), tails).tolist()
-    return Peak(float(depths[top]), first, last, float(mean[top]), low, high, rise)
-
-
-def _only(drawn: Float[np.ndarray, "B G"], defined: Bool[np.ndarray, " G"]) -> Float[np.ndarray, "B G"]:
-    return np.where(defined & np.isfinite(drawn), drawn, -np.inf)
+        ((first, last),), reason = crossed_intervals(
+            profiles[:, defined], vision, language, lambda drawn: (at[np.argmax(drawn, axis=1)],), confidence,
+            resamples, seed,
+        )  # fmt: skip
+        score = crossed_test(profiles[:, defined][:, top], vision, language, confidence)
+        low, high, note = score.ci_low, score.ci_high, f"no interval: {reason}" if reason else ""
+    return Peak(float(at[top]), first, last, float(mean[top]), low, high, rise, note)
 
 
 def _read_off(

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from vla.alignment.paired import check_confidence, paired_test
+from vla.alignment.crossed import crossed_test
+from vla.alignment.paired import check_confidence
 
 
 def item_sweep(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -34,18 +35,19 @@ def item_sweep(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def change_per_doubling(
-    frame: pd.DataFrame, by: Sequence[str], pairs: Sequence[str] = ("vision_model", "language_model"),
+    frame: pd.DataFrame, by: Sequence[str], pairs: tuple[str, str] = ("vision_model", "language_model"),
     confidence: Any = 0.95,
 ) -> pd.DataFrame:  # fmt: skip
     """How much the score changes when the number of items is doubled: the slope on log2 of it.
 
-    The slope is fitted to each model pair by least squares, and tested over pairs: scores of one pair at several
-    numbers of items share models and items, so that they are not independent points.
+    The slope is fitted to each model pair by least squares, and tested over vision and language models as crossed
+    factors: scores of one pair at several numbers of items share models and items, and pairs share models, so neither
+    are independent.
 
     Args:
       frame: As for `item_sweep`, with the columns `pairs`.
       by: As for `item_sweep`, without the models.
-      pairs: Columns that tell model pairs apart.
+      pairs: The columns of the vision model and of the language model.
       confidence: Of the interval.
 
     Returns:
@@ -59,8 +61,7 @@ def change_per_doubling(
     _check(frame, [*by, *pairs])
     rows = []
     for names, group in frame.dropna(subset="score").groupby(list(by), sort=True):
-        slopes = np.array([_slope(pair) for _, pair in group.groupby(list(pairs), sort=True)])
-        slopes = slopes[np.isfinite(slopes)]
+        slopes = pd.Series({key: _slope(pair) for key, pair in group.groupby(list(pairs), sort=True)}).dropna()
         few, many = int(group["n_items"].min()), int(group["n_items"].max())
         rows.append([*names, len(slopes), few, many, *_test(slopes, confidence)])
     columns = [*by, "n_pairs", "from_items", "to_items", "slope", "ci_low", "ci_high", "t", "p", "note"]
@@ -73,10 +74,11 @@ def _slope(pair: pd.DataFrame) -> float:
     return float(stats.linregress(np.log2(pair["n_items"].to_numpy(np.float64)), pair["score"]).slope)
 
 
-def _test(slopes: np.ndarray, confidence: Any) -> list:
+def _test(slopes: pd.Series, confidence: Any) -> list:
     if not len(slopes):
         return [*[np.nan] * 5, "one number of items: no slope"]
-    test = paired_test(slopes, np.zeros_like(slopes), confidence)
+    models = (slopes.index.get_level_values(level) for level in (0, 1))
+    test = crossed_test(slopes, *models, confidence)
     return [test.mean_difference, test.ci_low, test.ci_high, test.t, test.p, test.note]
 
 

@@ -1,12 +1,16 @@
-"""Alignment along depth, as tables: mean profiles of layer maps, and their peaks, with intervals over model pairs."""
+"""Alignment along depth, as tables: mean profiles of layer maps and their peaks.
+
+Intervals are over vision and language models as crossed factors.
+"""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from vla.alignment.crossed import crossed_test
 from vla.alignment.depth import depth_profile, peak, relative_depths
-from vla.alignment.paired import paired_test
 
 PROFILES = (
     "experiment", "condition", "dataset", "metric", "direction", "side", "n_pairs", "n_items", "depth", "score",
@@ -33,8 +37,8 @@ def depths(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         several fold seeds averaged.
 
     Returns:
-      `PROFILES`: one row per map, side and depth, with the t interval over pairs; and `PEAKS`: one row per map and
-      side, as of `vla.alignment.depth.peak`.
+      `PROFILES`: one row per map, side and depth, with the interval of `vla.alignment.crossed.crossed_test`, NaN with
+      fewer than two models on a side; and `PEAKS`: one row per map and side, as of `vla.alignment.depth.peak`.
     """
     profiles, peaks = [], []
     for key, rows in scores.groupby(_ONE, sort=False) if len(scores) else ():
@@ -43,12 +47,16 @@ def depths(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         of = dict(zip(_ONE, key, strict=True))
         of |= {name: rows[name].iloc[0] for name in ("dataset", "n_items") if name in rows}
         for side, other in (("vision", "language"), ("language", "vision")):
-            tables = [_wide(own, side, other) for _, own in rows.groupby(_PAIR, sort=False)]
+            pairs, tables = zip(
+                *((pair, _wide(own, side, other)) for pair, own in rows.groupby(_PAIR, sort=False)), strict=True
+            )
+            vision, language = zip(*pairs, strict=True)
             at = _depths_of([list(wide.index) for wide in tables])
-            found = np.stack([depth_profile(wide.to_numpy(float), list(wide.index), at) for wide in tables])
-            own = {**of, "side": side, "n_pairs": len(found)}
-            profiles += [{**own, **point} for point in _points(found, at)]
-            peaks.append({**own, **dataclasses.asdict(peak(found, at, resamples=_RESAMPLES))})
+            by_pair = np.stack([depth_profile(wide.to_numpy(float), list(wide.index), at) for wide in tables])
+            own = {**of, "side": side, "n_pairs": len(by_pair)}
+            profiles += [{**own, **point} for point in _points(by_pair, at, vision, language)]
+            top = peak(by_pair, at, vision, language, resamples=_RESAMPLES)
+            peaks.append({**own, **dataclasses.asdict(top)})
     return pd.DataFrame(profiles, columns=list(PROFILES)), pd.DataFrame(peaks, columns=list(PEAKS))
 
 
@@ -59,16 +67,18 @@ def _wide(rows: pd.DataFrame, side: str, other: str) -> pd.DataFrame:
 
 def _depths_of(layers: list[list[str]]) -> np.ndarray:
     """The relative depths of all layers of all models of one side, ascending; the final norm has none."""
-    found = np.concatenate([relative_depths(names) for names in layers])
-    return np.unique(np.round(found[np.isfinite(found)], 9))
+    depths = np.concatenate([relative_depths(names) for names in layers])
+    return np.unique(np.round(depths[np.isfinite(depths)], 9))
 
 
-def _points(found: np.ndarray, depths: np.ndarray) -> list[dict[str, float]]:
+def _points(
+    by_pair: np.ndarray, depths: np.ndarray, vision: Sequence[str], language: Sequence[str]
+) -> list[dict[str, float]]:
     """Mean and interval at every depth at which all pairs have a score."""
     points = []
-    for depth, values in zip(depths, found.T, strict=True):
+    for depth, values in zip(depths, by_pair.T, strict=True):
         if np.isfinite(values).all():
-            mean = paired_test(values, np.zeros_like(values))
+            mean = crossed_test(values, vision, language)
             points.append({"depth": float(depth), "score": float(values.mean()), "ci_low": mean.ci_low,
                            "ci_high": mean.ci_high})  # fmt: skip
     return points

@@ -1,4 +1,4 @@
-"""Where averaging curves flatten, as a table with intervals over model pairs."""
+"""Where averaging curves flatten, as a table with intervals over vision and language models as crossed factors."""
 
 import dataclasses
 import math
@@ -27,9 +27,9 @@ def plateaus(curves: pd.DataFrame, along_training: Collection[str] = ()) -> pd.D
       along_training: Ids of experiments whose curves are over steps of training, which are left out likewise.
 
     Returns:
-      `COLUMNS`: `most` is the last count measured; `k` where all but 5 % of the fitted gain is had, infinite where that
-      is beyond `most`; `level` the height of the plateau, `gain` what it is above the first count; NaN with the reason
-      in `note` where nothing can be said.
+      `COLUMNS`: `most` is the last count measured; `k` the count with all but 5 % of the fitted gain, infinite where
+      that is beyond `most`; `level` the height of the plateau, `gain` its height above the first count; NaN with the
+      reason in `note` where nothing can be said. The ends of intervals are NaN with fewer than two models on a side.
     """
     over_exemplars = _averaged(curves, along_training)
     rows = [_row(dict(zip(_ONE, key, strict=True)), own) for key, own in over_exemplars.groupby(_ONE, sort=False)]
@@ -51,6 +51,7 @@ def _row(of: dict[str, str], rows: pd.DataFrame) -> dict:
         why = f"{len(counts)} counts: a curve is fitted to {FEWEST} or more"
         at = Plateau(*[math.nan] * 10, n_pairs=len(wide), note=why)
     else:
-        at = plateau(wide.to_numpy(float), counts, resamples=_RESAMPLES)
+        models = (list(wide.index.get_level_values(name)) for name in _PAIR)
+        at = plateau(wide.to_numpy(float), counts, *models, resamples=_RESAMPLES)
     own = {name: rows[name].iloc[0] for name in ("dataset", "n_items") if name in rows}
     return {**of, **own, "most": counts[-1] if counts else math.nan, **dataclasses.asdict(at)}

@@ -140,7 +140,8 @@ def _counted(run: RunFolder, experiment: Mapping[str, Any], metric: str, rows: p
     elif selecting.counts_items(rows):
         yield Illustration(
             file_name(id, "items", metric),
-            "Score against the number of items, with the 95 % interval over model pairs"
+            "Score against the number of items, with the 95 % interval over vision and language models as crossed "
+            "factors, where there are at least two of each"
             + ", and the same with items shuffled (grey)" * _has_null(rows)
             + ". A score belongs to its number of items: compare only within a column.",
             _means(rows, "k", "items"),
@@ -166,9 +167,10 @@ def _counted(run: RunFolder, experiment: Mapping[str, Any], metric: str, rows: p
             yield Illustration(
                 file_name(id, word, metric),
                 f"Score against the number of {word} whose embeddings are averaged: mean over model pairs with its "
-                "95 % interval; thin lines are the pairs."
-                + " The triangle marks where 95 % of the gain is had, by a fitted curve, the bar the 95 % interval of "
-                "that number." * bool(found),
+                "95 % interval over vision and language models as crossed factors, where there are at least two of "
+                "each; thin lines are the pairs."
+                + " The triangle marks where the fitted curve has 95 % of its gain, the bar the 95 % interval of that "
+                "number." * bool(found),
                 _means(shown.loc[shown["k"].isin([shown["k"].min(), shown["k"].max()])], "k", word)
                 + _flat(found),
                 lambda shown=shown, word=word, found=found: curves.draw(shown, f"{word} averaged", found),

@@ -30,16 +30,20 @@ def main_claims(run: RunFolder) -> list[Outcome]:
 
 
 def _tested(run: RunFolder, experiment: str, comparison: str, claim: str) -> Iterator[Outcome]:
-    """A comparison of which there is a paired test over model pairs."""
+    """A comparison, with its interval over vision and language models as crossed factors."""
     rows = run.of("statistics", experiment)
     if rows.empty:
         return
     rows = rows.loc[(rows["comparison"] == comparison) & (rows["metric"] == "linear_predictivity")]
     for row in rows.dropna(subset="mean_difference").to_dict("records"):
-        means, found = (row["mean_lower"], row["mean_higher"]), ("mean_difference", "ci_low", "ci_high")
-        why = "one pair" if row.get("n_pairs", 0) < 2 else "all pairs differ alike"
+        means, values = (
+            (row["mean_lower"], row["mean_higher"]),
+            ("mean_difference", "crossed_ci_low", "crossed_ci_high"),
+        )
+        reasons = [row[name] for name in ("crossed_note", "note") if isinstance(row.get(name), str) and row[name]]
+        why = reasons[0] if reasons else "too few model pairs"
         yield raised(
-            f"{DIRECTION_WORDS[row['direction']]}: {claim}", means, *(row[name] for name in found), untested=why
+            f"{DIRECTION_WORDS[row['direction']]}: {claim}", means, *(row[name] for name in values), untested=why
         )
 
 

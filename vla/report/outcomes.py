@@ -1,6 +1,7 @@
 """What the paper says came out of each experiment beyond its printed tests, held against a run.
 
-Differences are taken within model pairs; "more" and "less" hold where the 95 % interval over pairs excludes 0.
+Differences are taken within model pairs; "more" and "less" hold where the 95 % interval over vision and language models
+as crossed factors excludes 0.
 """
 
 import dataclasses
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vla.alignment.crossed import crossed_test
+from vla.alignment.paired import paired_test
 from vla.experiments.penultimate import scalars
 from vla.report import selecting
 from vla.report.figures.depth import depths_of
-from vla.report.figures.pairs import PAIR, interval, scores_by_pair
+from vla.report.figures.pairs import PAIR, scores_by_pair
 from vla.report.figures.style import DIRECTION_WORDS, spoken
 from vla.report.run_folder import RunFolder
 from vla.report.shapes import plateau_marks
@@ -76,7 +79,7 @@ def _depth(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[O
     early_language, early_vision = ratios[_LV], ratios[_VL]
     share = f"early language layers reach {early_language.mean():.0%} of the best score"
     share += f", early vision layers {early_vision.mean():.0%} in the other direction"
-    gap = (early_language - early_vision).to_numpy(float)
+    gap = early_language - early_vision
     claim = "Early language layers already predict vision; vision predicts language only with depth"
     return [*found, Outcome(claim, share, _above(gap))]
 
@@ -203,7 +206,7 @@ def _backbones(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> li
         for part in (low, high):
             own = most.loc[most["vision_model"].str.contains(part, regex=False)]
             own = own.loc[~own["vision_model"].str.contains("large")]
-            # What is averaged and both directions are no further pairs: each language model counts once.
+            # What is averaged and both directions are no further units: each language model counts once.
             scored[part] = own.groupby("language_model")["score"].mean()
         claim = f"{high} above {low}"
         if any(each.empty for each in scored.values()):
@@ -232,14 +235,13 @@ def difference(claim: str, lower: pd.Series, higher: pd.Series) -> Outcome:
 
     Args:
       claim: In words.
-      lower: Scores by pair.
-      higher: Scores of the same pairs.
+      lower: Scores by model pair; or by the models of one side, where single models of the other side are compared.
+      higher: Scores of the same pairs or models.
     """
     both = pd.DataFrame({"lower": lower, "higher": higher}).dropna()
     if both.empty:
         return Outcome(claim, "no model pair has both", None)
-    differences = (both["higher"] - both["lower"]).to_numpy(float)
-    return raised(claim, (both["lower"].mean(), both["higher"].mean()), *_interval(differences))
+    return raised(claim, (both["lower"].mean(), both["higher"].mean()), *_interval(both["higher"] - both["lower"]))
 
 
 def raised(
@@ -249,7 +251,7 @@ def raised(
 
     Args:
       claim: In words.
-      means: Over pairs, of what is lower and of what is higher by the claim.
+      means: Over pairs, of the side that the claim expects to be lower, then of the other.
       gap: Their mean difference within pairs.
       low: Lower end of its interval; not finite where there is none.
       high: Upper end.
@@ -259,17 +261,21 @@ def raised(
     ends = f" [{number(low, sign=True)}, {number(high, sign=True)}]"
     tested = bool(np.isfinite(low))
     return Outcome(
-        claim, words + (ends if tested else f" ({untested}, no interval)"), bool(low > 0) if tested else None
+        claim, words + (ends if tested else f" (no interval: {untested})"), bool(low > 0) if tested else None
     )
 
 
-def _interval(differences: np.ndarray) -> tuple[float, float, float]:
-    mean, low, high = interval(differences[:, None])
-    return float(mean[0]), float(low[0]), float(high[0])
+def _interval(differences: pd.Series) -> tuple[float, float, float, str]:
+    """Mean, ends of its 95 % interval, and why there is none: crossed over pairs, else Student's over one side."""
+    if differences.index.nlevels == len(PAIR):
+        test = crossed_test(differences, *(differences.index.get_level_values(name) for name in PAIR))
+    else:
+        test = paired_test(differences, np.zeros(len(differences)))
+    return test.mean_difference, test.ci_low, test.ci_high, test.note
 
 
-def _above(differences: np.ndarray) -> bool | None:
-    low = _interval(differences[np.isfinite(differences)])[1]
+def _above(differences: pd.Series) -> bool | None:
+    low = _interval(differences.dropna())[1]
     return low > 0 if np.isfinite(low) else None
 
 

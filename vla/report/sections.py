@@ -88,7 +88,8 @@ def _tests(id: str, metric: str, rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _test(id: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    interval = f" [{number(row['ci_low'], sign=True)}, {number(row['ci_high'], sign=True)}]"
+    low, high = row["crossed_ci_low"], row["crossed_ci_high"]
+    interval = f" [{number(low, sign=True)}, {number(high, sign=True)}]" if low == low else ""
     tested = row["mean_difference"] == row["mean_difference"]
     has_t = row["t"] == row["t"]
     return {
@@ -101,7 +102,7 @@ def _test(id: str, row: Mapping[str, Any]) -> dict[str, Any]:
         "tested": tested,
         "mean_higher": number(row["mean_higher"]),
         "mean_lower": number(row["mean_lower"]),
-        "difference": number(row["mean_difference"], sign=True) + (interval if row["ci_low"] == row["ci_low"] else ""),
+        "difference": number(row["mean_difference"], sign=True) + interval,
         "t": f"{number(row['t'], 2)} ({row['df']:g})" if has_t else NONE,
         "p": p_value(row["p"]),
         "q": p_value(row["q"]),

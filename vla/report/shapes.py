@@ -14,10 +14,9 @@ Mark = tuple[float, float, float]
 
 
 def plateau_marks(plateaus: pd.DataFrame) -> dict[tuple[str, str], Mark]:
-    """By (series, direction): where a curve flattens, and the interval of that over pairs.
+    """By (series, direction): where a curve flattens, and the interval of that over models.
 
-    Shuffled series, those that fall and those that do not flatten have none. An interval that is open above ends at
-    infinity.
+    Shuffled series, those that fall and those that do not flatten have none. The upper end may be infinite.
 
     Args:
       plateaus: Rows of `plateaus.csv` of one experiment and metric.
@@ -30,7 +29,7 @@ def plateau_marks(plateaus: pd.DataFrame) -> dict[tuple[str, str], Mark]:
 
 
 def peak_marks(peaks: pd.DataFrame) -> dict[tuple[str, str], Mark]:
-    """By (direction, side): depth at which the mean profile is highest, and the interval of that over pairs.
+    """By (direction, side): depth at which the mean profile is highest, and the interval of that over models.
 
     Args:
       peaks: Rows of `peaks.csv` of one experiment, condition and metric.
@@ -48,7 +47,8 @@ def plateau_table(plateaus: pd.DataFrame) -> dict[str, Any] | None:
     rows = [_curve(row) for row in plateaus.to_dict("records")]
     caption = (
         "Where the mean curve over model pairs flattens, by a fitted saturating exponential; brackets hold 95 % "
-        "intervals over model pairs."
+        "intervals over vision and language models as crossed factors. With fewer than two models of a side there is "
+        "no interval over models."
     )
     return {"title": "Where averaging flattens", **table(caption, pd.DataFrame(rows))}
 
@@ -84,7 +84,8 @@ def peak_table(peaks: pd.DataFrame) -> dict[str, Any] | None:
     ]
     caption = (
         "Where the mean depth profile over model pairs peaks: 0 is the embedding, 1 the last block; brackets hold 95 % "
-        "intervals over model pairs. All depths are in depth.csv."
+        "intervals over vision and language models as crossed factors. With fewer than two models of a side there is "
+        "no interval over models. All depths are in depth.csv."
     )
     return {"title": "Where in depth alignment peaks", **table(caption, pd.DataFrame(rows))}
 

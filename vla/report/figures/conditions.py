@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vla.report.figures.pairs import scores_by_pair
+from vla.report.figures.pairs import scores_by_pair, standard_error
 from vla.report.figures.style import (
     DIRECTION_COLOURS,
     DIRECTION_WORDS,
@@ -34,7 +34,8 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame, length: pd.DataFrame | N
       length: Rows of the length-only baseline, of which the mean is a dotted line.
 
     Returns:
-      The figure; the wide marks are means over model pairs, the error bars their standard errors.
+      The figure; the wide marks are means over model pairs, the error bars their standard errors over vision and
+      language models as crossed factors, where there are at least two of each.
     """
     directions, conditions = ordered_directions(table["direction"].unique()), list(dict.fromkeys(table["condition"]))
     each = max(2.1, 0.72 * len(conditions) + 0.7)
@@ -66,9 +67,8 @@ def _panel(axis: Axes, rows: pd.DataFrame, conditions: list[str], colour: str) -
     wide, x = scores_by_pair(rows, "condition", conditions), np.arange(len(conditions))
     for scores in wide.to_numpy(float):
         axis.plot(x, scores, color=colour, alpha=0.35, linewidth=0.9, marker="o", markersize=3.2, markeredgewidth=0)
-    counts = wide.notna().sum().to_numpy()
-    spread = wide.std(ddof=1).to_numpy() / np.sqrt(np.maximum(counts, 1))
-    axis.errorbar(x, wide.mean().to_numpy(), np.nan_to_num(spread), fmt="none", ecolor=INK, elinewidth=1.3, capsize=0)
+    error = np.nan_to_num(standard_error(wide))
+    axis.errorbar(x, wide.mean().to_numpy(), error, fmt="none", ecolor=INK, elinewidth=1.3, capsize=0)
     axis.plot(x, wide.mean().to_numpy(), linestyle="none", marker="_", markersize=17, markeredgewidth=2.4, color=INK)
     if "null_mean" in rows and rows["null_mean"].notna().any():
         _line(axis, float(rows["null_mean"].mean()), "shuffled", (0, (4, 3)))

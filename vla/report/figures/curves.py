@@ -31,6 +31,8 @@ def draw(
 ) -> Figure:  # fmt: skip
     """One panel per direction: mean over model pairs of each series, its 95 % interval, and thin lines of the pairs.
 
+    The interval takes vision and language models as crossed factors.
+
     Args:
       curves: Rows of `series`, `k`, `vision_model`, `language_model`, `direction`, `metric` and `score`, of one metric.
         Series with "shuffled" in their names, "not shuffled" apart, are baselines: grey and dashed.
@@ -74,12 +76,12 @@ def _limits(scores: np.ndarray, low: float, high: float) -> tuple[float, float]:
 
 def _curve(axis: Axes, rows: pd.DataFrame, name: str, place: int, plateau: tuple[float, float, float] | None) -> None:
     ks = sorted(rows["k"].unique())
-    wide = scores_by_pair(rows, "k", ks).to_numpy(float)
+    wide = scores_by_pair(rows, "k", ks)
     baseline = SHUFFLED in name and f"not {SHUFFLED}" not in name
     colour = GREY if baseline else PALETTE[place % len(PALETTE)]
     linestyle: Any = (0, (4, 2)) if baseline else "-"
     mean, low, high = interval(wide)
-    for scores in wide:
+    for scores in wide.to_numpy(float):
         axis.plot(ks, scores, color=colour, alpha=0.22, linewidth=0.7)
     if np.isfinite(low).all():
         axis.fill_between(ks, low, high, color=colour, alpha=0.18, linewidth=0)
