@@ -10,9 +10,7 @@ from vla.report.run_folder import RunFolder
 
 PAIRS = [(f"v{i}", f"l{j}") for i in range(2) for j in range(2)]
 WORDS = {"language_to_vision": "language predicts vision", "vision_to_language": "vision predicts language"}
-STATISTICS = (
-    "experiment comparison metric direction mean_higher mean_lower mean_difference ci_low ci_high n_pairs".split()
-)
+STATISTICS = "experiment comparison metric direction mean_higher mean_lower mean_difference crossed_ci_low crossed_ci_high n_pairs".split()
 LEFT = {"original": 0.5, "grayscale": 0.45, "rotation": 0.43, "things only": 0.2, "stuff only": 0.44}
 
 
@@ -74,8 +72,8 @@ def test_tested_comparisons_are_those_of_the_statistics_and_one_pair_cannot_say(
     assert [(one.holds, one.found) for one in found] == [
         (True, "0.100 against 0.300, difference +0.200 [+0.100, +0.300]"),
         (False, "0.290 against 0.300, difference +0.010 [−0.020, +0.040]"),
-        (None, "0.400 against 0.500, difference +0.100 (one pair, no interval)"),
-        (None, "0.400 against 0.500, difference +0.100 (all pairs differ alike, no interval)"),
+        (None, "0.400 against 0.500, difference +0.100 (no interval: too few model pairs)"),
+        (None, "0.400 against 0.500, difference +0.100 (no interval: too few model pairs)"),
     ]
     assert found[0].claim.startswith("vision predicts language: trained networks")
 

@@ -17,7 +17,7 @@ CURVE = {
 PEAK = {
     "experiment": "E1", "condition": "original", "metric": "cka", "direction": "symmetric", "side": "vision",
     "n_pairs": 1, "depth": 0.75, "depth_low": math.nan, "depth_high": math.nan, "score": 0.5, "score_low": math.nan,
-    "score_high": math.nan, "rise": math.nan, "note": "no interval: one pair",
+    "score_high": math.nan, "rise": math.nan, "note": "no interval: too few models for an interval over models",
 }  # fmt: skip
 
 
@@ -32,7 +32,14 @@ def test_a_plateau_in_words():
 
 def test_a_peak_in_words():
     (row,) = peak_table(pd.DataFrame([PEAK]))["rows"]
-    assert row[3:] == ["the vision model", "1", "0.75", "0.500", "–", "no interval: one pair"]
+    assert row[3:] == [
+        "the vision model",
+        "1",
+        "0.75",
+        "0.500",
+        "–",
+        "no interval: too few models for an interval over models",
+    ]
     assert peak_table(pd.DataFrame([PEAK]).head(0)) is None
 
 

@@ -11,8 +11,6 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
-from vla.alignment.expanded import expanded_tails
-
 # Fewer items than this give an interval that says nothing.
 FEWEST = 5
 
@@ -33,7 +31,7 @@ def by_group(
       groups: The groups that each item belongs to, one, several or none, such as COCO's supercategories; items that
         are not in it are in no comparison.
       resamples: Bootstrap samples: items of the group, and items outside it, drawn with replacement.
-      confidence: Of the intervals, which are expanded for few items (`vla.alignment.expanded`): that of a difference
+      confidence: Of the intervals, which are expanded for few items (`expanded_tails`): that of a difference
         as for the smaller of the two sides.
       seed: Of the bootstrap.
       fewest: Groups of fewer items, or outside which fewer lie, have NaN for intervals and a note.
@@ -77,6 +75,19 @@ def by_group(
             }
         )
     return pd.DataFrame(rows).sort_values(["mean", "group"], ascending=[False, True], ignore_index=True)
+
+
+def expanded_tails(n: int, confidence: Any) -> tuple[float, float]:
+    """Quantiles of the draws of `n` units, at least two, that are the ends of an interval of that confidence.
+
+    Percentiles of draws of n units are too narrow by sqrt((n - 1) / n), and assume the normal distribution where that
+    of t with n - 1 degrees of freedom is right. The expanded percentile interval uses percentiles further out instead.
+
+    Source: Hesterberg (2015), What Teachers Should Know About the Bootstrap, section 5.
+    """
+    reach = np.sqrt(n / (n - 1)) * stats.t.ppf((1 + confidence) / 2, n - 1)
+    low = float(stats.norm.cdf(-reach))
+    return low, 1 - low
 
 
 def by_level(levels: Mapping[str, float], count: int, names: Sequence[str]) -> dict[str, tuple[str, ...]]:

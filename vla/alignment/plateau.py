@@ -6,7 +6,10 @@ score(k) = level - gain exp(-(k - k_1) / rate). For a given rate the curve is li
 is a search over rates with a least-squares fit of two numbers at each.
 
 Intervals take vision and language models as two crossed factors (`vla.alignment.crossed.crossed_intervals`).
-COVERAGE
+Coverage of the 95 % intervals in 60 simulations each (standard error 3 points) of ten counts and curves whose levels,
+gains and log rates vary over models, with 2 x 4, 7 x 4 and 4 x 8 models and the standard deviations that
+`vla.alignment.crossed` states: 95 to 100 % for k, 88 to 100 % for the level, 90 to 100 % for the gain. With two vision
+models that differ and language models that do not, the interval of k is open above in most runs.
 """
 
 import dataclasses

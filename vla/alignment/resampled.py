@@ -1,6 +1,20 @@
-"""Intervals from draws of items: of a score, and of the difference between two conditions shown to the same items.
+"""Intervals over items: of a score, and of the difference between two conditions shown to the same items.
 
 X and Y layers, B draws.
+
+The draws (`vla.alignment.measure`) come in pairs: the score plus and minus half the difference between two halves of
+the items. Their mean square estimates the variance of the score over new items and new fits, with as many degrees of
+freedom as there are splits, so the interval is Student's.
+
+Coverage of 95 % intervals over new samples of items of new fits, with the penalty chosen anew, in simulations with 16
+splits (300 data sets of 60 items, 250 of 200; standard error 1.3 points). Score / difference of two equal models:
+
+    linear predictivity, r        93 to 96 %  / 95 to 99 %
+    retrieval                     96 to 99 %  / 96 to 100 %
+    matching accuracy             96 to 98 %  / 96 to 98 %
+    R^2, 60 items                 100 %       / 99 to 100 %   (the interval is several times too wide)
+    R^2, 200 items, r = 0.48      95 %        / 97 %
+    R^2, 200 items, r = 0.04      99.6 %      / 84 %          (where hardly anything is predicted, it is too narrow)
 """
 
 import dataclasses
@@ -9,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from scipy import stats
 
 from vla.alignment.paired import check_confidence
 
@@ -22,21 +37,27 @@ _ROUNDING = 1e-12
 def interval(
     resampled: xr.DataArray, confidence: float = 0.95, lowest: float = -np.inf, highest: float = np.inf
 ) -> xr.Dataset:
-    """Percentile interval of every pair of layers.
+    """Student's interval of every pair of layers.
 
     Args:
-      resampled: Scores of drawn items (resample, x_layer, y_layer).
+      resampled: The draws (resample, x_layer, y_layer), two for each split of the items.
       confidence: Of the interval.
-      lowest: The lowest score there is.
-      highest: The highest score there is.
+      lowest: The lowest possible score.
+      highest: The highest possible score.
 
     Returns:
       `ci_low`, `ci_high` and `standard_error` (x_layer, y_layer); NaN where a draw has no score.
     """
-    low, high = (resampled.quantile(tail, "resample", skipna=False).drop_vars("quantile").clip(lowest, highest)
-                 for tail in ((1 - confidence) / 2, (1 + confidence) / 2))  # fmt: skip
-    error = resampled.std("resample", ddof=1, skipna=False)
-    return xr.Dataset({"ci_low": low, "ci_high": high, "standard_error": error})
+    mean = resampled.mean("resample", skipna=False)
+    error = resampled.std("resample", ddof=0, skipna=False)
+    reach = error * _quantile(resampled.sizes["resample"], confidence)
+    ends = {"ci_low": mean - reach, "ci_high": mean + reach}
+    return xr.Dataset({**{name: end.clip(lowest, highest) for name, end in ends.items()}, "standard_error": error})
+
+
+def _quantile(draws: int, confidence: float) -> float:
+    """Student's quantile for a variance from that many draws, of which each pair is one split of the items."""
+    return float(stats.t.ppf((1 + confidence) / 2, draws // 2))
 
 
 def reliability(half_score: xr.DataArray) -> xr.Dataset:
@@ -74,7 +95,7 @@ class Difference:
       difference: Of the scores, as a mean over model pairs.
       ci_low: Lower end of its interval.
       ci_high: Upper end.
-      standard_error: Standard deviation over draws.
+      standard_error: Root mean square of the draws about the difference.
       share_above_zero: Of the draws.
     """
 
@@ -88,9 +109,9 @@ class Difference:
 def difference_interval(
     higher: xr.Dataset | Sequence[xr.Dataset], lower: xr.Dataset | Sequence[xr.Dataset], confidence: Any = 0.95
 ) -> Difference:
-    """Interval of the difference between two conditions over draws of items, with the models as they are.
+    """Interval of the difference between two conditions over new items and fits, for these models.
 
-    The same draws of items serve both conditions, and all model pairs: what is common to them cancels.
+    Both conditions, and all model pairs, use the same splits of the items, so what they share cancels.
 
     Args:
       higher: Result of `vla.score` with `bootstrap=`, of one pair of layers; or one for each model pair.
@@ -119,7 +140,6 @@ def difference_interval(
     scores, draws = ([np.stack([result[name].values.ravel() for result in side]).mean(axis=0) for side in sides]
                      for name in ("score", "resampled_score"))  # fmt: skip
     drawn = draws[0] - draws[1]
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Difference(
-        float(scores[0][0] - scores[1][0]), float(low), float(high), float(drawn.std(ddof=1)), float((drawn > 0).mean())
-    )
+    difference, error = float(scores[0][0] - scores[1][0]), float(drawn.std())
+    reach = error * _quantile(len(drawn), confidence)
+    return Difference(difference, difference - reach, difference + reach, error, float((drawn > 0).mean()))

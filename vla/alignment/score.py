@@ -40,12 +40,11 @@ def score(
       seed: Seed of the outer folds and of the null's permutations, in 0..2**32 - 1.
       null: Number of scores with the correspondence of items shuffled; one permutation serves all layer pairs. Where
         there are groups, whole groups are shuffled.
-      bootstrap: Number of draws of items for intervals; one draw serves all layer pairs, and every call with the same
-        items, seed and folds, so that differences between calls are paired. Of ridge regression, the items of each
-        test fold are drawn with replacement after they were predicted, whole groups where there are groups: the
-        interval is that of these fitted maps on other items, and leaves out the spread of fitting them to others. Of
-        other metrics, random halves are drawn without replacement: an item drawn twice would be its own perfect match.
-        `vla.alignment.measure` has the reasons and sources.
+      bootstrap: Number of draws for intervals over new items and new fits, even and 200 or so. Each two come from one
+        random split of the items into halves, of whole groups where there are groups, both of which are scored anew.
+        All layer pairs, and all calls with the same items and seed, use the same splits, so that differences between
+        calls are paired. Ridge regression stops at 32 draws, which cost 32 scores of half the items.
+        `vla.alignment.measure` has the reasons, `vla.alignment.resampled` the measured coverage.
       halves: Number of splits of the items into random halves, each of which is scored on its own.
       confidence: Of the intervals.
       show_progress: Show a bar with the time left.

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from vla.report.figures import backbones, conditions, curves, depth, layer_maps, losses, overview, spectrum, training
 from vla.report.figures.pairs import interval
@@ -136,8 +137,8 @@ def test_curves_show_the_mean_its_interval_and_the_plateau():
     np.testing.assert_allclose(mean.get_xdata(), [1, 2, 5])
     np.testing.assert_allclose(mean.get_ydata(), [0.335, 0.355, 0.415])
     assert mean.get_color() == PALETTE[0]
-    # t of 3 degrees of freedom at .975 is 3.182446.
-    half = 3.182446 * np.std([0.30, 0.31, 0.32, 0.33], ddof=1) / 2
+    # [[.30, .31], [.32, .33]] has mean squares 4e-4, 1e-4 and 0: variance 5e-4 / 4, 25 / 17 degrees of freedom.
+    half = stats.t.ppf(0.975, 25 / 17) * np.sqrt(5e-4 / 4)
     band = axis.collections[0].get_paths()[0].vertices
     assert band[:, 1].max() == pytest.approx(0.415 + half, abs=1e-6)
     bar = next(line for line in axis.lines if line.get_marker() == "|")
@@ -156,7 +157,8 @@ def test_what_is_not_shuffled_is_no_baseline_and_counts_are_whole():
 
 
 def test_one_pair_has_no_interval():
-    mean, low, high = interval(np.array([[0.1, 0.2]]))
+    one = pd.DataFrame([[0.1, 0.2]], pd.MultiIndex.from_tuples(PAIRS[:1], names=["vision_model", "language_model"]))
+    mean, low, high = interval(one)
     np.testing.assert_allclose(mean, [0.1, 0.2])
     assert np.isnan(low).all() and np.isnan(high).all()
     table = _curve().query("vision_model == 'seer' and language_model == 'teller'")
