@@ -58,7 +58,7 @@ def test_counts_need_not_be_even():
 
 
 def test_the_fit_is_that_of_scipy():
-    mean = pairs(np.random.default_rng(0), noise=0.01).mean(axis=0)
+    mean = saturating(0.5, 0.2, 3.0) + 0.0035 * np.random.default_rng(0).standard_normal(len(K))
     (level, gain, rate), _ = curve_fit(lambda k, a, b, c: a - b * np.exp(-(k - 1) / c), K, mean, p0=(0.5, 0.2, 3))
     found = plateau([mean] * 4, K, *models(2, 2))
     assert (found.level, found.gain) == pytest.approx((level, gain), abs=2e-4)

@@ -10,7 +10,10 @@ from vla.report.run_folder import RunFolder
 
 PAIRS = [(f"v{i}", f"l{j}") for i in range(2) for j in range(2)]
 WORDS = {"language_to_vision": "language predicts vision", "vision_to_language": "vision predicts language"}
-STATISTICS = "experiment comparison metric direction mean_higher mean_lower mean_difference crossed_ci_low crossed_ci_high n_pairs".split()
+STATISTICS = (
+    "experiment comparison metric direction mean_higher mean_lower mean_difference crossed_ci_low crossed_ci_high "
+    "n_pairs"
+).split()
 LEFT = {"original": 0.5, "grayscale": 0.45, "rotation": 0.43, "things only": 0.2, "stuff only": 0.44}
 
 

@@ -5,8 +5,9 @@ C profiles (one per model pair), X and Y layers, G relative depths, B draws.
 Depth 0 is `embed`, depth 1 the last block: `block_i` of L blocks is at depth i / L. `final_norm`, which is the last
 block again after its norm, has no depth.
 
-Intervals over models take vision and language models as two crossed factors (`vla.alignment.crossed`). Coverage
-of the 95 % interval of the depth of the peak was PEAKS
+Intervals over models take vision and language models as two crossed factors (`vla.alignment.crossed`). Of 100 simulated
+designs of 2 x 4 models whose pairs vary independently (standard deviation .05), the 95 % interval of the depth of the
+peak covers it in 97 %, that of the score in 99 %.
 """
 
 import dataclasses
