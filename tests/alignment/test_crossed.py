@@ -96,7 +96,7 @@ def test_a_large_difference_is_found():
 @pytest.mark.parametrize(
     ("d", "vision", "language", "words"),
     [
-        ([1.0, 2.0], ["a", "a"], ["p", "q"], "1 vision and 2 language models, at least 2 of each"),
+        ([1.0, 2.0], ["a", "a"], ["p", "q"], "1 vision and 2 language, at least 2 of each"),
         ([1.0, 2.0, 3.0], ["a", "a", "b"], ["p", "q", "p"], "1 of the 4 model pairs have no score"),
         ([1.0, 2.0, 3.0, np.nan], ["a", "a", "b", "b"], ["p", "q"] * 2, "1 of the 4 model pairs have no score"),
         ([1.0] * 4, ["a", "a", "b", "b"], ["p", "q"] * 2, "all model pairs are alike"),
