@@ -268,7 +268,8 @@ def raised(
 def _interval(differences: pd.Series) -> tuple[float, float, float, str]:
     """Mean, ends of its 95 % interval, and why there is none: crossed over pairs, else Student's over one side."""
     if differences.index.nlevels == len(PAIR):
-        test = crossed_test(differences, *(differences.index.get_level_values(name) for name in PAIR))
+        by_pair = differences.groupby(level=PAIR, sort=False).mean()  # over seeds of the folds
+        test = crossed_test(by_pair, *(by_pair.index.get_level_values(name) for name in PAIR))
     else:
         test = paired_test(differences, np.zeros(len(differences)))
     return test.mean_difference, test.ci_low, test.ci_high, test.note
