@@ -13,6 +13,8 @@ Cost: 1,000 items take minutes on a laptop for models of ViT-S size; scoring cos
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from configs.paper import overrides
+
 
 def get_config(arg: str = "") -> ConfigDict:
     """Values by name; the words behind them are in `vla.experiments.layer_map.LayerMap`."""
@@ -47,14 +49,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.metrics = ("linear_predictivity", "cka", "cka_debiased")
     config.protocol = "paper"
-    # None keeps the protocol's choice; the words are in `vla.metrics.RidgeSettings`.
-    config.overrides = ConfigDict()
-    config.overrides.alphas = placeholder(tuple)
-    config.overrides.outer_folds = placeholder(int)
-    config.overrides.inner_cv = placeholder(object)
-    config.overrides.alpha_per_target = placeholder(bool)
-    config.overrides.standardize_targets = placeholder(bool)
-    config.overrides.test_statistics = placeholder(str)
+    config.overrides = overrides()
     config.null = 5
     # Draws of items for intervals and splits into halves for reliability, such as 200 and 20.
     config.bootstrap = 0

@@ -80,9 +80,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.choices = choices()
     config.content = content()
     config.metrics = ("linear_predictivity",)
-    config.overrides = ConfigDict()
-    config.overrides.outer_folds = placeholder(int)
-    config.overrides.alphas = placeholder(tuple)
+    config.overrides = overrides()
     config.seed = 42
     config.seeds = ()
     config.null = 5
@@ -102,6 +100,27 @@ def get_config(arg: str = "") -> ConfigDict:
     config.older = "refuse"
     config.shard = "0/1"
     config.stage = "all"
+    return config
+
+
+def overrides() -> ConfigDict:
+    """Settings of metrics, documented in `vla.list_metrics()[name].settings`; None keeps the default."""
+    config = ConfigDict()
+    for name in (
+        # ridge regression
+        "alphas", "outer_folds", "inner_cv", "alpha_per_target", "standardize_targets", "test_statistics", "measure",
+        # of every metric: "duplicates" keeps items together that are the same stimulus
+        "groups",
+        # cka_rbf, mutual_knn, cknna
+        "bandwidth", "neighbours", "nearness", "clip_quantile", "unbiased", "normalise", "offset",
+        # rsa
+        "dissimilarity", "comparison",
+        # cca, svcca, pwcca
+        "components", "regularisation", "squared", "variance", "weights",
+        # shape distances, matching of units
+        "alpha", "absolute",
+    ):  # fmt: skip
+        config[name] = placeholder(object)
     return config
 
 

@@ -2,10 +2,11 @@
 
 import ml_dtypes
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
-from vla.activations.labels import as_activations, check_items, join, label
+from vla.activations.labels import as_activations, check_items, join, label, per_item
 
 VALUES = np.arange(24.0).reshape(2, 3, 4)
 
@@ -155,3 +156,98 @@ def test_item_names_that_do_not_fit_are_refused(items, words):
 
 def test_item_names_may_be_numbers_or_an_array():
     assert check_items(np.array([3, 1, 2]), 3) == [3, 1, 2]
+
+
+def frames(n=6):
+    rng, ids = np.random.default_rng(0), [f"im{i}" for i in range(n)]
+    return pd.DataFrame(rng.standard_normal((n, 3)), index=ids), pd.DataFrame(rng.standard_normal((n, 2)), index=ids)
+
+
+def test_frames_are_aligned_by_their_index():
+    x, y = frames()
+    shuffled = y.sample(frac=1, random_state=1)
+    left, right = join(as_activations(x, "x"), as_activations(shuffled, "y"))
+    np.testing.assert_array_equal(right.values[0], y.to_numpy())
+    assert left["item"].values.tolist() == list(x.index)
+    array = as_activations(xr.DataArray(y.to_numpy(), dims=("item", "unit"), coords={"item": list(y.index)}), "y")
+    np.testing.assert_array_equal(join(as_activations(shuffled, "x"), array)[1].values[0], shuffled.to_numpy())
+    series = as_activations(shuffled[0], "y")
+    np.testing.assert_array_equal(join(left, series)[1].values[0, :, 0], y[0].to_numpy())
+    nullable = y.convert_dtypes()
+    np.testing.assert_array_equal(as_activations(nullable, "y").values[0], y.to_numpy())
+
+
+def test_the_default_index_is_no_name_except_beside_its_numbers():
+    x, y = (frame.reset_index(drop=True) for frame in frames())
+    assert "item" not in as_activations(x, "x").coords
+    shuffled = y.sample(frac=1, random_state=1)
+    _, right = join(as_activations(x, "x"), as_activations(shuffled, "y"))
+    np.testing.assert_array_equal(right.values[0], y.to_numpy())
+    _, right = join(as_activations(shuffled, "x"), as_activations(x, "y"))
+    np.testing.assert_array_equal(right.values[0], x.loc[shuffled.index].to_numpy())
+    _, right = join(as_activations(frames()[0], "x"), as_activations(y.to_numpy(), "y"))
+    np.testing.assert_array_equal(right.values[0], y.to_numpy())  # an array is in the order of x
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda y: y.reset_index(drop=True),
+            r"y has the default index 0..5, but the items are called im0, .*y.to_numpy",
+        ),
+        (lambda y: y.rename(index={"im0": "im1"}), "item of y 'im1' occurs more than once"),
+        (lambda y: y.rename(index={"im0": "q"}), "x and y show different items: 1 of x are not in y: im0; y has .* q"),
+        (lambda y: y.assign(name="a"), "y has the column 'name' of type .*; expected numbers"),
+        (lambda y: y.set_index([y.index, y.index]), "y has an index of 2 levels: give one name per item"),
+        (lambda y: y[:-1], "x has 6 items and y has 5"),
+    ],
+)
+def test_frames_that_do_not_match_are_refused(change, words):
+    x, y = frames()
+    with pytest.raises(ValueError, match=words):
+        join(as_activations(x, "x"), as_activations(change(y), "y"))
+
+
+def test_values_per_item_are_brought_to_the_order_of_the_items():
+    items = as_activations(frames()[0], "x")
+    labels = pd.Series(list("aabbcc"), index=items["item"].values)
+    shuffled = labels.sample(frac=1, random_state=1)
+    for values in (
+        shuffled, shuffled.to_frame(), shuffled.to_dict(), {**shuffled, "other": "z"}, labels.tolist(),
+        labels.to_numpy(),
+        xr.DataArray(shuffled.to_numpy(), dims=["item"], coords={"item": list(shuffled.index)}),
+        xr.DataArray(labels.to_numpy(), dims=["item"]), pl_like(labels.tolist()),
+    ):  # fmt: skip
+        assert per_item(values, items, "groups") == list("aabbcc")
+    bare = as_activations(frames()[0].to_numpy(), "x")
+    assert per_item(dict(enumerate("aabbcc")), bare, "groups") == per_item(labels, bare, "groups") == list("aabbcc")
+
+
+class pl_like:
+    """A column of another library, which NumPy can read."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda g: g[:-1], "groups has 5 labels for 6 items"),
+        (lambda g: g.rename({"im0": "q"}), "groups has no label for 1 of the 6 items: im0; it has labels for q"),
+        (lambda g: {"im0": "a"}, "groups has no label for 5 of the 6 items: im1, "),
+        (lambda g: g.rename({"im0": "im1"}), "item of groups 'im1' occurs more than once"),
+        (lambda g: g.reset_index(drop=True), "groups has the default index 0..5, but the items are called im0"),
+        (lambda g: pd.DataFrame({"a": g, "b": g}), "groups has 2 columns: give one"),
+        (lambda g: list("ab"), r"groups has shape \(2,\); expected one label per item, \(6,\)"),
+        (lambda g: g.to_xarray(), r"groups has dims \('index',\); expected \('item',\)"),
+    ],
+)
+def test_values_of_other_items_are_refused(change, words):
+    items = as_activations(frames()[0], "x")
+    with pytest.raises(ValueError, match=words):
+        per_item(change(pd.Series(list("aabbcc"), index=items["item"].values)), items, "groups")

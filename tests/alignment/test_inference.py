@@ -29,7 +29,7 @@ def test_by_hand():
 
 def test_of_a_distance_low_is_good():
     null = [[[1.0]], [[1.2]], [[0.4]]]
-    found = significance(table([[0.5]], null), perfect=0.0, lowest=0.0)
+    found = significance(table([[0.5]], null), perfect=0.0, higher_is_better=False)
     assert float(found["p_value"][0, 0]) == pytest.approx(2 / 4) == float(found["p_max"][0, 0])
     assert float(found["calibrated"][0, 0]) == pytest.approx((0.5 - 2.6 / 3) / (0 - 2.6 / 3))
 
@@ -96,3 +96,30 @@ def test_a_finding_is_found_and_the_maximum_is_the_stricter_test():
     assert (result["p_max"] >= result["p_value"]).all() and (result["q_value"] >= result["p_value"]).all()
     assert float(result["p_value"][1, 1]) > 0.05
     assert float(stats.percentileofscore(result["null_score"].values[:, 1, 1], float(result["score"][1, 1]))) < 97
+
+
+def test_permutations_without_a_score_do_not_count():
+    """Of four permutations one has no score: one of the other three is as good."""
+    null = [[[0.1, 0.1]], [[np.nan, 0.6]], [[0.4, 0.2]], [[0.2, 0.3]]]
+    found = significance(table([[0.3, 0.5]], null))
+    np.testing.assert_allclose(found["p_value"], [[2 / 4, 2 / 5]])
+    np.testing.assert_allclose(found["null_mean"], [[0.7 / 3, 0.3]])
+    # Maxima 0.1, 0.6, 0.4 and 0.3.
+    np.testing.assert_allclose(found["p_max"], [[4 / 5, 2 / 5]])
+
+
+def test_of_few_permutations_with_a_score_there_is_no_p_value():
+    null = np.full((100, 1, 1), 0.6)
+    null[:50] = np.nan
+    assert float(significance(table([[0.5]], null))["p_value"]) == 1.0  # every one that has a score is better
+    null[50] = np.nan
+    assert all(np.isnan(value).all() for value in significance(table([[0.5]], null)).values())
+
+
+def test_the_result_names_its_metric():
+    """Of a distance low is good, without being told."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 30, 4))
+    result = score(x, x[:, :, ::-1], metric="shape_distance", null=19)
+    assert float(result["p_value"]) == float(significance(result)["p_value"]) == 1 / 20
+    assert float(significance(result)["calibrated"]) == pytest.approx(1, abs=1e-6)

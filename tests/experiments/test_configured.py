@@ -1,9 +1,16 @@
 """From config values to a study."""
 
+import ast
+import dataclasses
+import subprocess
+import sys
+
 import pytest
 
 from configs import paper
+from vla.alignment.task import make_tasks
 from vla.experiments.configured import study
+from vla.metrics import METRICS
 
 
 def values(arg="E3", **changes):
@@ -82,3 +89,46 @@ def test_shards_that_are_none(shard):
 def test_settings_that_there_are_not(changes, words):
     with pytest.raises(ValueError, match=words):
         study(values("smoke", **changes))
+
+
+def test_every_setting_of_every_metric_can_be_given_on_the_command_line():
+    """With the values as they are typed, by both configs that have overrides."""
+    typed = {
+        "alphas": "(1.0,10.0)", "outer_folds": "3", "inner_cv": "5", "alpha_per_target": "True",
+        "standardize_targets": "False", "test_statistics": "test", "measure": "r2", "groups": "duplicates",
+        "bandwidth": "0.5", "neighbours": "3", "nearness": "euclidean", "clip_quantile": "0.95", "unbiased": "False",
+        "normalise": "False", "offset": "1e-6", "dissimilarity": "euclidean", "comparison": "pearson",
+        "components": "2", "regularisation": "0.1", "squared": "True", "variance": "0.9", "weights": "y",
+        "alpha": "0.5", "absolute": "True",
+    }  # fmt: skip
+    known = {field.name for metric in METRICS.values() for field in dataclasses.fields(metric.settings)} - {"seed"}
+    assert set(typed) == known | {"groups"}
+    script = """
+import sys
+from absl import app
+from launch import entry
+config, _ = entry.define(sys.argv.pop(1), "w")
+app.run(lambda argv: print({k: v for k, v in config.value.to_dict()["overrides"].items() if v is not None}))
+"""
+    for path in ("configs/captioned_folder.py", "configs/paper.py"):
+        flags = [f"--config.overrides.{name}={value}" for name, value in typed.items()]
+        done = subprocess.run([sys.executable, "-c", script, path, *flags], capture_output=True, text=True, check=True)
+        values = ast.literal_eval(done.stdout)
+        assert {name: str(value).replace(" ", "") for name, value in values.items()} == {**typed, "offset": "1e-06"}
+        tasks = make_tasks(list(METRICS), "paper", 0, 0, values | {"regularisation": None})
+        assert all(task.groups == "duplicates" for task in tasks)
+        alone = make_tasks(["cca"], "paper", 0, 0, {"regularisation": values["regularisation"]})
+        assert alone[0].settings.regularisation == 0.1
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"metrics": ()}, "metrics is empty: name at least one metric, such as metrics='linear_predictivity'"),
+        ({"metrics": ("cka", "cka")}, "metrics names cka more than once: name each metric once"),
+        ({"overrides": {"groups": (1, 2)}}, "overrides.groups=.* expected 'duplicates'"),
+    ],
+)
+def test_metrics_and_groups_that_cannot_be(changed, words):
+    with pytest.raises(ValueError, match=words):
+        study(values(**changed))

@@ -10,7 +10,7 @@ MODELS = {"folder": "photos", "vision_models": ("one",), "language_models": ("tw
 
 def test_an_override_that_no_metric_has_is_refused():
     with pytest.raises(
-        ValueError, match="overrides inner_cv: none of the metrics cka has such a setting; they have none"
+        ValueError, match="overrides inner_cv: none of the metrics cka has such a setting; they have groups"
     ):
         LayerMap(**MODELS, metrics=("cka",), overrides={"inner_cv": 5})
     with pytest.raises(ValueError, match="overrides inner_cvv: none of .* they have alpha_per_target, alphas, "):

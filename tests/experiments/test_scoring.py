@@ -92,3 +92,31 @@ def test_symmetric_metrics_may_be_scored_fold_by_fold(where):
     folds = [list(ids[test]) for _, test in KFold(4, shuffle=True, random_state=42).split(ids)]
     assert bench._ids(next(tables(bench.study))) == folds
     assert {len(names) for names in keys(where, metrics=("cka",))[1]} == {1}
+
+
+def test_groups_of_a_dataset_reach_every_metric(where, monkeypatch):
+    """Such as prompts: in folds, halves, draws and permutations, also where test folds are scored one by one."""
+
+    def read(*args, **kwargs):
+        dataset = read_dataset(*args, **kwargs)
+        items = (dataclasses.replace(item, group=str(i // 3)) for i, item in enumerate(dataset.items))
+        return dataclasses.replace(dataset, items=tuple(items))
+
+    monkeypatch.setattr(gallery, "read_dataset", read)
+    metrics = ("linear_predictivity", "cka", "mutual_knn", "rsa")
+    bench, _ = keys(where, metrics=metrics, choices=Choices(human_captions=2))
+    for table in tables(bench.study):
+        (recipe,) = bench.recipes(table)
+        labels = gallery.groups_of(bench.galleries[table.dataset].dataset, bench.ids(table))
+        assert list(recipe.task.groups) == labels and len(set(labels)) < len(labels)
+        assert getattr(recipe.task.settings, "groups", recipe.task.groups) == recipe.task.groups
+    bench, _ = keys(where, metrics=metrics, choices=Choices(human_captions=2, grouped=False))
+    assert all(bench.recipes(table)[0].task.groups is None for table in tables(bench.study))
+    choices = Choices(human_captions=2, symmetric_items="test_folds")
+    bench, _ = keys(where, metrics=("cka",), choices=choices, overrides={"outer_folds": 4})
+    table = next(tables(bench.study))
+    dataset, seen = bench.galleries[table.dataset].dataset, set()
+    for fold in bench._ids(table):
+        labels = set(gallery.groups_of(dataset, fold))
+        assert not labels & seen
+        seen |= labels

@@ -3,12 +3,13 @@
 import functools
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.metrics.reference import related
-from vla.metrics import METRICS, find
+from vla.metrics import METRICS, best, best_index, find, sign
 from vla.metrics.linear_predictivity import Table
 
 # Of metrics that refuse layers with as many units as items.
@@ -150,3 +151,21 @@ def test_direction_and_chance_are_as_declared(name):
 def test_an_unknown_metric_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"\['cca', 'cka', 'cka_debiased', .*'linear_predictivity', "):
         find("ckaa")
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_the_declared_direction_is_that_of_related_layers(name):
+    """Related layers score better than unrelated ones."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 6))
+    close, far = x + 0.1 * rng.standard_normal((60, 6)), rng.standard_normal((60, 6))
+    scores = np.array([_all_pairs(METRICS[name], x, far), _all_pairs(METRICS[name], x, close)])
+    assert best_index(scores, name) == 1 and best(scores, name) == scores[1]
+    assert sign(name) == (1 if METRICS[name].higher_is_better else -1) == np.sign(scores[1] - scores[0])
+    assert (
+        best(pd.Series(scores), name) == scores[1] and best_index(pd.Series(scores, ["far", "close"]), name) == "close"
+    )
+
+
+def test_a_metric_that_is_not_registered_is_better_where_it_is_higher():
+    assert sign("mine") == 1

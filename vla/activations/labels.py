@@ -1,17 +1,21 @@
 """Labelled activations: an array (layer, item, unit) whose rows and layers carry names."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Number
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
 from vla.records import listed
 
 DIMS = ("layer", "item", "unit")
+
+# Attribute of activations that come from a DataFrame with the index 0..N-1 that pandas makes where none is given.
+_DEFAULT_INDEX = "default_index"
 
 
 def label(
@@ -44,13 +48,15 @@ def as_activations(x: Any, role: str) -> xr.DataArray:
     """Check activations and bring them to dims (layer, item, unit).
 
     Args:
-      x: A DataArray with dims ("layer", "item", "unit") or ("item", "unit") in any order, or a plain array of
-        [layer, item, unit] or [item, unit]. Half-precision values and integers of up to 16 bits become float32, wider
+      x: A DataArray with dims ("layer", "item", "unit") or ("item", "unit") in any order; a DataFrame [item, unit] or a
+        Series [item], of one unit, whose index names the items; or a plain array of [layer, item, unit] or
+        [item, unit]. Half-precision values and integers of up to 16 bits become float32, wider
         integers float64; float32 and float64 stay.
       role: What the array is called in messages.
 
     Returns:
-      A DataArray whose layers have names; those without are called layer_0, layer_1, ...
+      A DataArray whose layers have names; those without are called layer_0, layer_1, ... A DataFrame with the default
+      index 0..N-1 gives items without names.
 
     Raises:
       ValueError: Other dims, an empty axis, repeated names, or values that are not finite numbers; the message
@@ -71,7 +77,8 @@ def join(x: xr.DataArray, y: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     """Bring two sets of activations to the same items in the same order, the order of `x`.
 
     Where both carry item names they must be the same names, compared as text: the store keeps them as text. Where
-    either does not, rows pair by position.
+    either does not, as an array or a DataFrame with the default index 0..N-1, rows pair by position. A DataFrame with
+    the default index beside items with names is read by its index, so that the names have to be 0..N-1 in any order.
 
     Raises:
       ValueError: Different numbers of items, or different names.
@@ -81,6 +88,10 @@ def join(x: xr.DataArray, y: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
             f"x has {x.sizes['item']} items and y has {y.sizes['item']}: both must show the same items. "
             "Select the common ones first, for example with `x.sel(item=common)`."
         )
+    if "item" in x.coords and "item" not in y.coords:
+        y = _by_default_index(y, "y", x, "x")
+    elif "item" in y.coords and "item" not in x.coords:
+        x = _by_default_index(x, "x", y, "y")
     if "item" not in x.coords or "item" not in y.coords:
         return x, y
     names_x, names_y = (list(map(str, array["item"].values.tolist())) for array in (x, y))
@@ -96,6 +107,106 @@ def join(x: xr.DataArray, y: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     return x, y.isel(item=[rows[name] for name in names_x])
 
 
+def per_item(values: Any, items: xr.DataArray, role: str) -> list:
+    """A value for every item, in the order of the items.
+
+    Args:
+      values: A mapping from item to value, which may hold further items; a Series by its index; a DataArray of the dim
+        "item", by its item names; or a list, array or column of any other library, in the order of the items. Names
+        are compared as text. A Series with the default index 0..N-1, and a DataArray without item names, are in the
+        order of the items; beside items with other names than 0..N-1, such a Series is refused. Where the items have no
+        names, a Series or DataArray is in their order, and a mapping is by their numbers from 0.
+      items: Activations of the items, as of `as_activations`.
+      role: What the values are called in messages.
+
+    Raises:
+      ValueError: Another number of values than items, or values of other items.
+    """
+    count = items.sizes["item"]
+    names = [str(name) for name in items["item"].values.tolist()] if "item" in items.coords else None
+    if isinstance(values, pd.DataFrame):
+        if values.shape[1] != 1:
+            raise ValueError(f"{role} has {values.shape[1]} columns: give one, such as {role}=frame['column'].")
+        values = values.iloc[:, 0]
+    if isinstance(values, Mapping):
+        labels, values, names = list(values), list(values.values()), names or [str(row) for row in range(count)]
+        extra = True
+    elif isinstance(values, pd.Series):
+        labels, extra = list(values.index), False
+        if _is_default(values.index) and names is not None and sorted(names) != sorted(map(str, labels)):
+            raise ValueError(_default_index(role, names))
+        values = values.tolist()
+    elif isinstance(values, xr.DataArray):
+        if values.dims != ("item",):
+            raise ValueError(f"{role} has dims {values.dims}; expected ('item',).")
+        labels, extra = (values["item"].values.tolist() if "item" in values.coords else None), False
+        values = values.values.tolist()
+    else:
+        array = np.asarray(values)
+        if array.shape != (count,):
+            raise ValueError(f"{role} has shape {array.shape}; expected one label per item, ({count},).")
+        return array.tolist()
+    if not extra and len(values) != count:
+        raise ValueError(f"{role} has {len(values)} labels for {count} items: give one label per item.")
+    if labels is None or names is None:
+        return values
+    texts = [str(label) for label in labels]
+    _refuse_repeats(texts, f"item of {role}")
+    rows = dict(zip(texts, values, strict=True))
+    missing = [name for name in names if name not in rows]
+    if missing:
+        raise ValueError(
+            f"{role} has no label for {len(missing)} of the {count} items: {listed(missing)}; it has labels for "
+            f"{listed(sorted(rows.keys() - set(names)) or texts)}. Label them by the same item names."
+        )
+    return [rows[name] for name in names]
+
+
+def _is_default(index: pd.Index) -> bool:
+    """Whether an index is the one that pandas makes where none is given."""
+    return isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
+
+
+def _default_index(role: str, names: Sequence[str]) -> str:
+    return (
+        f"{role} has the default index 0..{len(names) - 1}, but the items are called {listed(list(names))}: give "
+        f"{role} the same names as index, or pass {role}.to_numpy() if its rows are in the order of the items."
+    )
+
+
+def _by_default_index(side: xr.DataArray, role: str, other: xr.DataArray, name: str) -> xr.DataArray:
+    """Activations whose default index counts as item names where the other side has names."""
+    if not side.attrs.get(_DEFAULT_INDEX):
+        return side
+    names = [str(item) for item in other["item"].values.tolist()]
+    numbers = list(range(side.sizes["item"]))
+    if sorted(names) != sorted(map(str, numbers)):
+        raise ValueError(_default_index(role, names))
+    return side.assign_coords(item=numbers)
+
+
+def _of_frame(x: pd.DataFrame | pd.Series, role: str) -> xr.DataArray:
+    """Values of a DataFrame or Series, with its index as item names unless it is the default one."""
+    frame = x.to_frame() if isinstance(x, pd.Series) else x
+    if isinstance(frame.index, pd.MultiIndex):
+        raise ValueError(f"{role} has an index of {frame.index.nlevels} levels: give one name per item.")
+    for column, kind in zip(frame.columns, frame.dtypes, strict=True):
+        if not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind):
+            raise ValueError(
+                f"{role} has the column {column!r} of type {kind}; expected numbers: leave it out, or make it the "
+                "index if it names the items."
+            )
+    kinds = {str(kind) for kind in frame.dtypes}
+    plain = all(isinstance(kind, np.dtype) for kind in frame.dtypes)
+    values = frame.to_numpy() if plain and len(kinds) <= 1 else frame.to_numpy(np.float64, na_value=np.nan)
+    array = xr.DataArray(values[None], dims=DIMS)
+    if _is_default(frame.index):
+        return array.assign_attrs({_DEFAULT_INDEX: True})
+    names = [name if isinstance(name, str | Number) else str(name) for name in frame.index]
+    return array.assign_coords(item=("item", names if all(isinstance(name, Number) for name in names)
+                                     else list(map(str, names))))  # fmt: skip
+
+
 def _with_dims(x: Any, role: str) -> xr.DataArray:
     """The values with dims (layer, item, unit), whatever they are."""
     if isinstance(x, xr.DataArray):
@@ -104,6 +215,8 @@ def _with_dims(x: Any, role: str) -> xr.DataArray:
         # One layer chosen by `sel` keeps its name as a scalar.
         array = x if "layer" in x.dims else x.expand_dims("layer")
         return array.transpose(*DIMS)
+    if isinstance(x, pd.DataFrame | pd.Series):
+        return _of_frame(x, role)
     if np.ma.is_masked(x):
         raise ValueError(f"{role} has masked values: leave these items or units out, on both sides the same items.")
     if isinstance(x, xr.Dataset):

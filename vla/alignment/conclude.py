@@ -8,6 +8,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from vla.alignment.inference import significance
+from vla.alignment.permutations import Permutations
 from vla.alignment.resampled import interval, reliability
 from vla.alignment.task import Task
 from vla.records import canonical_hash, listed
@@ -26,7 +27,8 @@ def conclude(task: Task, measured: xr.Dataset, x: xr.DataArray, y: xr.DataArray)
     if "alpha" in result:
         result = result.assign(edge_share=_edge_share(result["alpha"], task.settings.alphas))
     if task.null:
-        result = result.merge(significance(result, task.metric.perfect, task.lowest))
+        result = _trimmed(result, task.null)
+        result = result.merge(significance(result, task.metric.perfect, task.metric.higher_is_better, task.null))
     if task.bootstrap:
         result = result.merge(interval(result["resampled_score"], task.confidence, task.lowest, task.metric.highest))
     if task.halves:
@@ -47,6 +49,8 @@ def conclude(task: Task, measured: xr.Dataset, x: xr.DataArray, y: xr.DataArray)
         "settings": task.settings_text,
         **({"undefined_because": " ".join(reasons)} if reasons else {}),
     }
+    if task.null and task.groups is not None:
+        attributes["null_fixed_items"] = Permutations(x.sizes["item"], task.groups, task.seed).fixed_items
     return result.assign_coords(x_layer=x["layer"].values, y_layer=y["layer"].values).assign_attrs(attributes)
 
 
@@ -65,6 +69,18 @@ def _undefined(role: str, scores: Float[np.ndarray, "L _"], side: xr.DataArray) 
                 "`x.drop_sel(item=[...])`."
             )
     return reasons
+
+
+def _trimmed(result: xr.Dataset, null: int) -> xr.Dataset:
+    """Without the permutations after the first `null` that no pair of these layers has a score for: drawn for others.
+
+    A pair with fewer scores than `null` has drawn all of them, so that nothing is cut where one is.
+    """
+    known = np.isfinite(result["null_score"].values)
+    short = np.isfinite(result["score"].values) & (known.sum(axis=0) < null)
+    used = np.flatnonzero(known.any(axis=(1, 2)))
+    keep = len(known) if short.any() else max(null, used[-1] + 1 if len(used) else 0)
+    return result.isel(permutation=slice(keep))
 
 
 def _edge_share(alpha: xr.DataArray, alphas: tuple[float, ...]) -> xr.DataArray:

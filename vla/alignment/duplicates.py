@@ -7,10 +7,8 @@ at all agree to a relative 1e-5, about what float32 leaves of one stimulus in tw
 may agree by chance, such as the lengths of captions, cannot tell stimuli apart and is not asked.
 """
 
-import dataclasses
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from vla.alignment.task import Task
-from vla.metrics.folds import outer_folds
+from vla.metrics.folds import numbered, outer_folds
 from vla.records import listed
 
 DUPLICATES = "duplicates"
@@ -48,21 +46,22 @@ def settle_groups(tasks: Sequence[Task], x: xr.DataArray, y: xr.DataArray) -> li
       y: Activations of the same items in the same order.
 
     Raises:
-      ValueError: `groups` is another word.
+      ValueError: `groups` is another word, or has another number of labels than there are items.
     """
-    asking: dict[Any, list[str]] = {}
+    wanted, by_folds = False, {}
     for task in tasks:
-        groups = getattr(task.settings, "groups", None)
-        if isinstance(groups, str) and groups != DUPLICATES:
-            raise ValueError(f"groups={groups!r}: expected one label per item, or {DUPLICATES!r}.")
-        if hasattr(task.settings, "groups") and (groups is None or isinstance(groups, str)):
-            of = (groups, task.settings.outer_folds, task.settings.seed)
-            asking.setdefault(of, []).append(task.metric.name)
-    if not asking:
+        if isinstance(task.groups, str) and task.groups != DUPLICATES:
+            raise ValueError(f"groups={task.groups!r}: expected one label per item, or {DUPLICATES!r}.")
+        wanted |= isinstance(task.groups, str)
+        if task.groups is not None and not isinstance(task.groups, str):
+            numbered(task.groups, x.sizes["item"])  # also for a metric that makes no use of them here
+        elif task.groups is None and hasattr(task.settings, "groups"):
+            by_folds.setdefault((task.settings.outer_folds, task.settings.seed), []).append(task.metric.name)
+    if not wanted and not by_folds:
         return list(tasks)
     labels = same_items(x.values, y.values)
-    for (groups, folds, seed), metrics in asking.items():
-        parted = [] if groups == DUPLICATES else _parted(labels, folds, seed)
+    for (folds, seed), metrics in by_folds.items():
+        parted = _parted(labels, folds, seed)
         if parted:
             names = x["item"].values.tolist() if "item" in x.coords else list(range(x.sizes["item"]))
             shown = [" = ".join(str(names[row]) for row in rows) for rows in parted]
@@ -72,12 +71,7 @@ def settle_groups(tasks: Sequence[Task], x: xr.DataArray, y: xr.DataArray) -> li
                 "groups='duplicates' keeps such items together, or leave them out.",
                 stacklevel=3,
             )
-    return [
-        dataclasses.replace(task, settings=dataclasses.replace(task.settings, groups=labels.tolist()))
-        if isinstance(getattr(task.settings, "groups", None), str)
-        else task
-        for task in tasks
-    ]
+    return [task.with_groups(tuple(labels.tolist())) if isinstance(task.groups, str) else task for task in tasks]
 
 
 def _parted(labels: Int[np.ndarray, " N"], folds: int, seed: int) -> list[list[int]]:

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
+from vla.alignment.inference import LEAST_DEFINED
+from vla.alignment.permutations import Permutations
 from vla.alignment.task import Task
 from vla.metrics import RidgeSettings, subsets
-from vla.metrics.folds import numbered, outer_folds
+from vla.metrics.folds import outer_folds
 from vla.metrics.linear_predictivity import Table, all_measures
 
 PAIR = ("x_layer", "y_layer")
@@ -34,26 +36,27 @@ def same_precision(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def pairings(task: Task, n_items: int) -> Int[np.ndarray, "P N"]:
-    """The true correspondence of items, then the shuffled ones: the same for every layer, metric and block.
+    """The true correspondence of items, then the permuted ones: the same for every layer, metric and block.
 
-    Groups are shuffled as wholes, one after another: items of a group are alike on both sides, and a null that parts
-    them has less spread than the scores of as few groups.
+    Raises:
+      ValueError: So few permutations are possible that no p-value could reach .05.
     """
-    rng, groups = np.random.default_rng(task.seed), _groups(task)
-    if groups is None:
-        return np.stack([np.arange(n_items), *(rng.permutation(n_items) for _ in range(task.null))])
-    of_group = numbered(groups, n_items)
-    by_group = np.argsort(of_group, kind="stable")
-    rows = np.split(by_group, np.cumsum(np.bincount(of_group))[:-1])
-    found = np.tile(np.arange(n_items), (1 + task.null, 1))
-    for shuffled in found[1:]:
-        shuffled[by_group] = np.concatenate([rows[group] for group in rng.permutation(len(rows))])
-    return found
+    identity = np.arange(n_items)[None]
+    if not task.null:
+        return identity
+    permutations = _permutations(task, n_items)
+    permutations.check()
+    return np.concatenate([identity, permutations.first(task.null)])
 
 
-def steps(task: Task, x_layers: int, y_layers: int) -> int:
-    """How often `measure` will report that a cell is done."""
-    return x_layers * y_layers * (1 + task.null + 2 * splits(task) + 2 * task.halves) * task.folds
+def _permutations(task: Task, n_items: int) -> Permutations:
+    return Permutations(n_items, task.groups, task.seed)
+
+
+def steps(task: Task, x_layers: int, y_layers: int, n_items: int) -> int:
+    """How often `measure` will report that a cell is done; permutations that are drawn later are not reported."""
+    null = min(task.null, _permutations(task, n_items).possible - 1) if task.null else 0
+    return x_layers * y_layers * (1 + null + 2 * splits(task) + 2 * task.halves) * task.folds
 
 
 def splits(task: Task) -> int:
@@ -111,16 +114,19 @@ def measure(
 
     Returns:
       `score` (x_layer, y_layer); where it is known without shuffling, `chance`; with a null `null_score` (permutation,
-      x_layer, y_layer); of ridge regression `fold_score`, `alpha` and `undefined`; with draws `resampled_score`
-      (resample, x_layer, y_layer), with halves `half_score` (split, half, x_layer, y_layer). Without coordinates.
+      x_layer, y_layer), as of `_null_scores`; of ridge regression `fold_score`, `alpha` and `undefined`; with draws
+      `resampled_score` (resample, x_layer, y_layer), with halves `half_score` (split, half, x_layer, y_layer). Without
+      coordinates.
 
     Raises:
       ValueError: What the metric refuses.
     """
     n_items = x.shape[1]
-    also = {} if task.metric.pairwise is None else {"expected": True}
+    # The mean over all orders of the items is not that over the exchanges of groups.
+    also = {} if task.metric.pairwise is None or task.groups is not None else {"expected": True}
+    orders = pairings(task, n_items)
     table = task.metric.all_pairs(
-        x, y, settings=task.settings, pairings=pairings(task, n_items), advance=advance, **also
+        x, y, settings=task.settings, pairings=orders, advance=advance, **also
     ) if found is None else found  # fmt: skip
     result, scores = xr.Dataset(), table
     if isinstance(table, Table):
@@ -130,14 +136,45 @@ def measure(
     if chance is not None:
         result["chance"] = (PAIR, np.where(np.isfinite(scores[0]), chance, np.nan))
     if task.null:
-        result["null_score"] = (("permutation", *PAIR), scores[1 : 1 + task.null])
+        result["null_score"] = (("permutation", *PAIR), _null_scores(task, x, y, scores[0], scores[1 : len(orders)]))
     if task.bootstrap:
         result["resampled_score"] = (("resample", *PAIR), _resampled(task, x, y, scores[0], advance))
     if task.halves:
-        sides = [rows for both in subsets.halves(n_items, _groups(task), task.halves, task.seed) for rows in both]
+        sides = [rows for both in subsets.halves(n_items, task.groups, task.halves, task.seed) for rows in both]
         of_halves = _of_halves(task, x, y, sides, "halves", advance)
         result["half_score"] = (("split", "half", *PAIR), of_halves.reshape(task.halves, 2, *of_halves.shape[1:]))
     return result
+
+
+def _null_scores(
+    task: Task,
+    x: np.ndarray,
+    y: np.ndarray,
+    score: Float[np.ndarray, "X Y"],
+    null: Float[np.ndarray, "P X Y"],
+) -> Float[np.ndarray, "Q X Y"]:
+    """Scores of permutations, with more of them for the cells of which some permutations have no score.
+
+    Every cell takes the first `task.null` permutations of one fixed sequence under which it has a score; where so many
+    are not among the first `task.null / LEAST_DEFINED`, it takes all of these. So its values depend neither on other
+    layers nor on blocks. NaN where a permutation has no score, and where a cell needs no further permutation.
+    """
+    permutations = _permutations(task, x.shape[1])
+    most = min(int(task.null / LEAST_DEFINED), permutations.possible - 1)
+    while len(null) < most:
+        lacking = np.where(np.isfinite(score), task.null - np.isfinite(null).sum(axis=0), 0)
+        if lacking.max() <= 0:
+            break
+        count = min(int(lacking.max()), most - len(null))
+        orders = permutations.first(len(null) + count)[len(null) :]
+        left, right = (np.flatnonzero((lacking > 0).any(axis=axis)) for axis in (1, 0))
+        table = task.metric.all_pairs(x[left], y[right], settings=task.settings, pairings=orders)
+        more = np.full((count, *score.shape), np.nan)
+        more[:, left[:, None], right] = subsets.mean_over_folds(table) if isinstance(table, Table) else table
+        null = np.concatenate([null, more])
+    enough = np.cumsum(np.isfinite(null), axis=0) > task.null
+    enough[task.null :] |= ~np.isfinite(score)
+    return np.where(enough, np.nan, null)
 
 
 def _resampled(
@@ -156,7 +193,7 @@ def _resampled(
     Sources: McCarthy (1969), Pseudo-replication: half samples; Nadeau & Bengio (2003), section 4.1, for disjoint halves
     of cross-validated scores.
     """
-    pairs = subsets.halves(x.shape[1], _groups(task), splits(task), task.seed)
+    pairs = subsets.halves(x.shape[1], task.groups, splits(task), task.seed)
     of_halves = _of_halves(task, x, y, [rows for both in pairs for rows in both], "bootstrap", advance)
     half = (of_halves[::2] - of_halves[1::2]) / 2
     return score + np.concatenate([half, -half])
@@ -174,15 +211,16 @@ def _of_halves(
 
 
 def _chance(task: Task, n_items: int) -> float | None:
-    """The expected score of unrelated items, where it is known without their signatures."""
+    """The expected score of unrelated items, where it is known without their signatures.
+
+    With groups it is known only of metrics whose folds keep groups together: items of a group are alike on both sides.
+    """
+    if task.groups is not None and not hasattr(task.settings, "outer_folds"):
+        return None
     if task.metric.name == "retrieval":
-        sizes = [len(test) for _, test in outer_folds(n_items, task.folds, task.settings.seed, _groups(task))]
+        sizes = [len(test) for _, test in outer_folds(n_items, task.folds, task.settings.seed, task.groups)]
         return float(np.mean(1 / np.array(sizes)))
     return task.chance
-
-
-def _groups(task: Task) -> Any:
-    return getattr(task.settings, "groups", None)
 
 
 def _of_folds(table: Table) -> xr.Dataset:

@@ -7,11 +7,11 @@ import numpy as np
 import xarray as xr
 
 from vla import progress
-from vla.activations.labels import as_activations, join
+from vla.activations.labels import as_activations, join, per_item
 from vla.alignment.conclude import conclude
 from vla.alignment.duplicates import settle_groups
 from vla.alignment.measure import measure_together, same_precision, share, steps
-from vla.alignment.task import Task, make_tasks
+from vla.alignment.task import Task, check_names, make_tasks
 
 
 def score(
@@ -30,16 +30,19 @@ def score(
     """Alignment of all layer pairs; a directed metric predicts `y` from `x`.
 
     Args:
-      x: Activations [layer, item, unit] or [item, unit], as a DataArray or an array.
+      x: Activations [layer, item, unit] or [item, unit], as a DataArray, a DataFrame (its index names the items), or an
+        array.
       y: Activations of the same items. Item names, where both have them, must agree; `y` is brought to the
-        order of `x`. Or several targets, a mapping of names to activations: those of equal width share all that is
-        prepared of `x`.
-      metric: A name from `vla.list_metrics()`, or a list of names; those that measure the same held-out predictions of
-        ridge regression share them.
+        order of `x`, as `vla.activations.labels.join` says. Or several targets, a mapping of names to activations:
+        those of equal width share all that is prepared of `x`.
+      metric: A name from `vla.list_metrics()`, or a list of different names; those that measure the same held-out
+        predictions of ridge regression share them.
       protocol: "paper", or "khosla_lab" (raw targets, test-fold statistics): named defaults of the settings.
       seed: Seed of the outer folds and of the null's permutations, in 0..2**32 - 1.
-      null: Number of scores with the correspondence of items shuffled; one permutation serves all layer pairs. Where
-        there are groups, whole groups are shuffled.
+      null: Number of scores with the correspondence of items shuffled; one permutation serves all layer pairs. They are
+        all different, so there are fewer where no more are possible. Where some have no score, further ones are drawn
+        (`vla.alignment.measure`). With groups, whole groups of equal size trade places, and items keep their order
+        within a group; a group of which no other has the size stays where it is (`vla.alignment.permutations`).
       bootstrap: Number of draws for intervals over new items and new fits, even and 200 or so. Each two come from one
         random split of the items into halves, of whole groups where there are groups, both of which are scored anew.
         All layer pairs, and all calls with the same items and seed, use the same splits, so that differences between
@@ -48,10 +51,12 @@ def score(
       halves: Number of splits of the items into random halves, each of which is scored on its own.
       confidence: Of the intervals.
       show_progress: Show a bar with the time left.
-      **overrides: For linear_predictivity, fields of `vla.metrics.RidgeSettings`: alphas, outer_folds, inner_cv,
-        alpha_per_target, standardize_targets, test_statistics, groups (one label per item, or "duplicates" to keep
-        items together that are the same stimulus). For other metrics, the fields of their
-        `vla.list_metrics()[name].settings`. Of a list of metrics, each is given those that it knows.
+      **overrides: For every metric, `groups`: one label per item, as a list in the order of the items, a Series by its
+        index, a DataArray by its items, or a mapping from item to label; or "duplicates" to keep items together that
+        are the same stimulus. Folds, halves, draws and the null take groups as wholes. For linear_predictivity, fields
+        of `vla.metrics.RidgeSettings`: alphas, outer_folds, inner_cv, alpha_per_target, standardize_targets,
+        test_statistics. For other metrics, the fields of their `vla.list_metrics()[name].settings`. Of a list of
+        metrics, each is given those that it knows.
 
     Returns:
       A Dataset; of a list of metrics, a dict of Datasets by name; of several targets, a dict of those by name. It has
@@ -67,12 +72,12 @@ def score(
       is defined, as for a layer that is the same for every item. The attributes say how it was computed.
 
     Raises:
-      ValueError: Unknown metric, protocol or setting; activations that are not finite; items that do not match
-        or are too few.
+      ValueError: No metric, or one twice; unknown metric, protocol or setting; activations that are not finite; items
+        that do not match or are too few; groups of which so few can trade places that no p-value could reach .05.
     """
     names = [metric] if isinstance(metric, str) else list(metric)
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"metric={metric!r}: expected the name of a metric, or a list of different names.")
+    check_names(names)
+    groups = overrides.pop("groups", None)
     tasks = make_tasks(names, protocol, seed, null, overrides, bootstrap, halves, confidence)
     several = isinstance(y, Mapping) and not isinstance(y, xr.Dataset)
     if several and not y:
@@ -80,7 +85,7 @@ def score(
     x = as_activations(x, "x")
     targets = {name: join(x, as_activations(side, f"y[{name!r}]" if several else "y"))[1]
                for name, side in (y.items() if several else [("y", y)])}  # fmt: skip
-    settled = {name: settle_groups(tasks, x, y) for name, y in targets.items()}
+    settled = {name: settle_groups(_grouped(tasks, groups, x, y), x, y) for name, y in targets.items()}
     found: dict[Any, dict[str, xr.Dataset]] = {name: {} for name in targets}
     for places in _sharing(tasks):
         for together, some in _alike({name: [own[i] for i in places] for name, own in settled.items()}, targets):
@@ -90,6 +95,16 @@ def score(
         alone = {name: results[metric] for name, results in found.items()}
         return alone if several else alone["y"]
     return found if several else found["y"]
+
+
+def _grouped(tasks: list[Task], groups: Any, x: xr.DataArray, y: xr.DataArray) -> list[Task]:
+    """The tasks on items in groups, whose labels are brought to the order of the items."""
+    if groups is None:
+        return tasks
+    if not isinstance(groups, str):
+        named = next((side for side in (x, y) if "item" in side.coords), x)
+        groups = tuple(per_item(groups, named, "groups"))
+    return [task.with_groups(groups) for task in tasks]
 
 
 def _sharing(tasks: list[Task]) -> list[list[int]]:
@@ -131,7 +146,7 @@ def _score(
     """Score some targets as layers of one, by tasks that share work, and add to `found` what each would have alone."""
     sides = list(targets.values())
     values = same_precision(x.values, np.concatenate([y.values for y in sides]) if len(sides) > 1 else sides[0].values)
-    cells = sum(steps(task, len(values[0]), len(values[1])) for task in tasks)
+    cells = sum(steps(task, len(values[0]), len(values[1]), x.sizes["item"]) for task in tasks)
     with progress.bar(f"scoring {', '.join(task.metric.name for task in tasks)}", cells, show_progress) as advance:
         tables = measure_together(tasks, *values, advance)
     for task, measured in zip(tasks, tables, strict=True):

@@ -78,7 +78,7 @@ def _measured(
 ) -> xr.Dataset:
     """What is measured of all layers, from the blocks that the store has and those that it lacks."""
     there, found = store.blocks(recipe), None
-    cells = functools.partial(steps, task, y_layers=len(values[1]))
+    cells = functools.partial(steps, task, y_layers=len(values[1]), n_items=values[0].shape[1])
     with progress.bar(f"scoring {', '.join(words)}", cells(len(values[0])), show_progress) as advance:
         for start, stop in blocks:
             if (start, stop) in there:
@@ -89,4 +89,8 @@ def _measured(
                     store.write_block(recipe, (start, stop), found)
     if len(blocks) == 1 and found is not None:
         return found
-    return xr.concat([store.read_block(recipe, block) for block in blocks], dim="x_layer", data_vars="minimal")
+    parts = [store.read_block(recipe, block) for block in blocks]
+    most = max(part.sizes.get("permutation", 0) for part in parts)
+    if most:  # some blocks need more permutations than others
+        parts = [part.pad(permutation=(0, most - part.sizes["permutation"])) for part in parts]
+    return xr.concat(parts, dim="x_layer", data_vars="minimal")

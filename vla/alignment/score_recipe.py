@@ -67,7 +67,7 @@ def score_recipe(
       halves: As `vla.score`.
       confidence: As `vla.score`.
       words: What the two sides are called, for names and attributes.
-      **overrides: As `vla.score`.
+      **overrides: As `vla.score`; groups as a list in the order of the items of x, or "duplicates".
 
     Raises:
       ValueError: As `vla.score`; keys that are no texts.

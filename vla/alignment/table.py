@@ -54,7 +54,8 @@ def tidy(
     more = [name for name in (*OF_PAIRS, *OF_TABLE) if name in result]
     scores = {condition: result["score"]}
     if "null_score" in result:
-        scores[SHUFFLED] = result["null_score"].mean("permutation")
+        # Which leaves out permutations without a score, and pairs with too few others.
+        scores[SHUFFLED] = result["null_mean"] if "null_mean" in result else result["null_score"].mean("permutation")
     frames = []
     for name, score in scores.items():
         grid = score.transpose(vision, language)

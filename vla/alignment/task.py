@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 
 from vla.alignment.paired import check_confidence
 from vla.metrics import Metric, RidgeSettings, find, find_protocol
@@ -24,6 +27,8 @@ class Task:
       bootstrap: Number of draws of items for intervals.
       halves: Number of splits of the items into halves.
       confidence: Of the intervals.
+      groups: One label per item, in the order of the items: items that share a label stay together in folds, halves,
+        draws and permutations. `vla.alignment.duplicates.DUPLICATES` finds them; None: every item stands alone.
     """
 
     metric: Metric
@@ -34,6 +39,13 @@ class Task:
     bootstrap: int = 0
     halves: int = 0
     confidence: float = 0.95
+    groups: Any = None
+
+    def with_groups(self, groups: Any) -> "Task":
+        """The same task on items in these groups; metrics with folds make their folds of them."""
+        has = any(field.name == "groups" for field in dataclasses.fields(self.settings))
+        settings = dataclasses.replace(self.settings, groups=groups) if has else self.settings
+        return dataclasses.replace(self, settings=settings, groups=groups)
 
     @property
     def folds(self) -> int:
@@ -56,8 +68,11 @@ class Task:
 
     @property
     def settings_text(self) -> str:
-        """The settings as JSON: attributes of zarr and netCDF hold no nested values."""
-        return json.dumps(dataclasses.asdict(self.settings), default=_plain)
+        """The settings and the groups as JSON: attributes of zarr and netCDF hold no nested values."""
+        settings = dataclasses.asdict(self.settings)
+        if self.groups is not None:
+            settings["groups"] = self.groups
+        return json.dumps(settings, default=_plain)
 
     def determines(self) -> dict[str, Any]:
         """JSON values of all that decides the numbers, activations apart."""
@@ -85,18 +100,22 @@ def make_tasks(
     """Check what is asked of each metric.
 
     Args:
-      names: Of metrics, each once.
+      names: Of metrics, at least one and each once.
       protocol: Named defaults of the settings of ridge regression.
       seed: In 0..2**32 - 1.
       null: A whole number.
-      overrides: Settings by name; each metric is given those that it knows.
+      overrides: Settings by name; each metric is given those that it knows. `groups` is for all metrics: one label per
+        item in the order of the items, or "duplicates".
       bootstrap: A whole number; one draw is no interval.
       halves: A whole number.
       confidence: Above 0 and below 1.
 
     Raises:
-      ValueError: Unknown metric, protocol or setting, or a setting that none of the metrics knows.
+      ValueError: No metric, a metric twice; unknown metric, protocol or setting, or a setting that none of the metrics
+        knows.
     """
+    names = list(names)
+    check_names(names)
     metrics = [find(name) for name in names]
     whole("seed", seed, 2**32 - 1)
     whole("null", null)
@@ -105,11 +124,32 @@ def make_tasks(
     if bootstrap == 1:
         raise ValueError("bootstrap=1: an interval needs at least 2 draws, and some 200 to be of use.")
     check_confidence(confidence)
-    chosen = _settings(metrics, protocol, int(seed), overrides or {})
-    return [
+    overrides = dict(overrides or {})
+    groups = _labels(overrides.pop("groups", None))
+    chosen = _settings(metrics, protocol, int(seed), overrides)
+    tasks = [
         Task(metric, settings, protocol, int(seed), int(null), int(bootstrap), int(halves), float(confidence))
         for metric, settings in zip(metrics, chosen, strict=True)
     ]
+    return tasks if groups is None else [task.with_groups(groups) for task in tasks]
+
+
+def check_names(names: Iterable[str], setting: str = "metric") -> None:
+    """Refuse no metric, and a metric named twice.
+
+    Args:
+      names: Of metrics.
+      setting: What the caller names them by, for the message.
+
+    Raises:
+      ValueError: With what to give instead.
+    """
+    names = list(names)
+    if not names:
+        raise ValueError(f"{setting} is empty: name at least one metric, such as {setting}='linear_predictivity'.")
+    twice = sorted(name for name, count in Counter(map(str, names)).items() if count > 1)
+    if twice:
+        raise ValueError(f"{setting} names {', '.join(twice)} more than once: name each metric once.")
 
 
 def check_overrides(names: Iterable[str], overrides: Iterable[str], also: Iterable[str] = ()) -> None:
@@ -125,7 +165,7 @@ def check_overrides(names: Iterable[str], overrides: Iterable[str], also: Iterab
     """
     metrics = list(dict.fromkeys(names))
     known = {field.name for name in metrics for field in dataclasses.fields(find(name).settings)} - {"seed"}
-    known.update(also)
+    known.update(also, ["groups"])
     unknown = sorted(set(overrides) - known)
     if unknown:
         raise ValueError(
@@ -148,6 +188,18 @@ def whole(name: str, value: Any, most: int | None = None) -> None:
 def _plain(value: Any) -> list:
     """What JSON makes of a setting that is an array or a sequence of labels."""
     return np.asarray(value).tolist()
+
+
+def _labels(groups: Any) -> Any:
+    """Labels of groups as a tuple of plain values; None and texts as they are."""
+    if groups is None or isinstance(groups, str):
+        return groups
+    if isinstance(groups, Mapping | pd.Series | pd.DataFrame | xr.DataArray):
+        raise ValueError(
+            f"groups is a {type(groups).__name__}, but the names of the items are not known here: give a list with one "
+            "label per item, in the order of the items of x."
+        )
+    return tuple(np.asarray(groups).tolist())
 
 
 def _settings(metrics: list[Metric], protocol: str, seed: int, overrides: dict[str, Any]) -> list[Any]:

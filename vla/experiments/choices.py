@@ -26,7 +26,8 @@ class Choices:
       long_captions: Captions beyond what CLIP reads, 77 tokens: "refuse" to score, or "truncate" them as the authors
         of CLIP Score do.
       ties: Of Pick-a-Pic: "drop" or "refuse" judgments that prefer neither.
-      grouped: Whether judgments of one prompt stay on one side of every fold.
+      grouped: Whether judgments of one prompt stay together: on one side of every fold, and as a whole in halves, draws
+        and permutations, for every metric.
       masked_fill: What replaces masked pixels: "black", "mean" or a colour.
       rotation_corners: What fills the corners, likewise.
       unmasked: Items without a mask where one is needed: "refuse" or "drop".

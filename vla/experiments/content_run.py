@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import xarray as xr
 
+from vla.alignment.duplicates import DUPLICATES, same_items
 from vla.alignment.held_out import ridge_settings
 from vla.alignment.item_scores import best_and_worst_on_average
 from vla.alignment.table import DIRECTIONS
@@ -157,6 +159,13 @@ def _settings(bench: Bench, asked: _Asked, ids: Sequence[str]) -> RidgeSettings:
     return ridge_settings(choices.protocol, bench.study.seed, **wanted)
 
 
+def _settled(settings: RidgeSettings, x: xr.DataArray, y: xr.DataArray) -> RidgeSettings:
+    """The settings with `groups="duplicates"` made into labels."""
+    if settings.groups != DUPLICATES:
+        return settings
+    return dataclasses.replace(settings, groups=tuple(same_items(x.values, y.values).tolist()))
+
+
 def _make(bench: Bench, asked: _Asked, views: Sequence[View], instances: str, workdir: Path) -> None:
     plan, gallery = bench.study.content, bench.galleries[asked.condition.dataset]
     ids = list(bench.items[asked.experiment.id, asked.condition.part])
@@ -183,8 +192,8 @@ def _make(bench: Bench, asked: _Asked, views: Sequence[View], instances: str, wo
         for direction in DIRECTIONS:
             ordered = (x, y) if direction == "vision_to_language" else (y, x)
             found = content(
-                *ordered, facts, settings=settings, n_directions=plan.n_directions, n_extreme=plan.n_extreme,
-                score=plan.score,
+                *ordered, facts, settings=_settled(settings, x, y), n_directions=plan.n_directions,
+                n_extreme=plan.n_extreme, score=plan.score,
             )  # fmt: skip
             tag = functools.partial(tagged, **{**words, "direction": direction})
             parts.append(Content(**{f.name: tag(getattr(found, f.name)) for f in dataclasses.fields(Content)}))

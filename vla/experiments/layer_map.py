@@ -17,7 +17,7 @@ from vla.alignment.score_blocks import score_blocks
 from vla.alignment.score_recipe import score_recipe
 from vla.alignment.score_store import ScoreStore
 from vla.alignment.table import DIRECTIONS, SYMMETRIC, tidy
-from vla.alignment.task import check_overrides, make_tasks
+from vla.alignment.task import check_names, check_overrides, make_tasks
 from vla.experiments.naming import field_names
 from vla.experiments.participants import check_configs
 from vla.metrics import find
@@ -58,7 +58,7 @@ class LayerMap:
       workers: Processes that decode images; 0 for threads.
       metrics: Names of metrics.
       protocol: Protocol of directed metrics.
-      overrides: Settings of directed metrics that differ from the protocol; None leaves the protocol's.
+      overrides: Settings of metrics, and `groups`, that differ from the protocol; None leaves the protocol's.
       null: Number of shuffled correspondences for the baseline.
       bootstrap: Number of draws of items for intervals.
       halves: Number of splits of the items into halves, for the reliability of a table of scores.
@@ -109,6 +109,7 @@ class LayerMap:
                     f"{role}={getattr(self, role)!r}: expected Hub ids or directories; on the command line "
                     f'--config.{role}=one/model or --config.{role}=\'("one/model", "another/model")\'.'
                 )
+        check_names(self.metrics, "metrics")
         check_overrides(self.metrics, self.overrides)
         make_tasks(self.metrics, self.protocol, self.seed, self.null, self.overrides, self.bootstrap, self.halves,
                    self.confidence)  # fmt: skip
@@ -190,7 +191,7 @@ def score_all(
                 sides = [(vision, images), (language, captions)]
                 (of_x, x), (of_y, y) = sides[::-1] if direction == "language_to_vision" else sides
                 known = {field.name for field in dataclasses.fields(find(metric).settings)}
-                overrides = {name: value for name, value in plan.overrides.items() if name in known}
+                overrides = {name: value for name, value in plan.overrides.items() if name in {*known, "groups"}}
                 words = {"x": of_x.words["model"], "y": of_y.words["model"]}
                 asked = score_recipe(
                     (of_x.key, of_y.key), metric, plan.protocol, plan.seed, plan.null, plan.bootstrap, plan.halves,

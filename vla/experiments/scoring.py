@@ -108,26 +108,35 @@ class Bench:
         if find(table.metric).directed or self.study.choices.symmetric_items == "all":
             return [ids]
         folds = self.study.overrides.get("outer_folds", 5)
-        return [[ids[row] for row in test] for _, test in outer_folds(len(ids), folds, table.seed)]
+        groups = self._groups(table, ids)
+        return [[ids[row] for row in test] for _, test in outer_folds(len(ids), folds, table.seed, groups)]
+
+    def _groups(self, table: Table, ids: Sequence[str]) -> tuple[str, ...] | None:
+        """The label of every item, such as its prompt; None where they all differ, or are not to be grouped."""
+        if not self.study.choices.grouped:
+            return None
+        groups = groups_of(self.galleries[table.dataset].dataset, ids)
+        return None if groups is None or len(set(groups)) == len(groups) else tuple(groups)
 
     def _recipe(self, table: Table, ids: Sequence[str]) -> ScoreRecipe:
         asked = dataclasses.replace(table, cells=())
         return self._once(("recipe", asked, tuple(ids)), lambda: self._new_recipe(table, ids))
 
     def _new_recipe(self, table: Table, ids: Sequence[str]) -> ScoreRecipe:
-        study, gallery = self.study, self.galleries[table.dataset]
+        study = self.study
         keys = {}
         for model, sides in ((table.vision, table.images), (table.language, table.captions)):
             modality = sides[0].modality
             keys[modality] = canonical_hash([self._key(table, model, side, ids) for side in sides])
         ordered = ("language", "vision") if table.direction == "language_to_vision" else ("vision", "language")
         known = {field.name for field in dataclasses.fields(find(table.metric).settings)}
-        wanted = {**study.choices.overrides, **study.overrides}
-        if study.choices.grouped and "groups" in known:
-            groups = groups_of(gallery.dataset, ids)
-            # Prompts that all differ are folds without groups.
-            if groups is not None and len(set(groups)) < len(groups):
-                wanted["groups"] = tuple(groups)
+        wanted = {
+            name: value for name, value in {**study.choices.overrides, **study.overrides}.items() if name in known
+        }
+        # The groups of the dataset, for every metric; else those that the study asks for.
+        groups = self._groups(table, ids) or study.overrides.get("groups")
+        if groups is not None:
+            wanted["groups"] = groups
         names = {
             "vision": self.participants["vision", table.vision].name,
             "language": self.participants["language", table.language].name,
@@ -141,7 +150,7 @@ class Bench:
             study.null,
             study.draws(table.layers),
             words=words,
-            **{name: value for name, value in wanted.items() if name in known},
+            **wanted,
         )
 
     def _key(self, table: Table, given: str, side: Side, ids: Sequence[str]) -> str:

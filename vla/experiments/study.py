@@ -5,7 +5,8 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from vla.alignment.task import check_overrides
+from vla.alignment.duplicates import DUPLICATES
+from vla.alignment.task import check_names, check_overrides
 from vla.experiments.choices import Choices
 from vla.experiments.content_plan import ContentPlan
 from vla.experiments.experiment import Condition, Experiment
@@ -84,8 +85,9 @@ class Study:
         a name of its own; one called "model@30" is the checkpoint of `model` after 30 steps.
       language: Language models by group.
       choices: What the paper leaves open.
-      metrics: Of experiments that name none.
-      overrides: Further settings of metrics.
+      metrics: Of experiments that name none, each once.
+      overrides: Further settings of metrics; `groups` can be "duplicates". Groups of a dataset, such as prompts, are
+        used by `choices.grouped`.
       seed: Of samples, folds, shuffles and whatever else is drawn.
       seeds: Of the folds, where scores of several are wanted; () takes `seed`.
       null: Number of shuffled correspondences beside every score.
@@ -171,11 +173,17 @@ class Study:
             raise ValueError(f"shard={i}/{n}: expected i/n with i from 0 to n - 1")
         for experiment in self.experiments:
             self._check(experiment)
+        groups = self.overrides.get("groups")
+        if groups not in (None, DUPLICATES):
+            raise ValueError(
+                f"overrides.groups={groups!r}; expected {DUPLICATES!r}: a study takes other groups from its datasets"
+            )
         metrics = (name for experiment in self.experiments for name in self.metrics_of(experiment))
         check_overrides(metrics, self.overrides, also=("outer_folds",))
         self._check_content(ids)
 
     def _check(self, experiment: Experiment) -> None:
+        check_names(self.metrics_of(experiment), "metrics")
         for name in self.metrics_of(experiment):
             find(name)
         for modality in MODALITIES:

@@ -48,6 +48,8 @@ class Metric:
         `states.all_pairs`.
       settings: Dataclass of the choices; its fields are the overrides that `vla.score` accepts.
       perfect: Score of a layer with itself.
+      higher_is_better: Whether a higher score means more alike; False for a distance. Read it through
+        `vla.metrics.registry.sign` where a metric is known by name.
       needs: What the metric asks of its data beyond the rest, in words; "" for nothing.
       pairwise: How it follows from a matrix over pairs of items; None where it does not. Where it does, `all_pairs`
         takes `expected=True` for one more row, the mean over all pairings that there are.
@@ -64,6 +66,7 @@ class Metric:
     all_pairs: Callable = dataclasses.field(repr=False, compare=False)
     settings: type = NoSettings
     perfect: float = 1.0
+    higher_is_better: bool = True
     needs: str = ""
     pairwise: Pairwise | None = dataclasses.field(default=None, repr=False, compare=False)
 

@@ -1,5 +1,9 @@
 """The table of metrics."""
 
+from typing import Any
+
+import numpy as np
+
 from vla.metrics.cca import CCA, PWCCA, SVCCA
 from vla.metrics.cka import CKA, CKA_DEBIASED
 from vla.metrics.cka_rbf import CKA_RBF, CKA_RBF_DEBIASED
@@ -54,3 +58,30 @@ def find(name: str) -> Metric:
     if name not in METRICS:
         raise ValueError(f"Unknown metric {name!r}; expected one of {sorted(METRICS)}.")
     return METRICS[name]
+
+
+def sign(name: str) -> int:
+    """1 where a higher score means more alike, -1 for a distance: the largest score times this is the best one.
+
+    All that picks, orders or compares scores goes by this. Tables may hold scores of metrics that are not registered,
+    of which higher is taken as better.
+    """
+    return 1 if name not in METRICS or METRICS[name].higher_is_better else -1
+
+
+def best(scores: Any, name: str) -> Any:
+    """The best of some scores: a number of an array or a Series, a Series of a grouped one; NaN is passed over."""
+    if isinstance(scores, np.ndarray):
+        return np.nanmax(scores) if sign(name) > 0 else np.nanmin(scores)
+    return scores.max() if sign(name) > 0 else scores.min()
+
+
+def best_index(scores: Any, name: str) -> Any:
+    """Where the best score is, the first of equal ones: the position in the flattened array, or the label of a Series.
+
+    Raises:
+      ValueError: There is no score.
+    """
+    if isinstance(scores, np.ndarray):
+        return int(np.nanargmax(scores) if sign(name) > 0 else np.nanargmin(scores))
+    return scores.idxmax() if sign(name) > 0 else scores.idxmin()

@@ -157,6 +157,7 @@ SHAPE_DISTANCE = Metric(
     all_pairs=functools.partial(states.all_pairs, prepare=prepare, compare=compare, permute=permute),
     settings=ShapeSettings,
     perfect=0.0,
+    higher_is_better=False,
     needs="with alpha=0, fewer units than items less one",
 )
 
@@ -173,4 +174,5 @@ SHAPE_DISTANCE_CV = Metric(
     all_pairs=functools.partial(states.all_pairs, prepare=prepare_folds, compare=compare_folds),
     settings=CrossValidatedShapeSettings,
     perfect=0.0,
+    higher_is_better=False,
 )

@@ -68,4 +68,5 @@ SOFT_MATCHING_DISTANCE = Metric(
         states.all_pairs, prepare=prepare, compare=correlations, permute=permute, finish=distance
     ),
     perfect=0.0,
+    higher_is_better=False,
 )
