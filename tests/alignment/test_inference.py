@@ -111,7 +111,7 @@ def test_permutations_without_a_score_do_not_count():
 def test_of_few_permutations_with_a_score_there_is_no_p_value():
     null = np.full((100, 1, 1), 0.6)
     null[:50] = np.nan
-    assert float(significance(table([[0.5]], null))["p_value"]) == 1.0  # every one that has a score is better
+    assert significance(table([[0.5]], null))["p_value"].item() == 1.0  # every one that has a score is better
     null[50] = np.nan
     assert all(np.isnan(value).all() for value in significance(table([[0.5]], null)).values())
 
@@ -121,5 +121,5 @@ def test_the_result_names_its_metric():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1, 30, 4))
     result = score(x, x[:, :, ::-1], metric="shape_distance", null=19)
-    assert float(result["p_value"]) == float(significance(result)["p_value"]) == 1 / 20
-    assert float(significance(result)["calibrated"]) == pytest.approx(1, abs=1e-6)
+    assert result["p_value"].item() == significance(result)["p_value"].item() == 1 / 20
+    assert significance(result)["calibrated"].item() == pytest.approx(1, abs=1e-6)

@@ -112,10 +112,10 @@ def test_false_findings_on_grouped_data(sizes):
     assert abs(np.mean(found) - 0.05) <= 0.022
 
 
-def sparse_target(rng, n=24):
-    """Two items that are not zero: where both are in one fold, the training targets of the other are constant."""
+def sparse_target(rng, ones=3, n=24):
+    """A few items that are not zero: where all are in one fold, the training targets of the other are constant."""
     y = np.zeros((n, 1))
-    y[rng.choice(n, 2, replace=False)] = 1
+    y[rng.choice(n, ones, replace=False)] = 1
     return y
 
 
@@ -130,20 +130,7 @@ def test_further_permutations_are_drawn_until_enough_have_a_score():
     # Whatever other layers there are.
     for i, j in np.argwhere(scored):
         alone = score(x[i : i + 1], y[j : j + 1], null=39, seed=1, **options)
-        assert float(alone["p_value"]) == float(result["p_value"][i, j])
-        assert float(alone["null_mean"]) == pytest.approx(float(result["null_mean"][i, j]))
+        assert alone["p_value"].item() == result["p_value"][i, j].item()
+        assert alone["null_mean"].item() == pytest.approx(result["null_mean"][i, j].item())
     one, other = (score(x, {"a": y[:2], "b": y[2:]}, null=39, seed=1, **options)[name] for name in "ab")
     np.testing.assert_array_equal(np.hstack([one["p_value"], other["p_value"]]), result["p_value"])
-
-
-def test_permutations_without_a_score_are_no_evidence():
-    """Among the permutations that have one every rank is as likely: 5 % and 20 % within three standard errors."""
-    rng, p = np.random.default_rng(3), []
-    for seed in range(60):
-        x, y = rng.standard_normal((8, 24, 4)), np.stack([sparse_target(rng) for _ in range(8)])
-        (task,) = make_tasks(["linear_predictivity"], "paper", seed, 19, {"outer_folds": 2, "alphas": (1.0,)})
-        p.extend(np.diag(significance(measure(task, x, y), null=19)["p_value"].values))
-    p = np.array(p)[np.isfinite(p)]
-    assert len(p) > 100
-    assert np.mean(p <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(p))
-    assert np.mean(p <= 0.2) <= 0.2 + 3 * np.sqrt(0.2 * 0.8 / len(p))

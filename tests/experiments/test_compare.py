@@ -185,3 +185,18 @@ def test_significance_is_of_q_unless_the_paper_prints_p_alone(paper_p, paper_q, 
            "p": 0.047, "q": 0.095, "mean_difference": 0.1}  # fmt: skip
     assert verdict(row) == expected
     assert verdict({**row, "q": np.nan, "paper_significant": "yes"}) == "same sign and significance"
+
+
+def test_a_distance_is_better_where_it_is_smaller():
+    """The same verdicts as of the similarity whose complement it is."""
+    similar = scores().assign(metric="procrustes", direction="symmetric").drop_duplicates(
+        ["condition", "vision_model", "language_model"]
+    )  # fmt: skip
+    distance = similar.assign(metric="shape_distance", score=1 - similar["score"])
+    asked = dataclasses.replace(study(catalogue()["E3"]), metrics=("procrustes", "shape_distance"))
+    found = statistics(asked, pd.concat([similar, distance]), {})
+    one, other = (found.loc[found["metric"] == name].reset_index() for name in asked.metrics)
+    for name in ("t", "p", "mean_difference", "ci_low", "crossed_t", "effect_size"):
+        np.testing.assert_allclose(one[name], other[name])
+    np.testing.assert_allclose(one["mean_higher"], 1 - other["mean_higher"])
+    assert (one["mean_difference"] > 0).all() and list(one["verdict"]) == list(other["verdict"])

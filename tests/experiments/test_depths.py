@@ -76,3 +76,16 @@ def test_models_of_other_depths_meet_at_the_depths_of_both():
 def test_scores_of_single_layers_make_no_profile():
     alone = _maps().query("vision_layer == 'block_3' and language_layer == 'block_2'")
     assert all(frame.empty for frame in depths(alone)) and all(frame.empty for frame in depths(alone.head(0)))
+
+
+def test_a_distance_peaks_where_it_is_smallest():
+    """The arccos of a similarity has the same peaks."""
+    maps = _maps()
+    _, peaks = depths(maps)
+    distances = maps.assign(metric="shape_distance", score=1 - maps["score"])
+    profiles, found = depths(distances)
+    for name in ("depth", "depth_low", "depth_high", "rise"):
+        np.testing.assert_allclose(found[name], peaks[name])
+    np.testing.assert_allclose(found["score"], 1 - peaks["score"])
+    np.testing.assert_allclose(found["score_low"], 1 - peaks["score_high"])
+    np.testing.assert_allclose(profiles["score"], 1 - depths(maps)[0]["score"])

@@ -61,3 +61,12 @@ def test_curves_that_average_nothing_are_left_out():
     steps = _curves("block_2", _saturating, id="Both along training")
     assert plateaus(pd.concat([sweep, steps]), ["Both along training"]).empty
     assert plateaus(sweep.head(0)).empty and list(plateaus(sweep.head(0))) == list(COLUMNS)
+
+
+def test_a_distance_gains_where_it_falls():
+    similar = plateaus(_curves("captions", _saturating))
+    found = plateaus(_curves("captions", lambda k, p: 1 - _saturating(k, p), metric="shape_distance"))
+    for name in ("k", "k_low", "k_high", "gain", "gain_low", "gain_high", "first_flat"):
+        np.testing.assert_allclose(found[name], similar[name], rtol=1e-6)
+    np.testing.assert_allclose(found["level"], 1 - similar["level"])
+    np.testing.assert_allclose(found["level_low"], 1 - similar["level_high"])

@@ -40,7 +40,10 @@ def asking(**condition):
         ({"overrides": {"outer_folds": "five"}}, "overrides.outer_folds='five'; expected"),
         ({"overrides": {"outer_fold": 3}}, "overrides outer_fold: none of the metrics linear_predictivity has such a"),
         ({"overrides": {"seed": 3}}, "overrides seed: none of the metrics"),
-        ({"metrics": ("cka",), "overrides": {"alphas": (1.0,)}}, "none of the metrics cka has .*they have outer_folds"),
+        (
+            {"metrics": ("cka",), "overrides": {"alphas": (1.0,)}},
+            "none of the metrics cka has .*they have groups, outer_folds",
+        ),
         ({"dtype": "float16"}, "dtype='float16'; expected one of float32, bfloat16"),
         ({"tensor_parallel": 0}, "tensor_parallel=0; expected a whole number, 1 or more"),
         ({"null": -1}, "null=-1; expected a whole number, 0 or more"),

@@ -61,3 +61,20 @@ def test_summary_has_what_stands_beside_the_best_pair():
     (row,) = summarise(table).to_dict("records")
     assert (row["best_ci_low"], row["best_p_max"], row["reliability"]) == pytest.approx((0.3, 0.6, 0.8))
     assert "best_ci_high" not in row
+
+
+def test_of_a_distance_the_smallest_is_marked():
+    """In the map, in words and in the summary; where all else is equal, brighter is better."""
+    rows = pd.DataFrame(
+        {"vision_layer": ["a", "a", "b", "b"], "language_layer": ["c", "d", "c", "d"], "score": [0.9, 0.8, 0.2, 0.7],
+         "condition": "original", "vision_model": "v", "language_model": "l", "metric": "shape_distance",
+         "direction": "symmetric", "n_items": 9}
+    )  # fmt: skip
+    figure = heat_map.draw(rows)
+    ((x,), (y,)) = figure.axes[0].lines[0].get_data()
+    assert (x, y) == (0, 1) and figure.axes[0].texts[0].get_text() == "0.200"
+    assert figure.axes[0].images[0].get_cmap().name == "viridis_r"
+    (row,) = summarise(rows).to_dict("records")
+    assert (row["best"], row["best_vision_layer"], row["best_language_layer"]) == (0.2, "b", "c")
+    (row,) = summarise(rows.assign(metric="procrustes")).to_dict("records")
+    assert (row["best"], row["best_vision_layer"]) == (0.9, "a")

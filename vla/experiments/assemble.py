@@ -14,7 +14,7 @@ from vla.experiments.experiment import Experiment
 from vla.experiments.naming import trunk
 from vla.experiments.scoring import Bench
 from vla.experiments.tables import Cell, Table
-from vla.metrics import find
+from vla.metrics import find, sign
 
 # Beyond the ten columns that every table of scores has.
 MORE = (
@@ -79,7 +79,9 @@ def _by_layer(points: pd.DataFrame, maps: np.ndarray) -> pd.DataFrame:
     rows["predicted"] = np.where(maps, rows["vision_layer"].where(backwards, rows["language_layer"]), "")
     rows["place"] = rows.index
     alike = ["experiment", "condition", "vision_model", "language_model", "metric", "direction", "seed", "predicted"]
-    best = rows.assign(score=rows["score"].fillna(-np.inf)).groupby(alike, sort=False)["score"].idxmax()
+    # Oriented, so that the largest is the best.
+    oriented = (rows["score"] * rows["metric"].map(sign)).fillna(-np.inf)
+    best = rows.assign(score=oriented).groupby(alike, sort=False)["score"].idxmax()
     first = rows.groupby(alike, sort=False)["place"].min()
     found = rows.loc[best.to_numpy()].assign(place=first.to_numpy()).sort_values("place", kind="stable")
     named = found["predicted"] != ""
@@ -132,10 +134,12 @@ def _values(bench: Bench, table: Table, results: list[xr.Dataset]) -> dict[str, 
     if len(results) == 1 or "null_score" not in results[0]:
         return found
     # A mean of p-values is none: every order of items has a mean over folds as well.
-    null = np.mean([one["null_score"].values for one in results], axis=0)
+    # Folds may have drawn different numbers of permutations.
+    least = min(one.sizes["permutation"] for one in results)
+    null = np.mean([one["null_score"].values[:least] for one in results], axis=0)
     whole = xr.Dataset({"score": (CELL, found["score"]), "null_score": (("permutation", *CELL), null)})
     metric = find(table.metric)
-    said = significance(whole, metric.perfect, metric.lowest)
+    said = significance(whole, metric.perfect, metric.higher_is_better)
     return {name: found[name] if name == "score" else said[name].values for name in _VALUES}
 
 

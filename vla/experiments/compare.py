@@ -17,6 +17,7 @@ from vla.experiments.naming import trunk
 from vla.experiments.penultimate import scalars
 from vla.experiments.study import Study
 from vla.experiments.tables import directions
+from vla.metrics import sign
 
 PRINTED = Path(__file__).with_name("printed.csv")
 COLUMNS = (
@@ -36,6 +37,9 @@ AGREE = (SAME, NEITHER, UNTESTED)
 
 def statistics(study: Study, table: pd.DataFrame, absent: Mapping[tuple[str, str], tuple[str, str]]) -> pd.DataFrame:
     """One row per comparison, metric and direction.
+
+    `higher` is the condition that is expected to be more alike. Differences, t and effect sizes say how much better it
+    is than `lower`: the mean of `higher` less that of `lower`, of a distance the mean of `lower` less that of `higher`.
 
     Args:
       study: What was asked.
@@ -131,18 +135,21 @@ def _row(
         for name in (comparison.higher, comparison.lower)
     }
     both = pd.DataFrame({"higher": means[comparison.higher], "lower": means[comparison.lower]})
-    tested = paired_test(both["higher"], both["lower"])
+    # Oriented, so that a positive difference means that `higher` is more alike also by a distance.
+    better = sign(metric)
+    tested = paired_test(better * both["higher"], better * both["lower"])
     values = dataclasses.asdict(tested)
     for name in ("n_pairs", "mean_higher", "mean_lower", "mean_difference", "ci_low", "ci_high", "t", "df", "p",
                  "effect_size", "note"):  # fmt: skip
         row[name] = values[name]
+    row["mean_higher"], row["mean_lower"] = better * row["mean_higher"], better * row["mean_lower"]
     counts = rows.loc[rows["condition"] == comparison.higher, "n_items"]
     row["n_items"] = int(counts.iloc[0]) if len(counts) else 0
     if not np.isfinite(tested.p):
         row["verdict"] = FEW if tested.n_pairs < 2 else ALIKE
         return row
     pairs = both.index.to_frame()
-    crossed = crossed_test(both["higher"] - both["lower"], list(pairs.iloc[:, 0]), list(pairs.iloc[:, 1]))
+    crossed = crossed_test(better * (both["higher"] - both["lower"]), list(pairs.iloc[:, 0]), list(pairs.iloc[:, 1]))
     for name in ("t", "df", "p", "ci_low", "ci_high", "note"):
         row[f"crossed_{name}"] = getattr(crossed, name)
     return row

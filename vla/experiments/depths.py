@@ -11,6 +11,7 @@ import pandas as pd
 
 from vla.alignment.crossed import crossed_test
 from vla.alignment.depth import depth_profile, peak, relative_depths
+from vla.metrics import sign
 
 PROFILES = (
     "experiment", "condition", "dataset", "metric", "direction", "side", "n_pairs", "n_items", "depth", "score",
@@ -38,7 +39,9 @@ def depths(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Returns:
       `PROFILES`: one row per map, side and depth, with the interval of `vla.alignment.crossed.crossed_test`, NaN with
-      fewer than two models on a side; and `PEAKS`: one row per map and side, as of `vla.alignment.depth.peak`.
+      fewer than two models on a side; and `PEAKS`: one row per map and side, as of `vla.alignment.depth.peak`. The peak
+      of a distance is where it is smallest; `rise` is how much better the peak is than depth 0, so that it is positive
+      of a distance as well.
     """
     profiles, peaks = [], []
     for key, rows in scores.groupby(_ONE, sort=False) if len(scores) else ():
@@ -52,11 +55,15 @@ def depths(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             )
             vision, language = zip(*pairs, strict=True)
             at = _depths_of([list(wide.index) for wide in tables])
-            by_pair = np.stack([depth_profile(wide.to_numpy(float), list(wide.index), at) for wide in tables])
+            # Oriented, so that the largest is the best also of a distance.
+            better = sign(of["metric"])
+            by_pair = np.stack([depth_profile(better * wide.to_numpy(float), list(wide.index), at) for wide in tables])
             own = {**of, "side": side, "n_pairs": len(by_pair)}
-            profiles += [{**own, **point} for point in _points(by_pair, at, vision, language)]
-            top = peak(by_pair, at, vision, language, resamples=_RESAMPLES)
-            peaks.append({**own, **dataclasses.asdict(top)})
+            profiles += [{**own, **point} for point in _points(better * by_pair, at, vision, language)]
+            top = dataclasses.asdict(peak(by_pair, at, vision, language, resamples=_RESAMPLES))
+            if better < 0:
+                top |= {"score": -top["score"], "score_low": -top["score_high"], "score_high": -top["score_low"]}
+            peaks.append({**own, **top})
     return pd.DataFrame(profiles, columns=list(PROFILES)), pd.DataFrame(peaks, columns=list(PEAKS))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection
 import pandas as pd
 
 from vla.alignment.plateau import Plateau, plateau
+from vla.metrics import sign
 
 COLUMNS = (
     "experiment", "series", "dataset", "metric", "direction", "n_pairs", "n_items", "most", "k", "k_low", "k_high",
@@ -28,7 +29,8 @@ def plateaus(curves: pd.DataFrame, along_training: Collection[str] = ()) -> pd.D
 
     Returns:
       `COLUMNS`: `most` is the last count measured; `k` the count with all but 5 % of the fitted gain, infinite where
-      that is beyond `most`; `level` the height of the plateau, `gain` its height above the first count; NaN with the
+      that is beyond `most`; `level` the height of the plateau, `gain` how much better it is than the first count
+      (of a distance what it is below it); NaN with the
       reason in `note` where nothing can be said. The ends of intervals are NaN with fewer than two models on a side.
     """
     over_exemplars = _averaged(curves, along_training)
@@ -52,6 +54,10 @@ def _row(of: dict[str, str], rows: pd.DataFrame) -> dict:
         at = Plateau(*[math.nan] * 10, n_pairs=len(wide), note=why)
     else:
         models = (list(wide.index.get_level_values(name)) for name in _PAIR)
-        at = plateau(wide.to_numpy(float), counts, *models, resamples=_RESAMPLES)
+        # Oriented, so that averaging gains where a distance falls.
+        better = sign(str(of["metric"]))
+        at = plateau(better * wide.to_numpy(float), counts, *models, resamples=_RESAMPLES)
+        if better < 0:
+            at = dataclasses.replace(at, level=-at.level, level_low=-at.level_high, level_high=-at.level_low)
     own = {name: rows[name].iloc[0] for name in ("dataset", "n_items") if name in rows}
     return {**of, **own, "most": counts[-1] if counts else math.nan, **dataclasses.asdict(at)}

@@ -8,6 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vla.metrics import best_index, sign
+from vla.report.figures.layer_maps import colour_map
+
 LABELS = {
     "vision_to_language": "vision predicts language",
     "language_to_vision": "language predicts vision",
@@ -19,7 +22,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """One map per condition of a tidy table of one model pair, metric and direction, on one colour scale.
 
     Language layers run to the right, vision layers upwards; pairs without a score, such as those with a layer that
-    is the same for every item, are hatched. The best pair is marked.
+    is the same for every item, are hatched. The best pair is marked, of a distance the smallest; brighter is better.
     """
     conditions = list(dict.fromkeys(table["condition"]))
     first = table.iloc[0]
@@ -32,7 +35,7 @@ def draw(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(max(4.0, size[0]) * len(conditions), max(3.4, size[1])), layout="constrained")
     axes = figure.subplots(1, len(conditions), squeeze=False)[0]
     for axis, name in zip(axes, conditions, strict=True):
-        _map(axis, maps[name], low, high)
+        _map(axis, maps[name], low, high, str(first["metric"]))
         axis.set_title(name)
         axis.set_xlabel(f"{first['language_model']} (language)")
     axes[0].set_ylabel(f"{first['vision_model']} (vision)")
@@ -53,16 +56,17 @@ def _matrix(rows: pd.DataFrame) -> pd.DataFrame:
     return matrix.loc[list(dict.fromkeys(rows["vision_layer"])), list(dict.fromkeys(rows["language_layer"]))]
 
 
-def _map(axis: Axes, matrix: pd.DataFrame, low: float, high: float) -> None:
+def _map(axis: Axes, matrix: pd.DataFrame, low: float, high: float, metric: str) -> None:
     values = matrix.to_numpy(float)
     axis.set_facecolor("0.92")
     axis.patch.set_hatch("///")
     axis.patch.set_edgecolor("0.6")
-    axis.imshow(values, origin="lower", vmin=low, vmax=high, cmap="viridis", aspect="equal")
+    axis.imshow(values, origin="lower", vmin=low, vmax=high, cmap=colour_map(metric), aspect="equal")
     if np.isfinite(values).any():
-        y, x = np.unravel_index(np.nanargmax(values), values.shape)
+        y, x = np.unravel_index(best_index(values, metric), values.shape)
         # Dark on the bright end of the scale, white on the dark end.
-        ink = "black" if values[y, x] > (low + high) / 2 else "white"
+        bright = sign(metric) * (values[y, x] - (low + high) / 2) > 0
+        ink = "black" if bright else "white"
         axis.plot(x, y, marker="o", markersize=7, markerfacecolor="none", markeredgecolor=ink, markeredgewidth=1.5)
         place = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
         axis.annotate(f"{values[y, x]:.3f}", (x, y), color=ink, fontsize=7, fontweight="bold", **place)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from vla.experiments.naming import trunk
 from vla.experiments.penultimate import scalars
+from vla.metrics import best_index
 from vla.report import selecting
 from vla.report.figures import backbones, conditions, curves, depth, layer_maps, training
 from vla.report.figures.style import DIRECTION_WORDS, metric_words, spoken
@@ -63,7 +64,7 @@ def _maps(id: str, scores: pd.DataFrame, peaks: pd.DataFrame) -> Iterator[Illust
             yield Illustration(
                 file_name(id, "maps", condition, metric, model),
                 f"Alignment of every layer of {model} (upwards from the input) with every layer of each language "
-                "model (to the right), one row per direction. Brighter is better predicted; the ring marks the best "
+                "model (to the right), one row per direction. Brighter is more alike; the ring marks the best "
                 "pair" + ", the line on the colour scale the mean with items shuffled" * _has_null(own) + ". Hatched "
                 "cells have no score: that layer is the same for every item.",
                 _best(own),
@@ -213,7 +214,7 @@ def _best(rows: pd.DataFrame) -> str:
     found = []
     for (direction, language), own in rows.groupby(["direction", "language_model"], sort=False):
         if own["score"].notna().any():
-            best = own.loc[own["score"].idxmax()]
+            best = own.loc[best_index(own["score"], str(own["metric"].iloc[0]))]
             found.append(
                 f"{language}, {DIRECTION_WORDS.get(str(direction), direction)}: best {best['score']:.2f} at vision "
                 f"{spoken(best['vision_layer'])} and language {spoken(best['language_layer'])}"

@@ -14,6 +14,7 @@ import pandas as pd
 from vla.alignment.crossed import crossed_test
 from vla.alignment.paired import paired_test
 from vla.experiments.penultimate import scalars
+from vla.metrics import sign
 from vla.report import selecting
 from vla.report.figures.depth import depths_of
 from vla.report.figures.pairs import PAIR, scores_by_pair
@@ -46,18 +47,30 @@ def outcomes(run: RunFolder, experiment: Mapping[str, Any]) -> list[Outcome]:
     """The claims about an experiment for which the run has data; none for experiments that are not the paper's."""
     id = str(experiment["id"])
     scores, curves = run.of("scores", id), run.of("curves", id)
-    scores, curves = _of_main_metric(scores), _of_main_metric(curves)
+    # Claims are of measures of which higher is more alike: a distance is held against them as its negative.
+    scores, curves = _oriented(_of_main_metric(scores)), _oriented(_of_main_metric(curves))
     found: list[Outcome] = []
     for claims in _CLAIMS.get(id, ()):
         found += claims(run, scores, curves)
+    metric = next((str(rows["metric"].iloc[0]) for rows in (scores, curves) if len(rows)), "")
+    if sign(metric) < 0:
+        return [dataclasses.replace(outcome, claim=f"{outcome.claim} (by minus {metric})") for outcome in found]
     return found
 
 
 def _of_main_metric(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of linear predictivity, of which the paper speaks; where there are none, of the first metric."""
-    metrics = list(dict.fromkeys(rows["metric"]))
+    """Rows of linear predictivity, of which the paper speaks; where there are none, of the first metric of which higher
+    is more alike, or else of the first distance."""
+    metrics = sorted(dict.fromkeys(rows["metric"]), key=sign, reverse=True)
     main = _METRIC if _METRIC in metrics else metrics[0] if metrics else ""
     return rows.loc[rows["metric"] == main]
+
+
+def _oriented(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one metric, of a distance with its negative."""
+    if rows.empty or sign(str(rows["metric"].iloc[0])) > 0:
+        return rows
+    return rows.assign(**{name: -rows[name] for name in ("score", "null_mean") if name in rows})
 
 
 def _depth(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
@@ -73,6 +86,8 @@ def _depth(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[O
         found.append(
             difference(f"{DIRECTION_WORDS[direction]}: low in early {side} layers, higher in late ones", early, late)
         )
+    if sign(str(maps["metric"].iloc[0])) < 0:
+        return found  # a share of the best score is that of a measure which grows from 0
     for direction, side in ((_LV, "language"), (_VL, "vision")):
         rows = maps.loc[maps["direction"] == direction]
         ratios[direction] = _best(rows.loc[_thirds(rows, side)[0]]) / _best(rows)

@@ -77,7 +77,7 @@ def peak_table(peaks: pd.DataFrame) -> dict[str, Any] | None:
             "Pairs": f"{row['n_pairs']:g}",
             "Peak at": number(row["depth"], 2) + _ends(row, "depth", lambda end: number(end, 2)),
             "Score there": number(row["score"]) + _ends(row, "score", number),
-            "Above depth 0 by": number(row["rise"], sign=True),
+            "Better than depth 0 by": number(row["rise"], sign=True),
             "Note": _note(row),
         }
         for row in peaks.to_dict("records")

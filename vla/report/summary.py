@@ -3,13 +3,14 @@
 import pandas as pd
 
 from vla.alignment.table import OF_TABLE
+from vla.metrics import best_index
 
 _OF_BEST = ("ci_low", "ci_high", "p_max")
 _GROUP = ["vision_model", "language_model", "metric", "direction", "condition"]
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and best score over layer pairs of a tidy table, and which pair is best.
+    """Mean and best score over layer pairs of a tidy table, and which pair is best: of a distance the smallest.
 
     Columns: the group (vision_model, language_model, metric, direction, condition), n_items, layer_pairs (those
     with a score), mean, best, best_vision_layer, best_language_layer; of a table that has them, what stands beside the
@@ -19,7 +20,8 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, group in table.groupby(_GROUP, sort=False):
         scored = group.dropna(subset=["score"])
-        best = scored.sort_values("score", kind="stable").tail(1)
+        metric = str(group["metric"].iloc[0])
+        best = scored.loc[[best_index(scored["score"], metric)]] if len(scored) else scored
         beside = {f"best_{name}": best[name].max() for name in _OF_BEST if name in table}
         rows.append(
             group[[*_GROUP, "n_items"]]

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vla.alignment.depth import relative_depths
+from vla.metrics import best
 from vla.report.figures.style import DIRECTION_WORDS, GREY, MARKERS, PALETTE, metric_words, ordered_directions
 
 SIDES = ("vision", "language")
@@ -56,9 +57,9 @@ def profiles_of(table: pd.DataFrame) -> pd.DataFrame:
     for direction, rows in table.groupby("direction", sort=False):
         for side, other in (SIDES, SIDES[::-1]):
             names = [f"{side}_model", f"{other}_model", f"{side}_layer"]
-            best = rows.groupby(names, sort=False)["score"].max().reset_index()
-            best["depth"] = depths_of(best, side)
-            mean = best.groupby([f"{side}_model", "depth"], sort=False)["score"].mean().dropna().reset_index()
+            layers = best(rows.groupby(names, sort=False)["score"], str(rows["metric"].iloc[0])).reset_index()
+            layers["depth"] = depths_of(layers, side)
+            mean = layers.groupby([f"{side}_model", "depth"], sort=False)["score"].mean().dropna().reset_index()
             own = mean.rename(columns={f"{side}_model": "model"})
             found.append(own.assign(direction=direction, side=side, metric=rows["metric"].iloc[0]))
     return pd.concat(found, ignore_index=True)

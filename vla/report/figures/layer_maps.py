@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vla.metrics import best_index, sign
 from vla.report.figures.style import DIRECTION_WORDS, INK, metric_words, ordered_directions, spoken
 
 # Below so many layers every one is named; above, every few.
@@ -20,7 +21,8 @@ def draw(table: pd.DataFrame) -> Figure:
 
     Returns:
       The figure. Vision layers run upwards, language layers to the right, from the input on; pairs without a score,
-      such as those with a layer that is the same for every item, are hatched; the best pair is ringed and written.
+      such as those with a layer that is the same for every item, are hatched; the best pair is ringed and written, of a
+      distance the smallest.
     """
     directions, models = ordered_directions(table["direction"].unique()), list(dict.fromkeys(table["language_model"]))
     first = table.iloc[0]
@@ -31,7 +33,7 @@ def draw(table: pd.DataFrame) -> Figure:
         rows = table.loc[table["direction"] == direction]
         low, high = limits(rows["score"].to_numpy(float))
         for axis, model in zip(line, models, strict=True):
-            _map(axis, matrix(rows.loc[rows["language_model"] == model]), low, high)
+            _map(axis, matrix(rows.loc[rows["language_model"] == model]), low, high, str(first["metric"]))
             if direction == directions[0]:
                 axis.set_title(model, fontsize=9)
             if direction == directions[-1]:
@@ -48,6 +50,11 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def colour_map(metric: str) -> str:
+    """The colour map on which better scores are brighter."""
+    return "viridis" if sign(metric) > 0 else "viridis_r"
+
+
 def limits(scores: np.ndarray) -> tuple[float, float]:
     """The range of a colour scale: from 0, or the lowest score if that is negative, to the highest."""
     finite = scores[np.isfinite(scores)]
@@ -60,15 +67,17 @@ def matrix(rows: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[list(dict.fromkeys(rows["vision_layer"])), list(dict.fromkeys(rows["language_layer"]))]
 
 
-def _map(axis: Axes, shown: pd.DataFrame, low: float, high: float) -> None:
+def _map(axis: Axes, shown: pd.DataFrame, low: float, high: float, metric: str) -> None:
     values = shown.to_numpy(float)
     axis.set_facecolor("0.93")
     axis.patch.set_hatch("////")
     axis.patch.set_edgecolor("0.75")
-    axis.imshow(values, origin="lower", vmin=low, vmax=high, cmap="viridis", aspect="auto", interpolation="nearest")
+    colours = {"vmin": low, "vmax": high, "cmap": colour_map(metric)}
+    axis.imshow(values, origin="lower", aspect="auto", interpolation="nearest", **colours)
     if np.isfinite(values).any():
-        y, x = np.unravel_index(np.nanargmax(values), values.shape)
-        ink = "black" if values[y, x] > (low + high) / 2 else "white"
+        y, x = np.unravel_index(best_index(values, metric), values.shape)
+        bright = sign(metric) * (values[y, x] - (low + high) / 2) > 0
+        ink = "black" if bright else "white"
         axis.plot(x, y, marker="o", markersize=6, markerfacecolor="none", markeredgecolor=ink, markeredgewidth=1.4)
         over = y < values.shape[0] / 2
         place = {"xytext": (0, 6 if over else -6), "textcoords": "offset points", "va": "bottom" if over else "top"}
