@@ -136,7 +136,10 @@ def measure(
     if chance is not None:
         result["chance"] = (PAIR, np.where(np.isfinite(scores[0]), chance, np.nan))
     if task.null:
-        result["null_score"] = (("permutation", *PAIR), _null_scores(task, x, y, scores[0], scores[1 : len(orders)]))
+        result["null_score"] = (
+            ("permutation", *PAIR),
+            _null_scores(task, x, y, scores[0], np.asarray(scores[1 : len(orders)])),
+        )
     if task.bootstrap:
         result["resampled_score"] = (("resample", *PAIR), _resampled(task, x, y, scores[0], advance))
     if task.halves:
