@@ -9,7 +9,7 @@ Cost: one pass of CLIP over the photographs and one over the captions.
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from configs.items import items
+from configs.parts import items
 
 
 def get_config(arg: str = "") -> ConfigDict:

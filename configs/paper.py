@@ -17,6 +17,8 @@ small models, 100 items). Paraphrases and synthetic images are made by `python -
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from configs import parts
+
 ALL = tuple(f"E{i}" for i in range(1, 14))
 PARTS = {
     **{id: (id,) for id in ALL},
@@ -36,7 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
     if arg not in PARTS:
         raise ValueError(f"Unknown argument {arg!r}; expected one of {', '.join(sorted(filter(None, PARTS)))}.")
     smoke = arg == "smoke"
-    config = ConfigDict()
+    config = parts.run()
     config.title = "Seeing Through Words, Speaking Through Pixels, reproduced"
     config.note = "A smoke run: two small models and 100 items show that everything works, and are no evidence." * smoke
     config.experiments = PARTS[arg]
@@ -78,49 +80,10 @@ def get_config(arg: str = "") -> ConfigDict:
     )
 
     config.choices = choices()
-    config.content = content()
+    config.content = parts.content()
+    config.content.pairs = "first"
     config.metrics = ("linear_predictivity",)
-    config.overrides = overrides()
-    config.seed = 42
-    config.seeds = ()
-    config.null = 5
-    # Draws of items for intervals of penultimate scores, such as 200.
-    config.bootstrap = 0
-    config.dtype = "float32"
-    config.batch_size = 0
-    config.stream = False
-    config.tensor_parallel = 1
-    config.workers = 0
-    config.processors = ConfigDict()
-    # Fields of config.json that models are read without, such as ("auto_map",).
-    config.ignore_fields = ()
-    config.store = ""
-    config.scores = ""
-    config.tags = ""
-    config.older = "refuse"
-    config.shard = "0/1"
-    config.stage = "all"
-    return config
-
-
-def overrides() -> ConfigDict:
-    """Settings of metrics, documented in `vla.list_metrics()[name].settings`; None keeps the default."""
-    config = ConfigDict()
-    for name in (
-        # ridge regression
-        "alphas", "outer_folds", "inner_cv", "alpha_per_target", "standardize_targets", "test_statistics", "measure",
-        # of every metric: "duplicates" keeps items together that are the same stimulus
-        "groups",
-        # cka_rbf, mutual_knn, cknna
-        "bandwidth", "neighbours", "nearness", "clip_quantile", "unbiased", "normalise", "offset",
-        # rsa
-        "dissimilarity", "comparison",
-        # cca, svcca, pwcca
-        "components", "regularisation", "squared", "variance", "weights",
-        # shape distances, matching of units
-        "alpha", "absolute",
-    ):  # fmt: skip
-        config[name] = placeholder(object)
+    config.overrides = parts.metric_settings()
     return config
 
 
@@ -170,23 +133,4 @@ def choices() -> ConfigDict:
     config.synthetic_set = "synthetic"
     config.family = "pooled"
     config.symmetric_items = "all"
-    return config
-
-
-def content() -> ConfigDict:
-    """What of the alignment is looked into; the words are in `vla.experiments.content_plan`."""
-    config = ConfigDict()
-    # "all" pairs of models, the "first", or "none".
-    config.pairs = "first"
-    config.experiment = ""
-    config.condition = ""
-    # Ratings of words, such as Brysbaert's of concreteness, which you fetch yourself.
-    config.norms = ""
-    config.norms_word = "Word"
-    config.norms_value = "Conc.M"
-    config.norms_view = "original"
-    config.instances = ""
-    config.score = "correlation"
-    config.n_directions = 5
-    config.n_extreme = 5
     return config

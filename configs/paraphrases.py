@@ -13,7 +13,7 @@ An interrupted run resumes. Keys come from the environment: GEMINI_API_KEY or OP
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from configs.items import items
+from configs.parts import items
 
 CLIENTS = ("gemini", "local", "openai")
 

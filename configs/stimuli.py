@@ -14,7 +14,7 @@ Cost: seconds; with masks of things and stuff every mask is looked at, tens of s
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from configs.items import items
+from configs.parts import items
 
 
 def get_config(arg: str = "") -> ConfigDict:

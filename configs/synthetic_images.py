@@ -12,7 +12,7 @@ are pending. An interrupted run resumes, and any image can be generated again al
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from configs.items import items
+from configs.parts import items
 
 
 def get_config(arg: str = "") -> ConfigDict:

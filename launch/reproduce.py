@@ -4,10 +4,13 @@
     python -m launch.reproduce --config=configs/microworld.py:quick --workdir=quick
     python -m launch.reproduce --config=configs/paper.py --workdir=paper --dry_run
     python -m launch.reproduce --config=configs/paper.py:E2 --workdir=paper --config.datasets.coco.directory=coco
+    python -m launch.reproduce --config=configs/captioned_folder.py --config.data.path=photos --workdir=run \
+        --config.vision=facebook/dinov2-base --config.language=HuggingFaceTB/SmolLM2-1.7B
 
-A killed run goes on where it was. Parts of the work as processes of their own, against one --workdir:
---config.shard=0/4 to 3/4; the last one, or a run later, writes the report. Hosts of a TPU pod, tasks of one SLURM job:
---coordinator=auto. The scripts in launch/cluster do both.
+An interrupted run resumes. Models larger than memory: --config.stream=True. Independent processes that share one
+--workdir: --config.shard=0/4 to 3/4; the last one, or a later run, writes the report. Several hosts that share each
+view: --coordinator=auto under SLURM and on Cloud TPU, elsewhere --coordinator=host:port --processes=2 --process=0 (on
+the second --process=1). The scripts in launch/cluster do both.
 """
 
 import shlex
@@ -24,8 +27,12 @@ DRY_RUN = flags.DEFINE_bool(
 join = entry.define_processes()
 
 
-def main() -> None:
-    """Flags to study to report."""
+def main(stage: str = "") -> None:
+    """Flags to study to report.
+
+    Args:
+      stage: The stage to run, whatever the config says; "" for the config's.
+    """
     from vla import devices, progress
     from vla.experiments import configured, engine, plan
 
@@ -42,7 +49,7 @@ def main() -> None:
             from vla.microworld.quick_start import fill_config
 
             values = fill_config(values, workdir / "microworld", first)
-        study = configured.study(values, commands)
+        study = configured.study(values | ({"stage": stage} if stage else {}), commands)
         if DRY_RUN.value:
             if first:
                 print(plan.written(plan.plan(study, workdir)))
@@ -58,8 +65,6 @@ def main() -> None:
         for line in outcome.absent:
             print(f"not run: {line}", file=sys.stderr)
         print(page)
-        if not outcome.scored:
-            raise ValueError("nothing could be scored, for the reasons above; the report has them too")
     elif first:
         waits = "for --config.stage=score" if study.stage == "extract" else (
             "for other shards, or for activations that are not extracted yet. When these are done, run again"

@@ -16,6 +16,9 @@ ROOT = Path(__file__).parents[2]
 PLAN = DatasetPlan("coco", "coco_val2017", "my coco", options={"masks": "auto"})
 
 
+STUDY = configured.study(config_values(f"{ROOT / 'configs/paper.py'}:E2", []))
+
+
 def parsed(line):
     """The values that these flags give `configs/paper.py`, by the shell's rules and those of `--config`."""
     return config_values(f"{ROOT / 'configs/paper.py'}:E2", shlex.split(line))
@@ -30,7 +33,7 @@ def test_masks_of_stuff_are_had_from_cocos_own_archive():
 
 
 def test_captions_too_long_for_clip_may_be_truncated():
-    line = advice.flags("caption 0 has 79 tokens; shorten it. Or pass truncate=True to have texts cut off", PLAN)
+    line = advice.flags("caption 0 has 79 tokens; shorten it. Or pass truncate=True to have texts cut off", PLAN, STUDY)
     assert line == "--config.choices.long_captions=truncate"
     assert configured.study(parsed(line)).choices.long_captions == "truncate"
 
@@ -49,15 +52,35 @@ def test_captions_too_long_for_clip_may_be_truncated():
 def test_a_refusal_becomes_a_flag_that_the_study_takes(setting, line):
     with pytest.raises(ValueError) as refused:
         refuse_absent(setting, "refuse", ["007"], "items lack something", f'Pass {setting}="keep"')
-    assert advice.flags(str(refused.value), PLAN) == line
+    assert advice.flags(str(refused.value), PLAN, STUDY) == line
     study = configured.study(parsed(f"--config.datasets.coco.directory='my coco' {line}"))
     where = study.choices if setting in ("unmasked", "ties") else study.datasets["coco"]
     options = study.datasets["coco"].options
     assert getattr(where, setting, None) == "drop" or options == {"masks": "auto", setting: "drop"}
 
 
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("missing_images", "--config.data.missing_images=drop"),
+        ("missing_captions", "--config.data.missing_captions=drop"),
+        ("unmasked", "--config.settings.unmasked=drop"),
+    ],
+)
+def test_a_study_of_one_dataset_is_advised_in_the_words_of_its_config(setting, line):
+    flags = ["--config.data.path=x", "--config.vision=a", "--config.language=b"]
+    config = ROOT / "configs/captioned_folder.py"
+    study = configured.study(config_values(config, flags))
+    with pytest.raises(ValueError) as refused:
+        refuse_absent(setting, "refuse", ["007"], "items lack something", f'Pass {setting}="keep"')
+    assert advice.flags(str(refused.value), study.datasets["main"], study) == line
+    changed = configured.study(config_values(config, [*flags, *shlex.split(line)]))
+    values = {**vars(changed.choices), **vars(changed.datasets["main"]), **changed.datasets["main"].options}
+    assert values[setting] == "drop"
+
+
 def test_what_names_no_argument_gives_no_flag():
-    assert advice.flags("coco is not a folder", PLAN) == ""
+    assert advice.flags("coco is not a folder", PLAN, STUDY) == ""
 
 
 def test_the_command_that_makes_paraphrases_reads_the_same_items():

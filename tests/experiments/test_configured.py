@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
-from configs import paper
+from configs import captioned_folder, paper, parts
 from vla.alignment.task import make_tasks
+from vla.experiments.choices import Choices
 from vla.experiments.configured import study
+from vla.experiments.study import DatasetPlan, Study
 from vla.metrics import METRICS
 
 
@@ -82,7 +84,10 @@ def test_shards_that_are_none(shard):
     [
         ({"choices": {"protocoll": "paper"}}, "choices has no setting protocoll; it has alpha_per_target, averaging"),
         ({"content": {"norm": "x"}}, "content has no setting norm; it has condition, experiment"),
-        ({"datasets": {"coco": {"name": "flickr8k", "dir": "x"}}}, "the dataset coco has no setting dir; it has clip"),
+        (
+            {"datasets": {"coco": {"name": "flickr8k", "dir": "x"}}},
+            "the dataset coco has no setting dir; it has called",
+        ),
         ({"datasets": {"coco": {"name": "flickr8k"}}}, "'preferred': no dataset has the role 'pick_a_pic'"),
     ],
 )
@@ -92,7 +97,7 @@ def test_settings_that_there_are_not(changes, words):
 
 
 def test_every_setting_of_every_metric_can_be_given_on_the_command_line():
-    """With the values as they are typed, by both configs that have overrides."""
+    """With the values as they are typed, in `overrides` or in `settings`."""
     typed = {
         "alphas": "(1.0,10.0)", "outer_folds": "3", "inner_cv": "5", "alpha_per_target": "True",
         "standardize_targets": "False", "test_statistics": "test", "measure": "r2", "groups": "duplicates",
@@ -107,12 +112,14 @@ def test_every_setting_of_every_metric_can_be_given_on_the_command_line():
 import sys
 from absl import app
 from launch import entry
+key = sys.argv.pop(1)
 config, _ = entry.define(sys.argv.pop(1), "w")
-app.run(lambda argv: print({k: v for k, v in config.value.to_dict()["overrides"].items() if v is not None}))
+app.run(lambda argv: print({k: v for k, v in config.value.to_dict()[key].items() if v is not None}))
 """
-    for path in ("configs/captioned_folder.py", "configs/paper.py"):
-        flags = [f"--config.overrides.{name}={value}" for name, value in typed.items()]
-        done = subprocess.run([sys.executable, "-c", script, path, *flags], capture_output=True, text=True, check=True)
+    for key, path in (("settings", "configs/captioned_folder.py"), ("overrides", "configs/paper.py")):
+        flags = [f"--config.{key}.{name}={value}" for name, value in typed.items()]
+        command = [sys.executable, "-c", script, key, path, *flags]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         values = ast.literal_eval(done.stdout)
         assert {name: str(value).replace(" ", "") for name, value in values.items()} == {**typed, "offset": "1e-06"}
         tasks = make_tasks(list(METRICS), "paper", 0, 0, values | {"regularisation": None})
@@ -132,3 +139,60 @@ app.run(lambda argv: print({k: v for k, v in config.value.to_dict()["overrides"]
 def test_metrics_and_groups_that_cannot_be(changed, words):
     with pytest.raises(ValueError, match=words):
         study(values(**changed))
+
+
+FOLDER = {"path": "photos", "captions": "said.csv", "n": "all", "missing_captions": "drop"}
+
+
+def folder_values(**changes):
+    config = captioned_folder.get_config().to_dict()
+    data = {**config["data"], **changes.pop("data", FOLDER)}
+    return {**config, "vision": ("v", "w"), "language": "t", "data": data, **changes}
+
+
+def test_a_folder_and_two_lists_of_models_are_a_study_of_one_experiment():
+    found = study(folder_values(layers=("block_1", "block_2"), settings={"caption": 1, "neighbours": 3, "alphas": None},
+                                metrics=("cka", "mutual_knn")))  # fmt: skip
+    plan = found.datasets["main"]
+    assert (plan.directory, plan.n_items, plan.missing_images) == ("photos", 0, "refuse")
+    assert plan.options == {"captions": "said.csv", "missing_captions": "drop"}
+    (condition,) = found.experiments[0].conditions
+    assert condition.layers == ("block_1", "block_2") and found.pairs(condition) == [("v", "t"), ("w", "t")]
+    # A setting reaches the choices or the metrics that have it; None leaves the default.
+    assert found.choices.caption == 1 and found.overrides == {"neighbours": 3}
+    assert study(folder_values()).experiments[0].conditions[0].layers == "all"
+
+
+def test_a_setting_of_the_folder_that_there_is_not():
+    with pytest.raises(ValueError, match="data: captioned_folder has no option caption; it has captions, missing_cap"):
+        study(folder_values(data={**FOLDER, "caption": 1}))
+
+
+def test_own_experiments_on_the_folder_need_not_name_its_dataset_and_models():
+    own = {
+        "id": "mine",
+        "title": "Mine",
+        "question": "?",
+        "conditions": ({"name": "a"}, {"name": "b", "layers": "all"}),
+    }
+    (one,) = study(folder_values(own_experiments=(own,), layers="penultimate")).experiments
+    assert [(c.dataset, c.vision, c.language, c.layers) for c in one.conditions] == [
+        ("main", "main", "main", "penultimate"), ("main", "main", "main", "all"),
+    ]  # fmt: skip
+
+
+def test_the_settings_of_the_config_are_all_choices_and_all_settings_of_metrics():
+    of_metrics = {field.name for metric in METRICS.values() for field in dataclasses.fields(metric.settings)}
+    choices = {field.name for field in dataclasses.fields(Choices)}
+    assert set(parts.settings()) == choices | (of_metrics - {"seed"}) | {"groups"}
+
+
+def test_the_defaults_of_the_config_are_those_of_the_study():
+    config = {**parts.run().to_dict(), "data": {"name": "flickr8k", **FOLDER}, "vision": ("v",), "language": ("t",)}
+    own = {"id": "mine", "title": "Mine", "question": "?", "conditions": ({"name": "a"},)}
+    found = study({**config, "own_experiments": (own,), "settings": parts.settings().to_dict(), "null": 0,
+                   "content": parts.content().to_dict(), "processors": {}})  # fmt: skip
+    plain = Study(found.experiments, found.datasets, found.vision, found.language)
+    assert found == plain
+    usual = dict.fromkeys(("name", "role", "directory", "n_items", "options"))
+    assert vars(study(folder_values()).datasets["main"]) | usual == vars(DatasetPlan("main", "flickr8k", "x")) | usual

@@ -57,6 +57,24 @@ def test_tables_are_those_of_content(world):
     assert items["concreteness"].tolist() == pytest.approx([3.0] * len(items))
     kinds = pd.read_csv(where / "run" / "content.csv")
     assert {"animal", "kitchen"} <= set(kinds["group"])
+    of_animals = kinds.query("group == 'animal' and direction == 'vision_to_language'").iloc[0]
+    own = items.query("direction == 'vision_to_language' and supercategories == 'animal'")
+    assert of_animals["n_items"] == len(own) == folders.ITEMS / 2
+    assert of_animals["mean"] == pytest.approx(own["correlation"].mean())
+    assert items["caption"][0] == "thing number 0 lies here"
+
+
+def test_other_layers_are_analysed_where_the_experiment_extracts_them(world, tmp_path):
+    where, study = world
+    plan = dataclasses.replace(study.content, vision_layer="block_3", language_layer="block_1", norms="")
+    run(dataclasses.replace(study, content=plan), tmp_path, show_progress=False)
+    items = pd.read_parquet(tmp_path / "items.parquet").query("direction == 'vision_to_language'")
+    assert set(items["vision_layer"]) == {"block_3"} and set(items["language_layer"]) == {"block_1"}
+    x, y = (np.load(where / "models" / name / "original.npz")["activations"] for name in ("vision_a", "language_a"))
+    facts = ItemFacts({str(i): "some words" for i in range(folders.ITEMS)})
+    expected = content(x[2:], y[:1], facts).items["correlation"]
+    np.testing.assert_allclose(items["correlation"], expected, atol=1e-6)
+    assert folders.read_run(tmp_path)["content"]["layers"] == ["block_3", "block_1"]
 
 
 def test_what_is_shown_is_in_the_folder_and_what_was_looked_into_is_said(world):
@@ -99,7 +117,13 @@ def test_a_second_run_looks_into_nothing_again_unless_asked_otherwise(world, tmp
 def test_what_cannot_be_looked_into_is_said_and_the_run_goes_on(world, tmp_path):
     where, study = world
     curve = folders.experiment(conditions=(Condition("mean of two", caption="average:k=2"),), comparisons=())
-    run(dataclasses.replace(study, experiments=(curve,)), tmp_path / "run", show_progress=False)
+    for model in ("language_a", "language_b"):
+        (tmp_path / model).mkdir()
+        for view in ("original", "caption_1"):
+            shutil.copy(where / "models" / model / "original.npz", tmp_path / model / f"{view}.npz")
+    language = {"core": tuple(str(tmp_path / model / "{view}.npz") for model in ("language_a", "language_b"))}
+    averaged = dataclasses.replace(study, experiments=(curve,), language=language)
+    run(averaged, tmp_path / "run", show_progress=False)
     said = folders.read_run(tmp_path / "run")["content"]
     assert said["status"] == "not run" and "no condition of this run" in said["why"]
     (tmp_path / "norms.csv").write_text("Word,Conc.M\nzyzzyva,4\n")
@@ -126,6 +150,7 @@ def test_cocos_instances_are_found_in_its_directory(tmp_path):
         ({"pairs": "some"}, "content.pairs='some'; expected one of none, first, all"),
         ({"score": "r"}, "content.score='r'; expected one of correlation, match"),
         ({"norms": "nowhere.csv"}, "content.norms='nowhere.csv' is no file"),
+        ({"vision_layer": "all"}, "content.vision_layer='all'; expected penultimate or one layer's name"),
     ],
 )
 def test_plans_without_meaning_are_refused(changes, words):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vla.experiments.depths import PEAKS, PROFILES, depths
+from vla.experiments.depths import PEAKS, PROFILES, SUMMARY, depths, summary
 
 PAIRS = [("v1", "l1"), ("v1", "l2"), ("v2", "l1"), ("v2", "l2")]
 # Four blocks of vision, six of language: the highest score is at block 3 of vision, at block 2 of language.
@@ -89,3 +89,37 @@ def test_a_distance_peaks_where_it_is_smallest():
     np.testing.assert_allclose(found["score"], 1 - peaks["score"])
     np.testing.assert_allclose(found["score_low"], 1 - peaks["score_high"])
     np.testing.assert_allclose(profiles["score"], 1 - depths(maps)[0]["score"])
+
+
+def _small(scores, metric="cka", **more):
+    """A map of three layers of vision by two of language."""
+    rows = [
+        {"experiment": "E1", "condition": "original", "vision_model": "seer", "language_model": "teller",
+         "metric": metric, "direction": "symmetric", "vision_layer": high, "language_layer": low, "n_items": 12,
+         "seed": 42, "score": scores[i][j], "null_mean": 0.05, "ci_low": scores[i][j] - 0.1, "ci_high": np.nan,
+         "p_max": 1 - scores[i][j], "reliability": 0.8, "ceiling": 0.9, **more}
+        for i, high in enumerate(["embed", "block_1", "block_10"]) for j, low in enumerate(["embed", "block_1"])
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+SCORES = [[np.nan, np.nan], [0.1, 0.2], [0.4, 0.3]]
+
+
+def test_the_summary_names_the_best_pair_and_leaves_out_what_has_no_score():
+    table = pd.concat([_small(SCORES), _small(np.full((3, 2), np.nan), condition="constant"), _small(SCORES, seed=1)])
+    found = summary(table)
+    assert tuple(found) == SUMMARY
+    first, second, other = found.to_dict("records")
+    assert (first["layer_pairs"], first["best"], first["n_items"]) == (4, 0.4, 12)
+    assert first["mean"] == pytest.approx(0.25) and first["null_mean"] == pytest.approx(0.05)
+    assert (first["best_vision_layer"], first["best_language_layer"]) == ("block_10", "embed")
+    assert (first["best_ci_low"], first["best_p_max"], first["reliability"]) == pytest.approx((0.3, 0.6, 0.8))
+    assert np.isnan(first["best_ci_high"]) and first["ceiling"] == 0.9
+    assert second["layer_pairs"] == 0 and np.isnan(second["mean"]) and second["best_vision_layer"] == ""
+    assert (first["seed"], other["seed"], other["best"]) == (42, 1, 0.4)
+
+
+def test_the_best_pair_by_a_distance_is_the_nearest():
+    (row,) = summary(_small(SCORES, "shape_distance")).to_dict("records")
+    assert row["best"] == 0.1 and (row["best_vision_layer"], row["best_language_layer"]) == ("block_1", "embed")

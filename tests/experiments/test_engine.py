@@ -13,6 +13,7 @@ from sklearn.model_selection import KFold
 import vla
 from tests.children import Child
 from tests.experiments import folders
+from vla.alignment.table import COLUMNS, NAMES, OF_MAP, OF_PAIRS
 from vla.experiments.engine import run
 from vla.experiments.experiment import Comparison, Condition
 from vla.experiments.plan import plan, written
@@ -52,6 +53,75 @@ def test_every_score_is_that_of_vla_score(ran):
         assert row["score"] == pytest.approx(expected.score.item(), abs=1e-6)
         assert row["null_mean"] == pytest.approx(expected.null_score.mean().item(), abs=1e-6)
         assert row["n_items"] == folders.ITEMS
+
+
+def test_a_layer_map_has_all_that_vla_score_says_of_every_pair(ran, tmp_path):
+    where, study = ran
+    one = folders.experiment(conditions=(Condition("original"),), comparisons=(), layers="all")
+    asked = dataclasses.replace(
+        study, experiments=(one,), null=3, bootstrap=4, halves=2, confidence=0.8, intervals="all",
+        metrics=("linear_predictivity", "cka", "mutual_knn"), overrides={"neighbours": 3},
+        vision={"core": study.vision["core"][:1]}, language={"core": study.language["core"][:1]},
+    )  # fmt: skip
+    run(asked, tmp_path / "run", show_progress=False)
+    table = pd.read_parquet(tmp_path / "run" / "scores.parquet")
+    assert tuple(table) == NAMES and len(table) == 4 * 9
+    for column in COLUMNS:
+        values = table[column.name]
+        is_text = pd.api.types.is_string_dtype(values)
+        assert (
+            is_text
+            if column.dtype == "text"
+            else values.dtype == {"integer": "int64", "number": "float64"}[column.dtype]
+        ), column.name
+        assert column.lowest is None or (values.dropna() >= column.lowest).all()
+        assert column.highest is None or (values.dropna() <= column.highest).all()
+    vision, language = saved(where, "vision_a"), saved(where, "language_a")
+    names = ["block_1", "block_2", "block_3"]
+    for (metric, direction), rows in table.groupby(["metric", "direction"]):
+        backwards = direction == "language_to_vision"
+        x, y = (language, vision) if backwards else (vision, language)
+        settings = {"neighbours": 3} if metric == "mutual_knn" else {}
+        expected = vla.score(x, y, metric, seed=42, null=3, bootstrap=4, halves=2, confidence=0.8, **settings)
+        for row in rows.to_dict("records"):
+            at = [names.index(row[name]) for name in ("vision_layer", "language_layer")]
+            place = dict(zip(("x_layer", "y_layer"), at[::-1] if backwards else at, strict=True))
+            for name in (*OF_PAIRS, *OF_MAP):
+                value = expected[name] if name in expected else np.nan
+                value = value.isel(place).item() if getattr(value, "dims", ()) else float(value)
+                assert row[name] == pytest.approx(value, abs=1e-6, nan_ok=True), name
+    (best,) = pd.read_csv(tmp_path / "run" / "summary.csv").query("metric == 'cka'").to_dict("records")
+    own = table.query("metric == 'cka'")
+    assert best["best"] == pytest.approx(own["score"].max()) and best["layer_pairs"] == 9
+    # Relative depths are known of all layers only, not of a choice of them.
+    few_layers = folders.experiment(conditions=(Condition("original"),), comparisons=(), layers="block_1,block_3")
+    chosen = dataclasses.replace(asked, experiments=(few_layers,), metrics=("cka",), overrides={})
+    run(chosen, tmp_path / "chosen", show_progress=False)
+    few = pd.read_parquet(tmp_path / "chosen" / "scores.parquet")
+    layers = ["vision_layer", "language_layer"]
+    merged = few.merge(own, on=layers)
+    assert len(merged) == 4 and merged["score_x"].to_numpy() == pytest.approx(merged["score_y"].to_numpy(), abs=1e-9)
+    assert pd.read_csv(tmp_path / "chosen" / "peaks.csv").empty
+    assert folders.read_run(tmp_path / "chosen")["experiments"][0]["layers"] == "block_1,block_3"
+
+
+def test_scores_wait_for_activations_and_say_whose(ran, tmp_path, monkeypatch):
+    _, study = ran
+    vit = dataclasses.replace(study, vision={"core": (str(shipped("micro-vit")),)}, stage="score")
+    with pytest.raises(ValueError, match="not in the store: micro-vit on data/original, .*--config.stage=extract"):
+        run(vit, tmp_path / "run", show_progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_study_of_which_nothing_can_be_scored_ends_before_anything_is_written(ran, tmp_path):
+    _, study = ran
+    plan = dataclasses.replace(study.datasets["coco"], directory=str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match=r"nothing can be scored:\nmine, original, grey: .*nowhere"):
+        run(dataclasses.replace(study, datasets={"coco": plan}), tmp_path / "run", show_progress=False)
+    blurred = folders.experiment(conditions=(Condition("blur", image="blur"),), comparisons=())
+    with pytest.raises(ValueError, match="(?s)mine, blur: activations of its views are not saved: .*blur"):
+        run(dataclasses.replace(study, experiments=(blurred,)), tmp_path / "run", show_progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_curves_over_checkpoints_have_no_plateau_and_overrides_are_said(tmp_path):
@@ -342,3 +412,4 @@ def test_a_caption_too_long_for_the_last_model_is_known_before_the_first_reads_a
     monkeypatch.setattr("vla.experiments.participants.extract_to_store", None)
     with pytest.raises(ValueError, match="micro-llama: item '019 of .*: caption .* tokens, but the model reads"):
         run(asked, tmp_path / "run", show_progress=False)
+    assert not (tmp_path / "run" / "activations").exists()

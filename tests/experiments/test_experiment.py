@@ -2,7 +2,7 @@
 
 import pytest
 
-from vla.experiments.experiment import Comparison, Condition, Experiment, as_experiment
+from vla.experiments.experiment import Comparison, Condition, Experiment, as_experiment, read_layers
 
 
 def experiment(*conditions, comparisons=(), **more):
@@ -33,6 +33,25 @@ def test_what_could_not_be_told_apart_is_refused(given, words):
     given = {"conditions": (Condition("a", part="p"), Condition("b", part="q")), "comparisons": (), **given}
     with pytest.raises(ValueError, match=words):
         Experiment("mine", "Mine", "?", **given)
+
+
+@pytest.mark.parametrize(
+    ("value", "layers"),
+    [
+        ("all", "all"), ("penultimate", "penultimate"), ("block_4", ("block_4",)), (("all",), "all"),
+        ("block_1, final_norm", ("block_1", "final_norm")), (["stem", "head"], ("stem", "head")),
+    ],
+)  # fmt: skip
+def test_layers_are_a_word_or_names(value, layers):
+    assert read_layers(value) == layers
+    given = {"id": "mine", "title": "Mine", "question": "?", "conditions": [{"name": "a"}], "layers": value}
+    assert as_experiment(given).conditions[0].layers == layers
+
+
+@pytest.mark.parametrize("value", ["last", "", (), None, "al"])
+def test_layers_that_name_none_are_refused(value):
+    with pytest.raises(ValueError, match="expected one of all, penultimate, or names"):
+        read_layers(value)
 
 
 def test_dictionaries_of_a_config_are_read_into_the_same_experiment():

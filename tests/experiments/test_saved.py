@@ -42,6 +42,9 @@ def test_rows_come_in_the_views_order_from_every_format(tmp_path, ending):
     names = tuple(NAMES) if ending != ".npy" else tuple(f"layer_{i}" for i in range(4))
     assert model.layers(_view(), "all") == names
     assert model.layers(_view(), "penultimate") == names[2:3]
+    assert model.layers(_view(), (names[3], names[0])) == (names[0], names[3])
+    with pytest.raises(ValueError, match=f"no layer head is saved; there are {names[0]}, "):
+        model.layers(_view(), ("head", names[0]))
     np.testing.assert_array_equal(model.read(_view(), "penultimate").values, VALUES[2:3])
     assert model.key(_view()) != model.key(_view(ids=IDS[:2]))
     np.testing.assert_array_equal(model.read(_view(ids=("c", "a")), "all").values, VALUES[:, [2, 0]])

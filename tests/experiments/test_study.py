@@ -47,6 +47,12 @@ def asking(**condition):
         ({"dtype": "float16"}, "dtype='float16'; expected one of float32, bfloat16"),
         ({"tensor_parallel": 0}, "tensor_parallel=0; expected a whole number, 1 or more"),
         ({"null": -1}, "null=-1; expected a whole number, 0 or more"),
+        ({"halves": -1}, "halves=-1; expected a whole number, 0 or more"),
+        ({"bootstrap": 1}, "bootstrap=1: an interval needs at least 2 draws"),
+        ({"confidence": 1.0}, "confidence=1.0"),
+        ({"intervals": "maps"}, "intervals='maps'; expected one of penultimate, all"),
+        ({"overrides": {"inner_cv": "one"}}, "inner_cv='one'"),
+        ({"metrics": ("cka",), "overrides": {"inner_cv": 5}}, "overrides inner_cv: none of the metrics cka has such"),
         ({"batch_size": -1}, "batch_size=-1; expected a whole number, 0 or more"),
         ({"bootstrap": 9, "choices": Choices(constant_targets="zero")}, "set bootstrap=0 or constant_targets"),
     ],
@@ -97,6 +103,25 @@ def test_pairs_and_models():
     assert (found.models(one, "vision"), found.models(one, "language")) == (["v", "w"], ["t"])
 
 
-def test_items_are_drawn_for_intervals_of_single_pairs_of_layers_only():
+def test_items_are_drawn_for_intervals_of_single_pairs_of_layers_unless_all_are_asked_for():
     found = study(bootstrap=7)
-    assert (found.draws("penultimate"), found.draws("all")) == (7, 0)
+    assert (found.draws("penultimate"), found.draws("all"), found.draws(("block_1",))) == (7, 0, 0)
+    assert study(bootstrap=7, intervals="all").draws("all") == 7
+    # Halves tell how far a map repeats itself: the penultimate blocks alone are no map.
+    assert (study(halves=3).splits("penultimate"), study(halves=3).splits("all")) == (0, 3)
+
+
+def test_flags_are_those_of_the_config_that_describes_the_study():
+    assert study().flag("unmasked", "drop") == "--config.choices.unmasked=drop"
+    assert study().flag("outer_folds", 3) == "--config.overrides.outer_folds=3"
+    main = DatasetPlan("main", "flickr8k", "x")
+    one = study(datasets={"main": main}, experiments=asking(dataset="main"))
+    assert one.flag("unmasked", "drop") == "--config.settings.unmasked=drop"
+    assert main.flag("directory", "my images") == "--config.data.path='my images'"
+    assert main.flag("n_items", 3) == "--config.data.n=3" and main.flag("missing_captions", "drop").endswith("=drop")
+    with pytest.raises(ValueError, match="no dataset: set --config.data.path=FOLDER"):
+        DatasetPlan("main", "captioned_folder")
+    with pytest.raises(ValueError, match="data.n=-1; expected a number of items, 0 for all"):
+        DatasetPlan("main", "flickr8k", "x", n_items=-1)
+    with pytest.raises(ValueError, match="no vision models: set --config.vision to a Hub id or a folder"):
+        study(vision={"main": ()}, experiments=asking(vision="main"))

@@ -79,6 +79,10 @@ def test_all_layers_are_extracted_where_any_condition_wants_them():
     assert found["vision", "v", "coco", "things_only"] == "penultimate"
     assert ("vision", "w", "coco", "original") not in found, "a backbone that nobody looks at"
     assert not needs(study(catalogue()["E2"]), lambda *_: False)
+    # Of one view, layers by their names are extracted alone; where others are wanted as well, all are.
+    some = Experiment("some", "Some", "?", (Condition("original"),), layers="block_1,block_2")
+    assert needs(study(some))["vision", "v", "coco", "original"] == ("block_1", "block_2")
+    assert needs(study(catalogue()["E2"], some))["vision", "v", "coco", "original"] == "all"
 
 
 def test_lengths_need_no_model_and_averages_need_every_exemplar():

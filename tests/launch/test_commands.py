@@ -129,41 +129,42 @@ def test_the_readme_example_gives_the_output_it_shows(tmp_path):
     np.testing.assert_allclose(numbers[1], numbers[0], atol=0.011)
 
 
-def test_extract_and_score_with_overrides(command, folder, tmp_path):
+def test_the_stages_one_by_one_with_settings(command, folder, tmp_path):
     flags = [
-        f"--config.folder={folder}",
-        f"--config.vision_models=({str(VISION)!r},)",
-        f"--config.language_models=({str(LANGUAGE)!r},)",
-        "--config.n_items=40",
+        "--config=" + str(ROOT / "configs" / "captioned_folder.py"),
+        f"--config.data.path={folder}",
+        f"--config.vision={VISION}",
+        f"--config.language=({str(LANGUAGE)!r},)",
+        "--config.data.n=40",
         "--config.metrics=('linear_predictivity',)",
         "--config.layers=('block_1', 'block_4')",
-        "--config.overrides.inner_cv=4",
-        "--config.overrides.alphas=(1.0, 100.0)",
+        "--config.settings.inner_cv=4",
+        "--config.settings.alphas=(1.0, 100.0)",
         "--config.null=2",
         "--workdir=other run",
     ]
     missing = command(tmp_path, "launch.score", *flags, succeeds=False)
-    assert missing.stderr.strip().splitlines()[-1].startswith("error: micro-dinov2 on scenes/original")
-    assert "python -m launch.extract" in missing.stderr and "Traceback" not in missing.stderr
-    extracted = command(tmp_path, "launch.extract", *flags).stdout.split("\n")
-    assert xr.open_zarr(extracted[0], chunks=None)["activations"].shape == (2, 40, 64)
+    last = missing.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: activations are not in the store: micro-dinov2 on scenes/original")
+    assert "--config.stage=extract" in last and "Traceback" not in missing.stderr
+    extracted = command(tmp_path, "launch.extract", *flags)
+    assert extracted.stdout.strip() == "2 tables of scores are left for --config.stage=score."
+    stored = [xr.open_zarr(path, chunks=None) for path in (tmp_path / "other run" / "activations").iterdir()]
+    assert [group["activations"].shape for group in stored] == [(2, 40, 64)] * 2
     command(tmp_path, "launch.score", *flags)
-    results = list((tmp_path / "other run" / "results").iterdir())
+    results = list((tmp_path / "other run" / "scores").iterdir())
     assert len(results) == 2
     result = xr.open_zarr(results[0], chunks=None)
     assert dict(result["alpha"].sizes) == {"x_layer": 2, "y_layer": 2, "fold": 5}
     assert set(np.unique(result["alpha"])) <= {1.0, 100.0} and result.sizes["permutation"] == 2
     assert json.loads(result.attrs["settings"])["inner_cv"] == 4
-    table = pd.read_csv(tmp_path / "other run" / "scores.csv")
-    rows = table.query(
-        "direction == 'vision_to_language' and condition == 'original'"
-        " and vision_layer == 'block_1' and language_layer == 'block_4'"
-    )
-    (path,) = (path for path in results if path.name.endswith("vision_to_language.zarr"))
+    table = pd.read_parquet(tmp_path / "other run" / "scores.parquet")
+    assert len(table) == 2 * 2 * 2
+    row = table.query("direction == 'vision_to_language' and vision_layer == 'block_1' and language_layer == 'block_4'")
+    (path,) = (path for path in results if path.name.startswith("micro-dinov2"))
     score = xr.open_zarr(path, chunks=None)["score"].sel(x_layer="block_1", y_layer="block_4")
-    assert rows["score"].item() == pytest.approx(score.item())
+    assert row["score"].item() == pytest.approx(score.item())
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "other run" / "scores").rglob("*")}
-    assert len(list((tmp_path / "other run" / "scores").iterdir())) == 2
     again = command(tmp_path, "launch.score", *flags)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "other run" / "scores").rglob("*")} == before
     assert "scoring" not in again.stderr
@@ -171,28 +172,29 @@ def test_extract_and_score_with_overrides(command, folder, tmp_path):
 
 def test_cka_of_the_store_is_that_of_plain_numpy_and_stands_above_its_baseline(command, folder, tmp_path):
     flags = [
-        f"--config.folder={folder}",
-        f"--config.vision_models=({str(VISION)!r},)",
-        f"--config.language_models=({str(LANGUAGE)!r},)",
-        "--config.n_items=60",
+        "--config=" + str(ROOT / "configs" / "captioned_folder.py"),
+        f"--config.data.path={folder}",
+        f"--config.vision={VISION}",
+        f"--config.language={LANGUAGE}",
+        "--config.data.n=60",
         "--config.metrics=('cka', 'cka_debiased')",
-        "--config.layers=('block_2', 'block_5')",
+        "--config.layers=block_2,block_5",
         "--config.null=20",
         "--workdir=cka",
     ]
-    command(tmp_path, "launch.extract", *flags)
-    done = command(tmp_path, "launch.score", *flags)
-    page = Path(done.stdout.strip().splitlines()[-1])
-    assert not re.search(r'(src|href)="(?!data:)', page.read_text()), "the page must need no other file"
+    done = command(tmp_path, "launch.reproduce", *flags)
+    page = Path(done.stdout.strip().splitlines()[-1]).read_text()
+    assert not re.search(r'(src|<link[^>]* href)="(?!data:)', page), "the page must need no other file"
+    assert "agree with the paper" not in page and "Best pairs of layers" in page
     table = pd.read_parquet(tmp_path / "cka" / "scores.parquet")
-    mean = table.groupby(["metric", "condition"])["score"].mean()
-    assert mean["cka", "original"] > mean["cka", "shuffled"] > 0
-    assert mean["cka_debiased", "original"] > mean["cka_debiased", "shuffled"] + 0.05
-    assert abs(mean["cka_debiased", "shuffled"]) < 0.02
+    mean = table.groupby("metric")[["score", "null_mean"]].mean()
+    assert mean.loc["cka", "score"] > mean.loc["cka", "null_mean"] > 0
+    assert mean.loc["cka_debiased", "score"] > mean.loc["cka_debiased", "null_mean"] + 0.05
+    assert abs(mean.loc["cka_debiased", "null_mean"]) < 0.02
     stored = list((tmp_path / "cka" / "activations").iterdir())
     x, y = (next(xr.open_zarr(path, chunks=None)["activations"] for path in stored if model.name in path.name)
             for model in (VISION, LANGUAGE))  # fmt: skip
-    scores = table[(table["metric"] == "cka") & (table["condition"] == "original")]
+    scores = table[table["metric"] == "cka"]
     assert len(scores) == 4
     for row in scores.itertuples():
         a, b = (side.sel(layer=layer).values.astype(float) for side, layer in
@@ -208,48 +210,55 @@ def test_models_of_one_name_are_refused_and_names_may_hold_dashes(command, folde
     twin.symlink_to(VISION)
     shutil.copytree(VISION, dashed)
     flags = [
-        f"--config.folder={folder}",
-        f"--config.language_models=({str(LANGUAGE)!r},)",
-        "--config.n_items=40",
+        "--config=" + str(ROOT / "configs" / "captioned_folder.py"),
+        f"--config.data.path={folder}",
+        f"--config.language={LANGUAGE}",
+        "--config.data.n=40",
         "--config.layers=penultimate",
         "--config.metrics=('cka',)",
         "--workdir=run",
     ]
-    for second in (twin, VISION):
-        both = f"--config.vision_models=({str(VISION)!r}, {str(second)!r})"
-        refused = command(tmp_path, "launch.extract", *flags, both, succeeds=False)
-        assert "are both called 'micro-dinov2'" in refused.stderr and not (tmp_path / "run").exists()
-    flags.append(f"--config.vision_models=({str(dashed)!r},)")
-    command(tmp_path, "launch.extract", *flags)
-    command(tmp_path, "launch.score", *flags)
-    assert "cka, symmetric: my--vision--model and micro-llama" in (tmp_path / "run/report/index.html").read_text()
+    both = f"--config.vision=({str(VISION)!r}, {str(twin)!r})"
+    refused = command(tmp_path, "launch.extract", *flags, both, succeeds=False)
+    assert "are both called 'micro-dinov2'" in refused.stderr and not (tmp_path / "run").exists()
+    # One model named twice is one model; models and their columns bear the names of folders.
+    command(tmp_path, "launch.reproduce", *flags, f"--config.vision=({str(dashed)!r}, {str(dashed)!r})")
+    (row,) = pd.read_csv(tmp_path / "run" / "summary.csv").to_dict("records")
+    assert (row["vision_model"], row["language_model"], row["layer_pairs"]) == (dashed.name, "micro-llama", 1)
+    assert "my--vision--model" in (tmp_path / "run/report/index.html").read_text()
 
 
 def test_a_run_without_models_says_how_to_name_them(command, tmp_path):
-    done = command(tmp_path, "launch.extract", "--config.folder=photos", succeeds=False)
-    assert done.stderr.startswith("error: vision_models=(): expected Hub ids or directories")
-    shown = command(tmp_path, "launch.extract", "--config.folder=photos", "--traceback", succeeds=False)
+    config = "--config=" + str(ROOT / "configs" / "captioned_folder.py")
+    done = command(tmp_path, "launch.extract", config, "--config.data.path=photos", succeeds=False)
+    assert done.stderr.startswith("error: no vision models: set --config.vision to a Hub id or a folder")
+    shown = command(tmp_path, "launch.extract", config, "--config.data.path=photos", "--traceback", succeeds=False)
     assert "Traceback" in shown.stderr
+    done = command(tmp_path, "launch.reproduce", config, succeeds=False)
+    assert done.stderr.startswith("error: no dataset: set --config.data.path=FOLDER")
 
 
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--config.folder=nowhere", "nowhere"),
+        ("--config.data.path=nowhere", "nowhere"),
         ("--config.metrics=('ckaa',)", "expected one of ['cca', 'cka', 'cka_debiased'"),
-        ("--config.protocol=lab", "['khosla_lab', 'paper']"),
-        ("--config.n_items=501", "501"),
-        ("--config.vision_models=no/such-model", "no/such-model"),
-        ("--config.vision_pool=last", "pool='last'"),
+        ("--config.settings.protocol=lab", "['khosla_lab', 'paper']"),
+        ("--config.settings.inner_cv=one", "inner_cv='one'"),
+        ("--config.data.n=501", "501"),
+        ("--config.vision=no/such-model", "no/such-model"),
+        ("--config.settings.vision_pool=last", "vision_pool='last'"),
         ("--config.layers=('block_77',)", "block_77"),
+        ("--config.bootstrap=1", "bootstrap=1: an interval needs at least 2 draws"),
     ],
 )
 def test_mistakes_in_the_config_are_one_clear_line(command, folder, tmp_path, flag, words):
     flags = [
-        f"--config.folder={folder}",
-        f"--config.vision_models=({str(VISION)!r},)",
-        f"--config.language_models=({str(LANGUAGE)!r},)",
-        "--config.n_items=40",
+        "--config=" + str(ROOT / "configs" / "captioned_folder.py"),
+        f"--config.data.path={folder}",
+        f"--config.vision=({str(VISION)!r},)",
+        f"--config.language=({str(LANGUAGE)!r},)",
+        "--config.data.n=40",
         f"--workdir={tmp_path / 'run'}",
     ]
     done = command(tmp_path, "launch.extract", *flags, flag, succeeds=False)

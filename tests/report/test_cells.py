@@ -68,6 +68,16 @@ def test_the_command_is_a_study_of_this_pair_and_experiment_alone():
     assert study.language["extra"] == ("mine=my models/{view}.npz",)
 
 
+def test_the_command_of_a_study_without_groups_names_its_models_alone():
+    config = ROOT / "configs/captioned_folder.py"
+    start = f"python -m launch.reproduce --config={config} --config.data.path=photos --config.vision=other/model"
+    one = experiment("layer_map", vision_group="main", language_group="main")
+    words = shlex.split(command(run(pd.DataFrame(), start).run, one, score("symmetric", 0.1)))
+    study = configured.study(config_values(config, words[4:]))
+    assert study.vision["main"] == ("facebook/dinov2-base",)
+    assert study.language["main"] == ("mine=my models/{view}.npz",) and study.datasets["main"].directory == "photos"
+
+
 def test_the_command_is_not_that_of_a_part_of_the_work():
     parts = "--config.shard=3/4 --config.stage score --coordinator=auto --processes 2 --process=1"
     looked = "--config.content.experiment=E2 --config.content.condition=original --config.content.pairs=all"

@@ -6,7 +6,7 @@ import re
 import pandas as pd
 
 from tests.report.paper_run import write_paper_run
-from vla.report.shapes import peak_marks, peak_table, plateau_marks, plateau_table
+from vla.report.shapes import best_table, peak_marks, peak_table, plateau_marks, plateau_table
 from vla.report.write import write_report
 
 CURVE = {
@@ -18,6 +18,13 @@ PEAK = {
     "experiment": "E1", "condition": "original", "metric": "cka", "direction": "symmetric", "side": "vision",
     "n_pairs": 1, "depth": 0.75, "depth_low": math.nan, "depth_high": math.nan, "score": 0.5, "score_low": math.nan,
     "score_high": math.nan, "rise": math.nan, "note": "no interval: too few models for an interval over models",
+}  # fmt: skip
+
+BEST = {
+    "experiment": "E1", "condition": "original", "vision_model": "seer", "language_model": "teller", "metric": "cka",
+    "direction": "symmetric", "seed": 42, "n_items": 12, "layer_pairs": 4, "mean": 0.25, "null_mean": 0.05,
+    "best": 0.4, "best_vision_layer": "block_10", "best_language_layer": "embed", "best_ci_low": 0.3,
+    "best_ci_high": 0.5, "best_p_max": 0.05, "reliability": 0.8, "ceiling": 0.9,
 }  # fmt: skip
 
 
@@ -41,6 +48,16 @@ def test_a_peak_in_words():
         "no interval: too few models for an interval over models",
     ]
     assert peak_table(pd.DataFrame([PEAK]).head(0)) is None
+
+
+def test_the_best_pair_in_words():
+    shown = best_table(pd.DataFrame([BEST, {**BEST, "layer_pairs": 1}]))
+    (row,) = shown["rows"]
+    assert row[:4] == ["original", "seer", "teller", "linear CKA"]
+    assert row[5:] == ["0.400 [0.300, 0.500]", "block 10", "embed", "0.250", "0.050", "0.80"]
+    assert best_table(pd.DataFrame([{**BEST, "layer_pairs": 1}])) is None
+    several = best_table(pd.DataFrame([BEST, {**BEST, "seed": 1}]))
+    assert several["columns"][5] == "Seed" and [row[5] for row in several["rows"]] == ["42", "1"]
 
 
 def test_marks_leave_out_what_does_not_flatten():

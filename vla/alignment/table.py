@@ -1,84 +1,108 @@
-"""Scores as a tidy table: one row per layer pair."""
+"""The columns of `scores.parquet`, the table of scores that every run writes: one row per pair of layers."""
 
-import numpy as np
+import dataclasses
+from typing import Literal
+
 import pandas as pd
-import xarray as xr
-
-COLUMNS = (
-    "experiment",
-    "condition",
-    "vision_model",
-    "language_model",
-    "metric",
-    "direction",
-    "vision_layer",
-    "language_layer",
-    "n_items",
-    "score",
-)
-
-# Beyond these columns, what a result may have of every pair of layers, and of the table as a whole.
-OF_PAIRS = ("chance", "null_mean", "p_value", "p_max", "q_value", "calibrated", "ci_low", "ci_high", "standard_error",
-            "edge_share")  # fmt: skip
-OF_TABLE = ("reliability", "ceiling")
 
 DIRECTIONS = ("vision_to_language", "language_to_vision")
 SYMMETRIC = "symmetric"
-SHUFFLED = "shuffled"
+
+Dtype = Literal["text", "integer", "number"]
+_PANDAS = {"text": "str", "integer": "int64", "number": "float64"}
 
 
-def tidy(
-    result: xr.Dataset, *, experiment: str, condition: str, vision_model: str, language_model: str, direction: str
-) -> pd.DataFrame:
-    """Rows of one result of `vla.score`, in the order of its layers.
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of `scores.parquet`.
 
-    Args:
-      result: Scores with the predictor on x: vision layers on x for "vision_to_language" and "symmetric", on y
-        for "language_to_vision".
-      experiment: Name of the experiment.
-      condition: Name of the condition; the mean over a null's permutations adds rows named "shuffled".
-      vision_model: Name of the vision model.
-      language_model: Name of the language model.
-      direction: One of `DIRECTIONS`, or "symmetric".
+    Attributes:
+      name: Its name.
+      dtype: "text", "integer" (int64) or "number" (float64; NaN where there is no value).
+      meaning: What a value is, in one sentence.
+      lowest: No value is below; None where there is no limit, or where the metric sets it.
+      highest: No value is above, likewise.
+    """
 
-    Returns:
-      A frame with the columns `COLUMNS`, then those of `OF_PAIRS` and `OF_TABLE` that the result has, which are NaN in
-      rows of the null.
+    name: str
+    dtype: Dtype
+    meaning: str
+    lowest: float | None = None
+    highest: float | None = None
+
+
+COLUMNS = (
+    Column("experiment", "text", "Id of the experiment."),
+    Column("condition", "text", "Name of the condition: which images and which captions the models were shown."),
+    Column("vision_model", "text", "Name of the vision model."),
+    Column("language_model", "text", "Name of the language model."),
+    Column("metric", "text", "Name of the metric."),
+    Column(
+        "direction", "text",
+        "`vision_to_language` (vision predicts language), `language_to_vision`, or `symmetric` for metrics without a "
+        "direction.",
+    ),
+    Column("vision_layer", "text", "Layer of the vision model: `embed`, `block_1` .. `block_L` or `final_norm`."),
+    Column("language_layer", "text", "Layer of the language model."),
+    Column("n_items", "integer", "Number of items scored.", 2.0),
+    Column("score", "number", "The score, in the range of its metric; NaN where a layer is the same for every item."),
+    Column("dataset", "text", "Name of the dataset."),
+    Column("part", "text", "Part of the experiment: conditions of one part show the same items."),
+    Column("seed", "integer", "Seed of the folds, the shuffled baseline and the draws of items.", 0.0),
+    Column("protocol", "text", "Protocol from which the settings of the metric come."),
+    Column(
+        "chance", "number",
+        "Expected score of unrelated activations; of biased metrics the exact mean over all orders of the items; NaN "
+        "where it is not known.",
+    ),
+    Column("null_mean", "number", "Mean score of shuffled items, over `null` orders; NaN without a null."),
+    Column("p_value", "number", "Share of orders, the true one counted, that score at least as well.", 0.0, 1.0),
+    Column(
+        "p_max", "number",
+        "The same against the best score of all pairs of layers: corrects for the choice of the best pair.", 0.0, 1.0,
+    ),
+    Column("q_value", "number", "`p_value` with the false discovery rate controlled over pairs of layers.", 0.0, 1.0),
+    Column("calibrated", "number", "`score` on the scale from `null_mean` (0) to a perfect score (1)."),
+    Column("ci_low", "number", "Lower end of the interval over items; NaN without draws of items (`bootstrap`)."),
+    Column("ci_high", "number", "Upper end of the interval over items."),
+    Column("standard_error", "number", "Standard deviation of the score over draws of items.", 0.0),
+    Column(
+        "edge_share", "number",
+        "Share of ridge fits that chose the smallest or the largest penalty; NaN for metrics without penalties.",
+        0.0, 1.0,
+    ),
+    Column(
+        "reliability", "number",
+        "How far the layer map repeats itself on other items: correlation of the maps of two halves of the items, "
+        "stepped up to all items; the same in every row of a map; NaN without `halves`.", 0.0, 1.0,
+    ),
+    Column("ceiling", "number", "Root of `reliability`: the highest correlation expected with another map.", 0.0, 1.0),
+    Column("vision_key", "text", "Key of the vision activations; `activations.json` names their groups in the store."),
+    Column("language_key", "text", "Key of the language activations, likewise."),
+)  # fmt: skip
+NAMES = tuple(column.name for column in COLUMNS)
+# Those that tables of every version have.
+REQUIRED = NAMES[:10]
+# Values of every pair of layers, and of a layer map as a whole, by their names in a result of `vla.score`.
+OF_PAIRS = ("score", "chance", "null_mean", "p_value", "p_max", "q_value", "calibrated", "ci_low", "ci_high",
+            "standard_error", "edge_share")  # fmt: skip
+OF_MAP = ("reliability", "ceiling")
+
+
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the columns `NAMES`, in their order and with their dtypes.
 
     Raises:
-      ValueError: An unknown direction.
+      KeyError: A column is absent.
     """
-    if direction not in (*DIRECTIONS, SYMMETRIC):
-        raise ValueError(f"direction={direction!r}; expected one of {sorted((*DIRECTIONS, SYMMETRIC))}.")
-    vision, language = ("y_layer", "x_layer") if direction == "language_to_vision" else ("x_layer", "y_layer")
-    more = [name for name in (*OF_PAIRS, *OF_TABLE) if name in result]
-    scores = {condition: result["score"]}
-    if "null_score" in result:
-        # Which leaves out permutations without a score, and pairs with too few others.
-        scores[SHUFFLED] = result["null_mean"] if "null_mean" in result else result["null_score"].mean("permutation")
-    frames = []
-    for name, score in scores.items():
-        grid = score.transpose(vision, language)
-        known = name == condition
-        beside = {key: (result[key].broadcast_like(score).transpose(vision, language).values.ravel() if known
-                        else np.full(grid.size, np.nan)) for key in more}  # fmt: skip
-        vision_layers, language_layers = grid[vision].values.astype(str), grid[language].values.astype(str)
-        frames.append(
-            pd.DataFrame(
-                {
-                    "experiment": experiment,
-                    "condition": name,
-                    "vision_model": vision_model,
-                    "language_model": language_model,
-                    "metric": result.attrs["metric"],
-                    "direction": direction,
-                    "vision_layer": np.repeat(vision_layers, len(language_layers)),
-                    "language_layer": np.tile(language_layers, len(vision_layers)),
-                    "n_items": result.attrs["n_items"],
-                    "score": grid.values.ravel(),
-                    **beside,
-                },
-                columns=[*COLUMNS, *more],
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
+    return frame[list(NAMES)].astype({column.name: _PANDAS[column.dtype] for column in COLUMNS})
+
+
+def described() -> str:
+    """The columns as a Markdown table, for the documentation."""
+    rows = ["| column | dtype | range | meaning |", "|---|---|---|---|"]
+    for column in COLUMNS:
+        limits = [f"from {column.lowest:g}"] if column.lowest is not None else []
+        limits += [f"to {column.highest:g}"] if column.highest is not None else []
+        rows.append(f"| `{column.name}` | {column.dtype} | {' '.join(limits)} | {column.meaning} |")
+    return "\n".join(rows) + "\n"

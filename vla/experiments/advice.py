@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from vla.experiments.study import DatasetPlan
+from vla.experiments.study import MAIN, DatasetPlan, Study
 
 # What `vla.stimuli` calls its arguments, as in `pass missing_images="drop"`.
 _ARGUMENT = re.compile(r"\b(missing_images|missing_masks|missing_captions|missing|unmasked|ties)=[\"'](drop|keep)[\"']")
@@ -13,26 +13,28 @@ _OF_CHOICES = ("unmasked", "ties")
 _OF_PLAN = ("missing_images", "missing")
 
 
-def flags(message: str, plan: DatasetPlan) -> str:
+def flags(message: str, plan: DatasetPlan, study: Study) -> str:
     """The flags that do what a message of `vla.stimuli` advises, as they are typed in a shell; "" where it names none.
 
-    Of alternatives the one that leaves items out is taken.
+    Of several alternatives, the one that leaves items out.
     """
     asked: dict[str, str] = {}
     for name, value in _ARGUMENT.findall(message):
         asked[name] = "drop" if "drop" in (value, asked.get(name)) else value
-    given = [f"--config.choices.{name}={asked[name]}" for name in _OF_CHOICES if name in asked]
-    given += ["--config.choices.long_captions=truncate"] * ("pass truncate=True" in message)
-    given += [f"--config.datasets.{plan.role}.{name}={asked[name]}" for name in _OF_PLAN if name in asked]
+    advised = [study.flag(name, asked[name]) for name in _OF_CHOICES if name in asked]
+    advised += [study.flag("long_captions", "truncate")] * ("pass truncate=True" in message)
+    advised += [plan.flag(name, asked[name]) for name in _OF_PLAN if name in asked]
     options = {name: value for name, value in asked.items() if name not in (*_OF_CHOICES, *_OF_PLAN)}
-    if options:
-        given.append(f"--config.datasets.{plan.role}.options={quoted({**plan.options, **options})}")
-    return " ".join(given)
+    if plan.role == MAIN:  # whose options are settings of their own
+        advised += [plan.flag(name, value) for name, value in options.items()]
+    elif options:
+        advised.append(f"--config.datasets.{plan.role}.options={quoted({**plan.options, **options})}")
+    return " ".join(advised)
 
 
 def finding(plan: DatasetPlan) -> str:
-    """How a dataset that cannot be read is named, or fetched."""
-    flag = f"--config.datasets.{plan.role}.directory=FOLDER"
+    """How to name a dataset that cannot be read, or fetch it."""
+    flag = plan.flag("directory", "FOLDER")
     return f"{flag} names a folder that has it; without this flag it is fetched, which needs a network"
 
 
@@ -64,7 +66,7 @@ def making(what: str, plan: DatasetPlan, seed: int) -> str:
     setting = "synthetic" if what == "synthetic_images" else what
     return (
         f"python -m launch.generate --config=configs/{what}.py {' '.join(words)}, then add "
-        f"--config.datasets.{plan.role}.{setting}=FOLDER, which it names at its end"
+        f"{plan.flag(setting, 'FOLDER')}, which it names at its end"
     )
 
 

@@ -9,37 +9,19 @@ import xarray as xr
 
 from vla.alignment.inference import CELL, significance
 from vla.alignment.resampled import interval
-from vla.alignment.table import COLUMNS
+from vla.alignment.table import NAMES, OF_MAP, OF_PAIRS, typed
 from vla.experiments.experiment import Experiment
 from vla.experiments.naming import trunk
 from vla.experiments.scoring import Bench
 from vla.experiments.tables import Cell, Table
 from vla.metrics import find, sign
 
-# Beyond the ten columns that every table of scores has.
-MORE = (
-    "dataset",
-    "part",
-    "seed",
-    "protocol",
-    "null_mean",
-    "p_value",
-    "p_max",
-    "calibrated",
-    "ci_low",
-    "ci_high",
-    "vision_key",
-    "language_key",
-)  # fmt: skip
-
-_VALUES = ("score", "null_mean", "p_value", "p_max", "calibrated")
-_ENDS = ("ci_low", "ci_high")
 _MEASURED = "undefined"
 
 
 def scores(bench: Bench, finished: Iterable[Table]) -> pd.DataFrame:
-    """Tidy rows of finished tables, with the columns `COLUMNS` and `MORE`."""
-    columns: dict[str, list] = {name: [] for name in (*COLUMNS, *MORE)}
+    """The rows of finished tables, with the columns `vla.alignment.table.COLUMNS`."""
+    columns: dict[str, list] = {name: [] for name in NAMES}
     for table in finished:
         recipes = bench.recipes(table)
         results = [bench.store.read(recipe) for recipe in recipes]
@@ -47,7 +29,7 @@ def scores(bench: Bench, finished: Iterable[Table]) -> pd.DataFrame:
             rows = _rows(bench, table, cell, results, recipes[0].task.protocol)
             for name, values in columns.items():
                 values += rows[name] if isinstance(rows[name], list) else [rows[name]] * len(rows["score"])
-    return pd.DataFrame(columns)
+    return typed(pd.DataFrame(columns))
 
 
 def curves(table: pd.DataFrame, experiments: Sequence[Experiment]) -> pd.DataFrame:
@@ -65,7 +47,7 @@ def curves(table: pd.DataFrame, experiments: Sequence[Experiment]) -> pd.DataFra
     on = table.loc[np.array([key in points for key in keys], bool)].copy()
     found = [points[key] for key in keys if key in points]
     on["series"], on["k"] = [one.series for one in found], [one.k for one in found]
-    on = _by_layer(on, np.array([one.layers == "all" for one in found], bool))
+    on = _by_layer(on, np.array([one.layers != "penultimate" for one in found], bool))
     kept = ["experiment", "series", "k", "vision_model", "language_model", "metric", "direction", "n_items", "score"]
     return on[[*kept, "seed", "null_mean", "dataset"]].reset_index(drop=True)
 
@@ -104,9 +86,11 @@ def _rows(bench: Bench, table: Table, cell: Cell, results: list[xr.Dataset], pro
     ]
     backwards = table.direction == "language_to_vision"
     rows = _values(bench, table, results) | _interval(table, results)
-    if table.layers == "penultimate":
+    if not table.is_map:
+        # Rows and columns are conditions here, of which this one is wanted.
         place = (cell.caption, cell.image) if backwards else (cell.image, cell.caption)
         rows = {name: values[place[0] : place[0] + 1, place[1] : place[1] + 1] for name, values in rows.items()}
+        rows["q_value"] = np.full((1, 1), np.nan)
     grids = {name: (values.T if backwards else values).ravel().tolist() for name, values in rows.items()}
     return {
         "experiment": cell.experiment,
@@ -119,6 +103,7 @@ def _rows(bench: Bench, table: Table, cell: Cell, results: list[xr.Dataset], pro
         "language_layer": [*names[1]] * len(names[0]),
         "n_items": len(bench.ids(table)),
         **grids,
+        **{name: _of_map(results, name) for name in OF_MAP},
         "dataset": gallery.dataset.name,
         "part": table.part[1],
         "seed": table.seed,
@@ -129,18 +114,18 @@ def _rows(bench: Bench, table: Table, cell: Cell, results: list[xr.Dataset], pro
 
 
 def _values(bench: Bench, table: Table, results: list[xr.Dataset]) -> dict[str, np.ndarray]:
-    """Values as arrays (x_layer, y_layer); where test folds were scored one by one, those of the mean over them."""
-    found = {name: _mean(bench, table, name, results) for name in _VALUES}
+    """Values of every pair (x_layer, y_layer); where test folds were scored one by one, those of the mean over them."""
+    values = {name: _mean(bench, table, name, results) for name in OF_PAIRS}
     if len(results) == 1 or "null_score" not in results[0]:
-        return found
+        return values
     # A mean of p-values is none: every order of items has a mean over folds as well.
     # Folds may have drawn different numbers of permutations.
-    least = min(one.sizes["permutation"] for one in results)
-    null = np.mean([one["null_score"].values[:least] for one in results], axis=0)
-    whole = xr.Dataset({"score": (CELL, found["score"]), "null_score": (("permutation", *CELL), null)})
+    least = min(result.sizes["permutation"] for result in results)
+    null = np.mean([result["null_score"].values[:least] for result in results], axis=0)
+    mean = xr.Dataset({"score": (CELL, values["score"]), "null_score": (("permutation", *CELL), null)})
     metric = find(table.metric)
-    said = significance(whole, metric.perfect, metric.higher_is_better)
-    return {name: found[name] if name == "score" else said[name].values for name in _VALUES}
+    tested = significance(mean, metric.perfect, metric.higher_is_better)
+    return values | {str(name): array.values for name, array in tested.items()}
 
 
 def _mean(bench: Bench, table: Table, name: str, results: list[xr.Dataset]) -> np.ndarray:
@@ -154,16 +139,19 @@ def _mean(bench: Bench, table: Table, name: str, results: list[xr.Dataset]) -> n
 
 
 def _interval(table: Table, results: list[xr.Dataset]) -> dict[str, np.ndarray]:
-    """Ends of the interval over items (x_layer, y_layer), of the mean where folds were scored; NaN without draws."""
-    if "resampled_score" not in results[0]:
-        return {name: np.full(results[0]["score"].shape, np.nan) for name in _ENDS}
-    if len(results) == 1:
-        return {name: results[0][name].values for name in _ENDS}
+    """The interval over items where test folds were scored one by one: that of the mean over them."""
+    if "resampled_score" not in results[0] or len(results) == 1:
+        return {}
     drawn = xr.DataArray(np.mean([one["resampled_score"].values for one in results], axis=0),
                          dims=results[0]["resampled_score"].dims)  # fmt: skip
     metric = find(table.metric)
     found = interval(drawn, results[0].attrs["confidence"], metric.lowest, metric.highest)
-    return {name: found[name].values for name in _ENDS}
+    return {str(name): array.values for name, array in found.items()}
+
+
+def _of_map(results: list[xr.Dataset], name: str) -> float:
+    """A value of a layer map as a whole; NaN where it was not asked for, or where test folds were scored one by one."""
+    return float(results[0][name]) if len(results) == 1 and name in results[0] else np.nan
 
 
 def _with_zeros(bench: Bench, table: Table, result: xr.Dataset) -> np.ndarray:

@@ -8,14 +8,15 @@ from vla.experiments.catalogue import catalogue, item_sweep
 from vla.experiments.choices import Choices
 from vla.experiments.content_plan import ContentPlan
 from vla.experiments.experiment import Experiment, as_experiment
-from vla.experiments.study import DatasetPlan, Study
+from vla.experiments.study import IN_DATA, MAIN, MODALITIES, DatasetPlan, Study
 from vla.records import listed
 
 Kind = TypeVar("Kind", Choices, ContentPlan)
 
 # Read here; every other value is a field of `Study`.
-_OWN = ("experiments", "own_experiments", "captions", "images", "sweep", "datasets", "choices", "content", "vision",
-        "language", "shard", "overrides")  # fmt: skip
+_OWN = ("experiments", "own_experiments", "captions", "images", "sweep", "datasets", "data", "choices", "content",
+        "vision", "language", "layers", "settings", "shard", "overrides")  # fmt: skip
+_FIELDS = {name: field for field, name in IN_DATA.items()}
 
 
 def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None) -> Study:
@@ -25,7 +26,10 @@ def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None) 
       config: Fields of `Study`, with `experiments` (ids of the catalogue, and of `own_experiments`), `own_experiments`
         (dictionaries of fields of `Experiment`), `captions` and `images` (most exemplars averaged), `sweep` (numbers of
         items), `datasets` (fields of `DatasetPlan` by role), `choices`, `content` (fields of `ContentPlan`), `vision`,
-        `language` (models by group), and `shard` as "i/n".
+        `language` (models by group), and `shard` as "i/n". In place of `datasets`, `data` describes the only dataset:
+        its `path`, `n` ("all" for all), further fields of `DatasetPlan`, and options of its reader; in place of
+        `choices` and `overrides`, `settings` has both; `vision` and `language` may be names without groups. `layers`
+        are those of own experiments that name none.
       commands: How the run was started.
 
     Raises:
@@ -34,31 +38,70 @@ def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None) 
     values = dict(config)
     known = {field.name for field in dataclasses.fields(Study)} - {"commands"}
     _refuse("the config", values, known | set(_OWN))
-    experiments, note = _experiments(values)
+    datasets = _datasets(values)
+    models = {modality: _groups(values.get(modality, {})) for modality in MODALITIES}
+    experiments, note = _experiments(values, _defaults(values, datasets, models))
+    choices, overrides = _settings(values)
     if note:
         values["note"] = f"{values.get('note', '')} {note}".strip()
     return Study(
         experiments=tuple(experiments),
-        datasets={role: _dataset(role, given) for role, given in (values.get("datasets") or {}).items()},
-        vision=_groups(values.get("vision") or {}),
-        language=_groups(values.get("language") or {}),
-        choices=_fields("choices", values.get("choices") or {}, Choices),
+        datasets=datasets,
+        **models,
+        choices=choices,
         content=_fields("content", values.get("content") or {}, ContentPlan),
-        overrides={name: value for name, value in (values.get("overrides") or {}).items() if value is not None},
+        overrides=overrides,
         shard=_shard(values.get("shard") or "0/1"),
         commands=commands or {},
         **{name: _plain(value) for name, value in values.items() if name in known and name not in _OWN},
     )
 
 
-def _experiments(values: Mapping[str, Any]) -> tuple[list[Experiment], str]:
+def _datasets(values: Mapping[str, Any]) -> dict[str, DatasetPlan]:
+    """The datasets by role: those of `datasets`, or the one of `data`."""
+    datasets = {role: _dataset(role, given) for role, given in (values.get("datasets") or {}).items()}
+    if values.get("data") is not None:
+        data = {_FIELDS.get(name, name): value for name, value in values["data"].items()}
+        fields = {field.name for field in dataclasses.fields(DatasetPlan)} - {"role", "options"}
+        options = {**(data.pop("options", None) or {}), **{name: data[name] for name in set(data) - fields}}
+        plan = {name: value for name, value in data.items() if name in fields and (value is not None)}
+        plan["n_items"] = 0 if plan.get("n_items") == "all" else plan.get("n_items", 0)
+        datasets[MAIN] = _dataset(MAIN, {**plan, "directory": plan.get("directory") or None, "options": options})
+    return datasets
+
+
+def _settings(values: Mapping[str, Any]) -> tuple[Choices, dict[str, Any]]:
+    """Choices, and settings of metrics, from `settings` or from `choices` and `overrides`; None leaves the default."""
+    fields = {field.name for field in dataclasses.fields(Choices)}
+    settings = {name: value for name, value in (values.get("settings") or {}).items() if value is not None}
+    choices = {**(values.get("choices") or {}), **{name: settings[name] for name in settings if name in fields}}
+    overrides = {**(values.get("overrides") or {}), **{name: settings[name] for name in settings if name not in fields}}
+    return (
+        _fields("choices", choices, Choices),
+        {name: _plain(value) for name, value in overrides.items() if value is not None},
+    )
+
+
+def _defaults(
+    values: Mapping[str, Any], datasets: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What own experiments take where they do not say: the only dataset, the only group of models, the layers."""
+    defaults: dict[str, Any] = {name: next(iter(groups)) for name, groups in models.items() if len(groups) == 1}
+    defaults |= {"dataset": next(iter(datasets))} if len(datasets) == 1 else {}
+    return defaults | ({"layers": values["layers"]} if values.get("layers") else {})
+
+
+def _experiments(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[list[Experiment], str]:
     """The experiments in order, and what a reader must know of those that were asked for."""
     captions, images = values.get("captions", 15), values.get("images", 10)
     for name, most, least in (("captions", captions, 1), ("images", images, 0)):
         if isinstance(most, bool) or not isinstance(most, int) or most < least:
             raise ValueError(f"{name}={most!r}; expected how many {name} are averaged at most, {least} or more")
     known = catalogue(captions, images)
-    own = [as_experiment(given) for given in values.get("own_experiments") or ()]
+    own = [
+        as_experiment(given if isinstance(given, Experiment) else {**defaults, **given})
+        for given in values.get("own_experiments") or ()
+    ]
     known |= {experiment.id: experiment for experiment in own}
     asked = list(dict.fromkeys((*_several(values.get("experiments") or ()), *(one.id for one in own))))
     left_out = [id for id in asked if id not in known and id in catalogue()]
@@ -82,8 +125,11 @@ def _dataset(role: str, given: Mapping[str, Any]) -> DatasetPlan:
     return DatasetPlan(role, **values)
 
 
-def _groups(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(_several(models)) for name, models in given.items()}
+def _groups(models: Mapping[str, Any] | Sequence[str] | str) -> dict[str, tuple[str, ...]]:
+    """Models by group; names without groups are one."""
+    if not isinstance(models, Mapping):
+        models = {MAIN: models}
+    return {name: tuple(_several(each)) for name, each in models.items()}
 
 
 def _fields(what: str, given: Mapping[str, Any], kind: type[Kind]) -> Kind:

@@ -29,6 +29,10 @@ SAMPLES = "content"
 # So many leading dimensions have the items at their ends shown.
 SHOWN = 2
 _MADE = "content.json"
+_NONE = (
+    "no condition of this run shows single images and captions to a pair of models whose activations at these layers "
+    "are in the store"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +59,12 @@ def write_run_content(bench: Bench, resolved: Resolved, workdir: Path) -> dict[s
     asked = _asked(bench, resolved)
     if asked is None:
         remove_made(workdir / _MADE)
-        return {"status": "not run", "why": "no condition of this run shows single images and captions to a pair"}
+        return {"status": "not run", "why": _NONE}
     named = [tuple(_name(bench, side, given) for side, given in zip(asked.sides, pair, strict=True))
              for pair in asked.pairs]  # fmt: skip
     said = {"experiment": asked.experiment.id, "condition": asked.condition.name, "pairs": named}
+    layers = [plan.vision_layer, plan.language_layer]
+    said |= {"layers": layers} if set(layers) != {"penultimate"} else {}
     try:
         plan_of_data = bench.galleries[asked.condition.dataset].plan
         views, instances = _views(bench, asked), plan.instances or instances_beside(plan_of_data)
@@ -93,7 +99,7 @@ def _asked(bench: Bench, resolved: Resolved) -> _Asked | None:
             pair
             for pair in study.pairs(condition)
             if all(
-                bench.participants[side.modality, given].has(view, "penultimate")
+                bench.participants[side.modality, given].has(view, study.content.layer(side.modality))
                 for side, view, given in zip(sides, views, pair, strict=True)
             )
         )
@@ -179,7 +185,7 @@ def _make(bench: Bench, asked: _Asked, views: Sequence[View], instances: str, wo
     parts: list[Content] = []
     for pair in made:
         x, y = (
-            bench.participants[side.modality, given].read(view, "penultimate").sel(item=ids)
+            bench.participants[side.modality, given].read(view, plan.layer(side.modality)).sel(item=ids)
             for side, view, given in zip(asked.sides, views, pair, strict=True)
         )
         words = {

@@ -1,4 +1,4 @@
-"""Alignment along depth, as tables: mean profiles of layer maps and their peaks.
+"""Layer maps as small tables: best pairs; mean profiles along depth and their peaks.
 
 Intervals are over vision and language models as crossed factors.
 """
@@ -11,7 +11,9 @@ import pandas as pd
 
 from vla.alignment.crossed import crossed_test
 from vla.alignment.depth import depth_profile, peak, relative_depths
-from vla.metrics import sign
+from vla.alignment.table import OF_MAP
+from vla.experiments.penultimate import CELL
+from vla.metrics import best_index, sign
 
 PROFILES = (
     "experiment", "condition", "dataset", "metric", "direction", "side", "n_pairs", "n_items", "depth", "score",
@@ -21,6 +23,12 @@ PEAKS = (
     "experiment", "condition", "dataset", "metric", "direction", "side", "n_pairs", "n_items", "depth", "depth_low",
     "depth_high", "score", "score_low", "score_high", "rise", "note",
 )  # fmt: skip
+SUMMARY = (
+    *CELL, "seed", "n_items", "layer_pairs", "mean", "null_mean", "best", "best_vision_layer", "best_language_layer",
+    "best_ci_low", "best_ci_high", "best_p_max", *OF_MAP,
+)  # fmt: skip
+# Columns of `scores.parquet` that the summary has of the best pair.
+_OF_BEST = ("ci_low", "ci_high", "p_max")
 _ONE = ["experiment", "condition", "metric", "direction"]
 _PAIR = ["vision_model", "language_model"]
 _RESAMPLES = 1000
@@ -65,6 +73,39 @@ def depths(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
                 top |= {"score": -top["score"], "score_low": -top["score_high"], "score_high": -top["score_low"]}
             peaks.append({**own, **top})
     return pd.DataFrame(profiles, columns=list(PROFILES)), pd.DataFrame(peaks, columns=list(PEAKS))
+
+
+def summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per condition, pair of models, metric, direction and seed: mean over pairs of layers, and the best pair.
+
+    The best score is the lowest of a metric for which lower is better, such as a distance.
+
+    Args:
+      scores: Rows of `scores.parquet`.
+
+    Returns:
+      `SUMMARY`: `layer_pairs` counts the pairs with a score; `mean` and `null_mean` are over them; `best_p_max` allows
+      for the choice of the best pair. NaN, or "", where no pair has a score.
+    """
+    keys, rows = [name for name in (*CELL, "seed") if name in scores], []
+    for key, group in scores.groupby(keys, sort=False, dropna=False):
+        scored = group.dropna(subset=["score"]).reset_index(drop=True)
+        best = scored.loc[[best_index(scored["score"], str(group["metric"].iloc[0]))]] if len(scored) else scored
+        rows.append(
+            {
+                **dict(zip(keys, key, strict=True)),
+                "n_items": group["n_items"].iloc[0],
+                "layer_pairs": len(scored),
+                "mean": scored["score"].mean(),
+                "null_mean": scored["null_mean"].mean(),
+                "best": best["score"].max(),
+                "best_vision_layer": "".join(best["vision_layer"]),
+                "best_language_layer": "".join(best["language_layer"]),
+                **{f"best_{name}": best[name].max() for name in _OF_BEST},
+                **{name: group[name].iloc[0] for name in OF_MAP},
+            }
+        )
+    return pd.DataFrame(rows, columns=list(SUMMARY))
 
 
 def _wide(rows: pd.DataFrame, side: str, other: str) -> pd.DataFrame:

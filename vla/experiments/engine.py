@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vla import devices, progress
@@ -11,17 +11,17 @@ from vla.activations.store import Store
 from vla.alignment.score_store import ScoreStore
 from vla.experiments import run_folder
 from vla.experiments.expected import expected, table_work
-from vla.experiments.experiment import Condition
+from vla.experiments.experiment import Condition, Layers
 from vla.experiments.gallery import Gallery
 from vla.experiments.older import refuse_older
-from vla.experiments.participants import Checkpoint, check_configs, gather
+from vla.experiments.participants import Checkpoint, Participant, check_configs, gather
 from vla.experiments.resolve import Resolved, resolve
 from vla.experiments.scoring import Bench
 from vla.experiments.side_by_side import side_by_side
 from vla.experiments.sides import LENGTH
 from vla.experiments.study import Study
 from vla.experiments.tables import Table, needs, tables
-from vla.records import Modality, View
+from vla.records import Modality, View, listed
 
 LOOKING = "looking at views"
 
@@ -48,18 +48,23 @@ class Outcome:
 def run(study: Study, workdir: Path, show_progress: bool = True) -> Outcome:
     """Run a study, or this shard of it; what is in the stores already is not done again.
 
-    A killed run goes on where it was. Several shards, or processes that have joined (`vla.devices.join`), work against
+    An interrupted run resumes. Several shards, or processes that have joined (`vla.devices.join`), work against
     one store; whichever finds everything there writes the run folder.
 
     Raises:
-      ValueError: As the parts of the library that do the work; what was finished before is kept.
+      ValueError: Nothing of it can be scored; activations are absent at the stage "score"; or as the parts of the
+        library that do the work. What was finished before is kept.
     """
     began = time.monotonic()
     with progress.stage(LOOKING, show_progress):
         bench, resolved = prepare(study, workdir)
         todo = list(tables(study, resolved.usable, functools.partial(readable, bench)))
+        if not todo:
+            raise ValueError("\n".join(["nothing can be scored:", *_obstacles(bench, resolved)]))
         views = _unseen(bench, resolved) if study.stage in ("all", "extract") else {}
         unscored = _unscored(bench, todo) if study.stage in ("all", "score") else []
+        if study.stage == "score" and study.shard[1] == 1:
+            _refuse_unextracted(bench, unscored)
         if show_progress:
             progress.expect(expected(study, bench, views, unscored, len(todo)))
     times = {LOOKING: time.monotonic() - began}
@@ -97,19 +102,19 @@ def prepare(study: Study, workdir: Path, read_only: bool = False) -> tuple[Bench
     return Bench(study, participants, galleries, resolved.items, scores), resolved
 
 
-def wanted(bench: Bench, resolved: Resolved) -> dict[tuple[Modality, str], list[tuple[View, str]]]:
+def wanted(bench: Bench, resolved: Resolved) -> dict[tuple[Modality, str], list[tuple[View, Layers]]]:
     """Views and layers that each model has to see, by modality and model."""
-    found: dict[tuple[Modality, str], dict[str, tuple[View, str]]] = {}
+    found: dict[tuple[Modality, str], dict[str, tuple[View, Layers]]] = {}
     for (modality, given, role, member), layers in needs(bench.study, resolved.usable).items():
         view = bench.galleries[role].view(modality, member)
         own = found.setdefault((modality, given), {})
         # Views of other names may show the same.
         first, before = own.get(view.content, (view, layers))
-        own[view.content] = (first, "all" if "all" in (before, layers) else layers)
+        own[view.content] = (first, layers if layers == before else "all")
     return {key: list(views.values()) for key, views in found.items()}
 
 
-def _unseen(bench: Bench, resolved: Resolved) -> dict[tuple[Modality, str], list[tuple[View, str]]]:
+def _unseen(bench: Bench, resolved: Resolved) -> dict[tuple[Modality, str], list[tuple[View, Layers]]]:
     """This shard's share of the views of every model that are to be extracted."""
     i, n = bench.study.shard
     missing = {}
@@ -123,7 +128,7 @@ def _unseen(bench: Bench, resolved: Resolved) -> dict[tuple[Modality, str], list
 
 
 def _extract(
-    bench: Bench, missing: Mapping[tuple[Modality, str], Sequence[tuple[View, str]]], show_progress: bool
+    bench: Bench, missing: Mapping[tuple[Modality, str], Sequence[tuple[View, Layers]]], show_progress: bool
 ) -> float:
     began, total = time.monotonic(), sum(len(view.ids) for views in missing.values() for view, _ in views)
     with progress.bar("extracting", total, show_progress and total > 0) as advance:
@@ -148,7 +153,7 @@ def _unscored(bench: Bench, todo: Sequence[Table]) -> list[Table]:
 
 def _score(bench: Bench, missing: Sequence[Table], show_progress: bool) -> float:
     began = time.monotonic()
-    small = [table_work(bench.study, bench, one) for one in missing if one.layers != "all"]
+    small = [table_work(bench.study, bench, one) for one in missing if not one.is_map]
     with (
         progress.bar("scoring", len(missing), show_progress and bool(missing)) as advance,
         side_by_side(max((work.memory for work in small), default=0.0)) as submit,
@@ -157,7 +162,7 @@ def _score(bench: Bench, missing: Sequence[Table], show_progress: bool) -> float
             if _extracted(bench, one):
                 # A table of many layers keeps all cores busy by itself.
                 for part in bench.pending(one):
-                    submit(part, singly=one.layers == "all")
+                    submit(part, singly=one.is_map)
             advance(1)
     return time.monotonic() - began
 
@@ -181,11 +186,42 @@ def readable(bench: Bench, condition: Condition, vision: str, language: str) -> 
 
 def _extracted(bench: Bench, table: Table) -> bool:
     """Whether all activations of a table are there."""
+    return next(_absent(bench, table), None) is None
+
+
+def _absent(bench: Bench, table: Table) -> Iterator[tuple[Participant, View]]:
+    """Models and views of a table whose activations are not there."""
     gallery = bench.galleries[table.dataset]
-    return all(
-        bench.participants[side.modality, given].has(gallery.view(side.modality, member), table.layers)
-        for given, sides in ((table.vision, table.images), (table.language, table.captions))
-        for side in sides
-        for member in side.members
-        if member != LENGTH
-    )
+    for model, sides in ((table.vision, table.images), (table.language, table.captions)):
+        for side in sides:
+            for member in side.members:
+                participant = bench.participants[side.modality, model]
+                if member != LENGTH:
+                    view = gallery.view(side.modality, member)
+                    if not participant.has(view, table.layers):
+                        yield participant, view
+
+
+def _refuse_unextracted(bench: Bench, unscored: Sequence[Table]) -> None:
+    """Refuse to score part of a study whose activations are not all there.
+
+    Raises:
+      ValueError: Some are absent; the message names the first.
+    """
+    absent = [f"{participant.name} on {view.name}" for table in unscored for participant, view in _absent(bench, table)]
+    if absent:
+        raise ValueError(
+            f"activations are not in the store: {listed(list(dict.fromkeys(absent)))}. Run the same command with "
+            "--config.stage=extract first, or with --config.stage=all"
+        )
+
+
+def _obstacles(bench: Bench, resolved: Resolved) -> list[str]:
+    """Why conditions cannot be scored, in words."""
+    lacking = {
+        f"{experiment.id}, {condition.name}: {run_folder.lacking(bench, condition)}"
+        for experiment in bench.study.experiments
+        for condition in experiment.conditions
+        if resolved.usable(experiment, condition)
+    }
+    return [*resolved.reasons, *sorted(lacking)]

@@ -6,6 +6,7 @@ n items, X predictor sides or layers, T target sides or layers, d and e units, a
 import dataclasses
 from collections.abc import Sequence
 
+from vla.experiments.experiment import Layers
 from vla.experiments.hardware import Hardware
 from vla.experiments.sizes import Size
 from vla.metrics.ridge_settings import PAPER_ALPHAS
@@ -59,13 +60,13 @@ class Work:
         return self.forward / forward, self.products / products + self.eigen / eigen
 
 
-def extraction(model: Size, items: int, layers: str, dtype: str, stream: bool = False, shared: int = 1) -> Work:
+def extraction(model: Size, items: int, layers: Layers, dtype: str, stream: bool = False, shared: int = 1) -> Work:
     """One view through one model; the weights are counted once per model, not here.
 
     Args:
       model: Its size.
       items: How many are shown.
-      layers: "all" or "penultimate".
+      layers: "all", "penultimate", or names.
       dtype: Of the weights.
       stream: Whether one block is in memory at a time, and with it what the block before made of the items.
       shared: Devices that share a copy of the weights.
@@ -74,8 +75,13 @@ def extraction(model: Size, items: int, layers: str, dtype: str, stream: bool = 
     weights = model.parameters / model.depth if stream else model.parameters + model.embedding
     held = weights * (2 if dtype == "bfloat16" else 4)
     between = 4.0 * min(items, STREAMED_ITEMS) * model.tokens * model.width if stream else 0.0
-    kept = 4.0 * items * model.width * (model.depth + 2 if layers == "all" else 1)
+    kept = 4.0 * items * model.width * layer_count(model, layers)
     return Work(forward=items * model.flops, disk=kept, memory=held + between + kept, each=held / shared)
+
+
+def layer_count(model: Size, layers: Layers) -> int:
+    """How many layers are kept of a model."""
+    return model.depth + 2 if layers == "all" else 1 if isinstance(layers, str) else len(layers)
 
 
 def scoring(metric: str, sides: Sequence[tuple[int, int]], items: int, pairings: int) -> Work:

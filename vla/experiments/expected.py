@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vla.experiments import estimates, sizes
-from vla.experiments.estimates import Work
+from vla.experiments.estimates import Work, layer_count
+from vla.experiments.experiment import Layers
 from vla.experiments.hardware import this_machine
 from vla.experiments.study import Study
 from vla.experiments.tables import Table
@@ -17,7 +18,7 @@ ITEM, TABLE, ROWS, FIGURES = 0.0008, 0.2, 0.02, 1.0
 
 
 def expected(
-    study: Study, bench: Any, views: Mapping[tuple[Modality, str], Sequence[tuple[View, str]]],
+    study: Study, bench: Any, views: Mapping[tuple[Modality, str], Sequence[tuple[View, Layers]]],
     missing: Sequence[Table], tables: int,
 ) -> dict[str, float]:  # fmt: skip
     """Seconds by stage.
@@ -44,7 +45,7 @@ def expected(
     }
 
 
-def views_work(study: Study, modality: Modality, given: str, seen: Iterable[tuple[int, str]]) -> Work:
+def views_work(study: Study, modality: Modality, given: str, seen: Iterable[tuple[int, Layers]]) -> Work:
     """What extraction takes, reading the weights apart; nothing where the model's size is not known.
 
     Args:
@@ -73,7 +74,7 @@ def table_work(study: Study, bench: Any, table: Table) -> Work:
         return Work()
     sides = {}
     for modality, one, stacked in (("vision", vision, table.images), ("language", language, table.captions)):
-        sides[modality] = (one.depth + 2 if table.layers == "all" else len(stacked), one.width)
+        sides[modality] = (layer_count(one, table.layers) if table.is_map else len(stacked), one.width)
     ordered = ("language", "vision") if table.direction == "language_to_vision" else ("vision", "language")
     items = table.items or (len(bench.items[table.part]) if bench else study.datasets[table.dataset].n_items or 1000)
     draws = study.draws(table.layers)

@@ -1,12 +1,16 @@
 """An experiment as data: conditions, and comparisons between them."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vla.records import Modality
 
 LAYERS = ("all", "penultimate")
+# "all", "penultimate", or names of layers.
+Layers = str | tuple[str, ...]
+_LAYER_NAME = re.compile(r"embed|block_\d+|final_norm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Condition:
       caption: Which captions, likewise: "original", "nouns", "best_by_clip", "nouns + average:k=7 + mismatched".
       part: Conditions of one part show the same items; comparisons of one part are one family of tests.
       dataset: Role of the dataset; "" for the experiment's.
-      layers: "all" or "penultimate"; "" for the experiment's.
+      layers: "all", "penultimate", or names of layers that every model has; "" for the experiment's.
       series: The curve that the condition is a point of; "" for none. Of layer maps each layer has a curve of its own.
       k: Where on it: the number of exemplars, of items, or of steps of training.
       items: How many of the sampled items, drawn anew for every seed; 0 for all.
@@ -33,7 +37,7 @@ class Condition:
     caption: str = "original"
     part: str = ""
     dataset: str = ""
-    layers: str = ""
+    layers: Layers = ""
     series: str = ""
     k: int = 0
     items: int = 0
@@ -56,6 +60,28 @@ class Comparison:
     lower: str
 
 
+def read_layers(value: Any) -> Layers:
+    """Which layers a config asks for.
+
+    Args:
+      value: "all", "penultimate", a name or several names of layers, as a sequence or joined by commas.
+
+    Raises:
+      ValueError: It names no layer.
+    """
+    if isinstance(value, str):
+        names = tuple(name.strip() for name in value.split(","))
+        if value in LAYERS:
+            return value
+        if len(names) == 1 and not _LAYER_NAME.fullmatch(value):
+            raise ValueError(f"layers={value!r}; expected one of {', '.join(LAYERS)}, or names such as block_1,block_4")
+        return names
+    names = tuple(map(str, value or ()))
+    if not names:
+        raise ValueError(f"layers={value!r}; expected one of {', '.join(LAYERS)}, or names of layers")
+    return names[0] if len(names) == 1 and names[0] in LAYERS else names
+
+
 def over_models(points: Iterable[tuple[Any, ...]]) -> bool:
     """Whether some curve goes over models, by the points of curves as (series, vision group, language group)."""
     found = set(points)
@@ -75,7 +101,7 @@ class Experiment:
       figure: Figures of the paper; "" for none.
       expected: The outcome to check.
       dataset: Role of the dataset.
-      layers: "all" pairs of layers, or "penultimate" blocks only.
+      layers: "all" pairs of layers, those of some layers by their names, or "penultimate" blocks only.
       metrics: Names of metrics; () for those of the study.
       vision: Group of vision models.
       language: Group of language models.
@@ -89,7 +115,7 @@ class Experiment:
     figure: str = ""
     expected: str = ""
     dataset: str = "coco"
-    layers: str = "penultimate"
+    layers: Layers = "penultimate"
     metrics: tuple[str, ...] = ()
     vision: str = "core"
     language: str = "core"
@@ -101,16 +127,15 @@ class Experiment:
             dataclasses.replace(one, **{name: getattr(one, name) or getattr(self, name) for name in shared})
             for one in self.conditions
         )
+        try:
+            object.__setattr__(self, "layers", read_layers(self.layers))
+            filled = tuple(dataclasses.replace(condition, layers=read_layers(condition.layers)) for condition in filled)
+        except ValueError as error:
+            raise ValueError(f"experiment {self.id!r}: {error}") from error
         object.__setattr__(self, "conditions", filled)
         names = [one.name for one in filled]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"experiment {self.id!r} has the conditions {names}: expected one or more different names")
-        for one in filled:
-            if one.layers not in LAYERS:
-                raise ValueError(
-                    f"experiment {self.id!r}, condition {one.name!r}: layers={one.layers!r}; expected one of "
-                    f"{', '.join(LAYERS)}"
-                )
         for one in self.comparisons:
             unknown = [name for name in (one.higher, one.lower) if name not in names]
             if unknown:
@@ -153,8 +178,8 @@ def as_experiment(given: Any) -> Experiment:
     return Experiment(**{**fields, "conditions": conditions, "comparisons": comparisons, "metrics": metrics})
 
 
-def _several(given: Sequence[Any], kind: type, what: str) -> tuple[Any, ...]:
-    return tuple(one if isinstance(one, kind) else kind(**_fields(one, kind, what)) for one in given)
+def _several(values: Sequence[Any], kind: type, what: str) -> tuple[Any, ...]:
+    return tuple(value if isinstance(value, kind) else kind(**_fields(value, kind, what)) for value in values)
 
 
 def _fields(given: Any, kind: type, what: str) -> dict[str, Any]:
@@ -164,4 +189,6 @@ def _fields(given: Any, kind: type, what: str) -> dict[str, Any]:
     missing = [name for name, needed in known.items() if needed and name not in fields]
     if unknown or missing:
         raise ValueError(f"{what}: unknown {unknown}, missing {missing}; it has the fields {', '.join(known)}")
+    if isinstance(fields.get("layers"), list):
+        fields["layers"] = tuple(fields["layers"])
     return fields

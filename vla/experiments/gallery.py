@@ -89,11 +89,12 @@ class Gallery:
                 seed=self._study.seed,
                 data_dir=plan.data_dir,
                 missing_images=plan.missing_images,
+                called=plan.called,
                 **options,
             )
         except (ValueError, OSError) as error:
             why = f"the dataset {plan.role} cannot be read: {error}"
-            raise Absent(why, advice.flags(str(error), plan) or advice.finding(plan)) from error
+            raise Absent(why, advice.flags(str(error), plan, self._study) or advice.finding(plan)) from error
 
     def view(self, modality: Modality, member: str) -> View:
         """A single view, as `vla.experiments.sides.Side.members` names it.
@@ -107,7 +108,7 @@ class Gallery:
             except Absent as error:
                 self._views[modality, member] = error
             except ValueError as error:
-                helps = advice.flags(str(error), self.plan) or advice.masks(str(error), self.plan)
+                helps = advice.flags(str(error), self.plan, self._study) or advice.masks(str(error), self.plan)
                 self._views[modality, member] = Absent(str(error), helps)
         found = self._views[modality, member]
         if isinstance(found, Absent):
@@ -149,7 +150,7 @@ class Gallery:
         try:
             return with_paraphrases(self.dataset, self.plan.paraphrases, missing=self.plan.missing)
         except ValueError as error:
-            raise Absent(str(error), advice.flags(str(error), self.plan) or made) from error
+            raise Absent(str(error), advice.flags(str(error), self.plan, self._study) or made) from error
 
     @_once
     def _with_synthetic(self) -> Dataset:
@@ -161,7 +162,7 @@ class Gallery:
         try:
             return with_synthetic(self.dataset, self.plan.synthetic, missing=self.plan.missing)
         except ValueError as error:
-            raise Absent(str(error), advice.flags(str(error), self.plan) or made) from error
+            raise Absent(str(error), advice.flags(str(error), self.plan, self._study) or made) from error
 
     @_once
     def _by_clip(self) -> dict[str, View]:
@@ -169,7 +170,7 @@ class Gallery:
         if not plan.clip:
             raise Absent(
                 f"no CLIP is given for {plan.role} (datasets.{plan.role}.clip)",
-                f"--config.datasets.{plan.role}.clip=openai/clip-vit-base-patch32",
+                plan.flag("clip", "openai/clip-vit-base-patch32"),
             )
         kept = self._clip_scores()
         # Until they are made, captions in published order stand for those that they will rank: of the same items.

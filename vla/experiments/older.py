@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from vla.activations.extract import NUMERICS_VERSION
+from vla.experiments.experiment import Layers
 from vla.experiments.participants import Checkpoint
 from vla.experiments.study import Study
 from vla.records import View
@@ -11,7 +12,7 @@ from vla.records import View
 _SAME = ("model_fingerprint", "view_content", "pool", "dtype")
 
 
-def refuse_older(study: Study, participant: Checkpoint, views: Sequence[tuple[View, str]]) -> None:
+def refuse_older(study: Study, participant: Checkpoint, views: Sequence[tuple[View, Layers]]) -> None:
     """Refuse to extract anew what the store has from older code, unless the study says to recompute.
 
     Raises:

@@ -11,6 +11,7 @@ from vla.activations.extract import recipe, resolve_layers
 from vla.activations.extract_to_store import extract_to_store
 from vla.activations.recipe import Recipe
 from vla.activations.store import Store
+from vla.experiments.experiment import Layers
 from vla.experiments.learned import learned
 from vla.experiments.naming import named
 from vla.experiments.saved import SavedModel, is_saved
@@ -32,23 +33,23 @@ class Participant(Protocol):
         """What determines its activations on a view, layers apart."""
         ...
 
-    def has(self, view: View, layers: str) -> bool:
+    def has(self, view: View, layers: Layers) -> bool:
         """Whether they are there."""
         ...
 
-    def read(self, view: View, layers: str) -> xr.DataArray:
-        """Those of "all" layers or of the "penultimate" block."""
+    def read(self, view: View, layers: Layers) -> xr.DataArray:
+        """Those of "all" layers, of the "penultimate" block, or of layers by their names."""
         ...
 
-    def layers(self, view: View, layers: str) -> tuple[str, ...]:
-        """Names of all layers, or of the penultimate block."""
+    def layers(self, view: View, layers: Layers) -> tuple[str, ...]:
+        """Names of these layers, in the order of the model."""
         ...
 
     def width(self, view: View) -> int:
         """Units of a layer."""
         ...
 
-    def group(self, view: View, layers: str) -> str:
+    def group(self, view: View, layers: Layers) -> str:
         """Name of what holds its activations on a view."""
         ...
 
@@ -72,7 +73,7 @@ class Checkpoint:
         self.name, self.source = named(given)
         self.modality: Modality = modality
         self._study, self.store = study, store
-        self._recipes: dict[tuple[str, str], Recipe] = {}
+        self._recipes: dict[tuple[str, Layers], Recipe] = {}
 
     @functools.cached_property
     def model(self) -> Model:
@@ -99,15 +100,15 @@ class Checkpoint:
         """What determines its activations on a view, layers apart."""
         return canonical_hash(self._recipe(view, "all").determines)
 
-    def group(self, view: View, layers: str) -> str:
+    def group(self, view: View, layers: Layers) -> str:
         """Name of the group in the store that has these layers."""
         return self._there(view, layers).name
 
-    def has(self, view: View, layers: str) -> bool:
+    def has(self, view: View, layers: Layers) -> bool:
         """Whether they are in the store, be it among more layers."""
         return self.store.has(self._there(view, layers))
 
-    def read(self, view: View, layers: str) -> xr.DataArray:
+    def read(self, view: View, layers: Layers) -> xr.DataArray:
         """From the store.
 
         Raises:
@@ -132,7 +133,7 @@ class Checkpoint:
             except ValueError as error:
                 raise ValueError(f"{self.name}: {error}") from error
 
-    def extract(self, wanted: Sequence[tuple[View, str]], advance: Callable[[float], None]) -> None:
+    def extract(self, wanted: Sequence[tuple[View, Layers]], advance: Callable[[float], None]) -> None:
         """Extract these views and layers, the weights read once; `advance` is told of items done.
 
         Raises:
@@ -154,12 +155,12 @@ class Checkpoint:
             )
             advance(len(view.ids))
 
-    def recipes(self, view: View, layers: str) -> Recipe:
+    def recipes(self, view: View, layers: Layers) -> Recipe:
         """Of these layers alone."""
         return self._recipe(view, layers)
 
-    def layers(self, view: View, layers: str) -> tuple[str, ...]:
-        """Names of all layers, or of the penultimate block."""
+    def layers(self, view: View, layers: Layers) -> tuple[str, ...]:
+        """Names of these layers, in the order of the model."""
         return resolve_layers(self.model, layers)
 
     def width(self, view: View) -> int:
@@ -186,12 +187,12 @@ class Checkpoint:
         choices = self._study.choices
         return choices.vision_pool if self.modality == "vision" else choices.language_pool
 
-    def _there(self, view: View, layers: str) -> Recipe:
+    def _there(self, view: View, layers: Layers) -> Recipe:
         """The recipe to read these layers from: all layers where these are there, else these alone."""
         every = self._recipe(view, "all")
         return every if layers == "all" or self.store.has(every) else self._recipe(view, layers)
 
-    def _recipe(self, view: View, layers: str) -> Recipe:
+    def _recipe(self, view: View, layers: Layers) -> Recipe:
         # Asked for with every condition that shows the view.
         if (view.content, layers) not in self._recipes:
             self._recipes[view.content, layers] = recipe(self.model, view, self._pool, layers)
@@ -202,7 +203,7 @@ class Checkpoint:
         return load_model(
             self.source,
             dtype=study.dtype,
-            processor=study.processors.get(self.source) or None,
+            processor=study.processors.get(self.source) or study.processors.get(self.modality) or None,
             weights=weights,
             stream=study.stream,
             tensor_parallel=study.tensor_parallel,

@@ -14,7 +14,7 @@ from rich.table import Table as Printed
 from vla.experiments import engine, sizes
 from vla.experiments.estimates import Work
 from vla.experiments.expected import table_work, views_work
-from vla.experiments.experiment import Experiment
+from vla.experiments.experiment import Experiment, Layers
 from vla.experiments.hardware import Hardware, accelerators, this_machine
 from vla.experiments.naming import named
 from vla.experiments.participants import refuse_unknown
@@ -157,7 +157,7 @@ def _is_here(source: str) -> bool:
     return Path(source).expanduser().exists() or is_cached(source)
 
 
-def _model(study: Study, bench: Any, modality: Modality, given: str, views: dict[tuple, str]) -> Line:
+def _model(study: Study, bench: Any, modality: Modality, given: str, views: dict[tuple, Layers]) -> Line:
     (name, source), size = named(given), sizes.size(given, modality)
     there, note = None, ""
     todo = [(study.datasets[key[2]].n_items or 1000, layers) for key, layers in views.items()]

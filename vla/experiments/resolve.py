@@ -87,7 +87,8 @@ def _too_few(study: Study, experiment: Experiment, condition: Condition, shared:
     )
     if not split or count >= 2 * folds:
         return ""
+    fewer = f", or fewer folds ({study.flag('outer_folds', count // 2)})" if count >= 4 else ""
     return (
         f"{count} items that all conditions of its part can show are too few for {folds} folds: at least {2 * folds} "
-        "are needed, or fewer folds (--config.overrides.outer_folds)"
+        f"are needed{fewer}"
     )

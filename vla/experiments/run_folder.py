@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vla import __version__
@@ -18,14 +19,14 @@ from vla.experiments.assemble import curves, scores
 from vla.experiments.choices import ALTERNATIVES, POINTS
 from vla.experiments.compare import statistics
 from vla.experiments.content_run import write_run_content
-from vla.experiments.depths import depths
-from vla.experiments.experiment import Condition, Experiment
+from vla.experiments.depths import depths, summary
+from vla.experiments.experiment import Condition, Experiment, Layers
 from vla.experiments.participants import Participant
 from vla.experiments.plateaus import plateaus
 from vla.experiments.resolve import Resolved
 from vla.experiments.scoring import Bench
 from vla.experiments.sides import LENGTH
-from vla.experiments.study import MODALITIES
+from vla.experiments.study import MODALITIES, Study
 from vla.experiments.tables import Table
 from vla.experiments.unchanged import unchanged, write_record
 from vla.records import View, listed
@@ -57,8 +58,10 @@ def write(bench: Bench, resolved: Resolved, finished: Sequence[Table], workdir: 
     _csv(workdir / "statistics.csv", found)
     counted = curves(table, study.experiments)
     flat = plateaus(counted, [one.id for one in study.experiments if one.along_training])
-    profiles, peaks = depths(table)
-    for name, frame in (("curves", counted), ("plateaus", flat), ("depth", profiles), ("peaks", peaks)):
+    profiles, peaks = depths(_of_all_layers(study, table))
+    for name, frame in (
+        ("curves", counted), ("plateaus", flat), ("depth", profiles), ("peaks", peaks), ("summary", summary(table)),
+    ):  # fmt: skip
         _csv(workdir / f"{name}.csv", frame)
     _json(workdir / "activations.json", _activations(bench, finished))
     shown = samples.write(bench, resolved, workdir / "samples")
@@ -68,6 +71,14 @@ def write(bench: Bench, resolved: Resolved, finished: Sequence[Table], workdir: 
             condition["samples"] = shown.get((experiment["id"], condition["name"]), "")
     _json(workdir / "run.json", written)
     write_record(workdir / RECORD, made_from, files(workdir))
+
+
+def _of_all_layers(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of maps of all layers: of a choice of layers the depths are not known."""
+    conditions = {(experiment.id, condition.name) for experiment in study.experiments
+                  for condition in experiment.conditions if condition.layers == "all"}  # fmt: skip
+    keys = zip(table["experiment"], table["condition"], strict=True)
+    return table.loc[np.array([key in conditions for key in keys], bool)]
 
 
 def files(workdir: Path) -> list[Path]:
@@ -104,7 +115,7 @@ def _run(bench: Bench, resolved: Resolved, finished: Sequence[Table]) -> dict[st
         for name, point in POINTS.items()
     ]
     also = {"seed": study.seed, "fold seeds": study.seeds or (study.seed,), "null": study.null,
-            "bootstrap": study.bootstrap, "dtype": study.dtype,
+            "bootstrap": study.bootstrap, "halves": study.halves, "confidence": study.confidence, "dtype": study.dtype,
             **{f"overrides.{name}": value for name, value in study.overrides.items()}}  # fmt: skip
     settings += [
         {"point": name, "setting": name, "value": str(given), "alternatives": ""} for name, given in also.items()
@@ -137,9 +148,9 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
     absent = {one.name: resolved.absent[experiment.id, one.name] for one in experiment.conditions
               if (experiment.id, one.name) in resolved.absent}  # fmt: skip
     scored = {cell.condition for table in finished for cell in table.cells if cell.experiment == experiment.id}
-    lacking = {one.name: (_lacking(bench, one), "") for one in experiment.conditions
+    unsaved = {one.name: (lacking(bench, one), "") for one in experiment.conditions
                if one.name not in absent and one.name not in scored}  # fmt: skip
-    absent |= lacking
+    absent |= unsaved
     reasons = list(dict.fromkeys(absent.values()))
     conditions = []
     for one in experiment.conditions:
@@ -152,7 +163,7 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
                 "caption": one.caption,
                 "part": one.part,
                 "dataset": one.dataset,
-                "layers": one.layers,
+                "layers": _spoken(one.layers),
                 "series": one.series,
                 "k": one.k,
                 "vision_group": one.vision,
@@ -176,7 +187,7 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
         "conditions": conditions,
         "comparisons": [{"name": c.name, "higher": c.higher, "lower": c.lower} for c in experiment.comparisons],
         "metrics": list(bench.study.metrics_of(experiment)),
-        "layers": experiment.layers,
+        "layers": _spoken(experiment.layers),
         **{
             modality: [bench.participants[modality, given].name for given in bench.study.models(experiment, modality)]
             for modality in MODALITIES
@@ -184,7 +195,12 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
     }
 
 
-def _lacking(bench: Bench, condition: Condition) -> str:
+def _spoken(layers: Layers) -> str:
+    """Layers as a config names them."""
+    return layers if isinstance(layers, str) else ",".join(layers)
+
+
+def lacking(bench: Bench, condition: Condition) -> str:
     """Which saved activations no pair of models has of a condition."""
     study, gallery, files = bench.study, bench.galleries[condition.dataset], []
     models = (study.vision[condition.vision], study.language[condition.language])
@@ -196,7 +212,7 @@ def _lacking(bench: Bench, condition: Condition) -> str:
     return f"activations of its views are not saved: {listed(list(dict.fromkeys(files)))}"
 
 
-def _expected(participant: Participant, view: View, layers: str) -> str:
+def _expected(participant: Participant, view: View, layers: Layers) -> str:
     try:
         return participant.group(view, layers)
     except ValueError as error:

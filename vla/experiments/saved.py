@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from vla.activations.labels import as_activations
+from vla.experiments.experiment import Layers
 from vla.experiments.naming import named
 from vla.experiments.penultimate import penultimate
 from vla.records import Modality, View, canonical_hash, file_hash, listed
@@ -50,18 +51,18 @@ class SavedModel:
         """Hash of the file and of the view's items."""
         return canonical_hash(["saved", self._hash(self._path(view)), list(view.ids)])
 
-    def group(self, view: View, layers: str) -> str:
+    def group(self, view: View, layers: Layers) -> str:
         """Where the activations are."""
         return str(self._path(view))
 
-    def has(self, view: View, layers: str) -> bool:
+    def has(self, view: View, layers: Layers) -> bool:
         """Whether there is a file for the view."""
         try:
             return self._path(view).exists()
         except ValueError:
             return False
 
-    def read(self, view: View, layers: str) -> xr.DataArray:
+    def read(self, view: View, layers: Layers) -> xr.DataArray:
         """The view's items, in its order.
 
         Raises:
@@ -85,8 +86,8 @@ class SavedModel:
         array = array.isel(item=[rows[id] for id in view.ids]).assign_coords(item=list(view.ids))
         return array.sel(layer=list(_chosen(array["layer"].values.tolist(), layers))).rename(self.name)
 
-    def layers(self, view: View, layers: str) -> tuple[str, ...]:
-        """Names of all layers, or of the penultimate block."""
+    def layers(self, view: View, layers: Layers) -> tuple[str, ...]:
+        """Names of these layers, in the order of the file."""
         return _chosen(self._shape(self._path(view))[0], layers)
 
     def width(self, view: View) -> int:
@@ -118,10 +119,23 @@ class SavedModel:
         return Path(self.source.replace("{view}", "original" if plain else name)).expanduser()
 
 
-def _chosen(names: Sequence[Any], layers: str) -> tuple[str, ...]:
-    """All layers, or the penultimate one."""
-    found = tuple(map(str, names))
-    return (penultimate(found),) if layers == "penultimate" else found
+def _chosen(names: Sequence[Any], layers: Layers) -> tuple[str, ...]:
+    """The layers asked for, of those in a file.
+
+    Raises:
+      ValueError: The file does not have one of them.
+    """
+    known = tuple(map(str, names))
+    if layers == "all":
+        return known
+    wanted = {penultimate(known) if name == "penultimate" else name for name in _listed(layers)}
+    if unknown := sorted(wanted - set(known)):
+        raise ValueError(f"no layer {', '.join(unknown)} is saved; there are {', '.join(known)}")
+    return tuple(name for name in known if name in wanted)
+
+
+def _listed(layers: Layers) -> tuple[str, ...]:
+    return (layers,) if isinstance(layers, str) else layers
 
 
 def _shape(path: Path) -> tuple[tuple[str, ...], int]:

@@ -62,7 +62,7 @@ class Bench:
             images = self._stacks.stack(table, table.vision, table.images, ids)
             captions = self._stacks.stack(table, table.language, table.captions, ids)
             x, y = (captions, images) if table.direction == "language_to_vision" else (images, captions)
-            block = BLOCK_LAYERS if table.layers == "all" else 16
+            block = BLOCK_LAYERS if table.is_map else 16
             yield functools.partial(score_blocks, x, y, wanted, self.store, block_layers=block)
 
     def side_key(self, table: Table, side: Side) -> str:
@@ -149,6 +149,8 @@ class Bench:
             table.seed,
             study.null,
             study.draws(table.layers),
+            study.splits(table.layers),
+            study.confidence,
             words=words,
             **wanted,
         )

@@ -2,14 +2,15 @@
 
 import dataclasses
 import itertools
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from vla.alignment.duplicates import DUPLICATES
-from vla.alignment.task import check_names, check_overrides
+from vla.alignment.task import check_names, check_overrides, make_tasks
 from vla.experiments.choices import Choices
 from vla.experiments.content_plan import ContentPlan
-from vla.experiments.experiment import Condition, Experiment
+from vla.experiments.experiment import Condition, Experiment, Layers
 from vla.experiments.naming import field_names
 from vla.experiments.sides import Side, read_side
 from vla.metrics import find
@@ -18,10 +19,17 @@ from vla.stimuli.catalogue import check_asked
 from vla.stimuli.datasets.absences import check_choice
 
 MODALITIES: tuple[Modality, ...] = ("vision", "language")
+# The role of the dataset, and the group of models, of a study that has one of each: a config's `data`, `vision` and
+# `language`.
+MAIN = "main"
 STAGES = ("all", "extract", "score")
+# Which scores get intervals over items and halves.
+INTERVALS = ("penultimate", "all")
 OLDER = ("refuse", "recompute")
 DTYPES = ("float32", "bfloat16")
-_COUNTS = ("null", "bootstrap", "batch_size", "tensor_parallel", "workers")
+_COUNTS = ("null", "bootstrap", "halves", "batch_size", "tensor_parallel", "workers")
+# What `data` of a config calls fields of `DatasetPlan`.
+IN_DATA = {"directory": "path", "n_items": "n"}
 # Of every metric that has folds, unless `overrides` says otherwise.
 OUTER_FOLDS = 5
 
@@ -31,7 +39,7 @@ class DatasetPlan:
     """Where the items of one role come from.
 
     Attributes:
-      role: What experiments call it: "coco", "flickr8k", "pick_a_pic" or a name of one's own.
+      role: What experiments call it: "main", "coco", "flickr8k", "pick_a_pic" or another name.
       name: Of its reader, as of `vla.stimuli.read_dataset`.
       directory: Where its files are; None fetches it.
       n_items: Items drawn; 0 for all.
@@ -43,6 +51,7 @@ class DatasetPlan:
       missing: Items without paraphrases or synthetic images: "refuse" or "drop".
       clip: CLIP checkpoint for best and worst captions; "" for none.
       tagger: spaCy pipeline for parts of speech.
+      called: What tables and files call the dataset; "" for its own name.
     """
 
     role: str
@@ -57,6 +66,7 @@ class DatasetPlan:
     missing: str = "refuse"
     clip: str = ""
     tagger: str = "en_core_web_sm"
+    called: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no files could mend.
@@ -64,14 +74,26 @@ class DatasetPlan:
         Raises:
           ValueError: A setting with a value that it cannot have; an option that the reader does not have.
         """
-        where = f"datasets.{self.role}"
+        where = self._key()
         if isinstance(self.n_items, bool) or not isinstance(self.n_items, int) or self.n_items < 0:
-            raise ValueError(f"{where}.n_items={self.n_items!r}; expected a number of items, 0 for all")
+            raise ValueError(f"{self._key('n_items')}={self.n_items!r}; expected a number of items, 0 for all")
+        if self.role == MAIN and not self.directory and self.name == "captioned_folder":
+            raise ValueError(f"no dataset: set {self.flag('directory', 'FOLDER')} to a folder of images with captions")
         try:
             check_choice("missing", self.missing)
             check_asked(self.name, self.directory, missing_images=self.missing_images, options=self.options)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
+
+    def flag(self, setting: str, value: object) -> str:
+        """The flag that gives a field or an option of the reader this value, as it is typed in a shell."""
+        return f"--config.{self._key(setting)}={shlex.quote(str(value))}"
+
+    def _key(self, setting: str = "") -> str:
+        """What a config calls the dataset, or one of its settings."""
+        if self.role == MAIN:
+            return f"data.{IN_DATA.get(setting, setting)}" if setting else "data"
+        return f"datasets.{self.role}" + f".{setting}" * bool(setting)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,13 +113,18 @@ class Study:
       seed: Of samples, folds, shuffles and whatever else is drawn.
       seeds: Of the folds, where scores of several are wanted; () takes `seed`.
       null: Number of shuffled correspondences beside every score.
-      bootstrap: Number of draws of items for the intervals of penultimate scores; 0 for none.
+      bootstrap: Number of draws of items for the intervals of scores; 0 for none.
+      halves: Number of splits of the items into halves, for the reliability of layer maps; 0 for none.
+      confidence: Of the intervals over items, between 0 and 1.
+      intervals: Which scores get intervals over items: those of "penultimate" blocks, or "all", also those of layer
+        maps, where every pair of layers multiplies the cost.
       dtype: "float32" or "bfloat16".
       batch_size: As of `vla.extract`; 0 for what suits the device.
       stream: Whether models' blocks are read from disk one at a time.
       tensor_parallel: Devices that share one copy of the weights.
       workers: Processes that decode images; 0 for threads.
-      processors: Directory or Hub id of tokenizer or image processor, by source, for checkpoints without.
+      processors: Directory or Hub id of tokenizer or image processor for checkpoints without, by the source of a model
+        or, for all models of a modality, by "vision" or "language".
       ignore_fields: Fields of config.json that models are read without, such as "auto_map"; a model has none, some or
         all of them.
       store: Root of the activation store; "" for one under the working directory.
@@ -123,6 +150,9 @@ class Study:
     seeds: tuple[int, ...] = ()
     null: int = 0
     bootstrap: int = 0
+    halves: int = 0
+    confidence: float = 0.95
+    intervals: str = "penultimate"
     dtype: str = "float32"
     batch_size: int = 0
     stream: bool = False
@@ -150,6 +180,7 @@ class Study:
             ("stage", self.stage, STAGES),
             ("older", self.older, OLDER),
             ("dtype", self.dtype, DTYPES),
+            ("intervals", self.intervals, INTERVALS),
         ):
             if value not in allowed:
                 raise ValueError(f"{setting}={value!r}; expected one of {', '.join(allowed)}")
@@ -178,8 +209,14 @@ class Study:
             raise ValueError(
                 f"overrides.groups={groups!r}; expected {DUPLICATES!r}: a study takes other groups from its datasets"
             )
-        metrics = (name for experiment in self.experiments for name in self.metrics_of(experiment))
+        metrics = list(dict.fromkeys(name for one in self.experiments for name in self.metrics_of(one)))
         check_overrides(metrics, self.overrides, also=("outer_folds",))
+        for name in metrics:
+            settings = {field.name for field in dataclasses.fields(find(name).settings)} | {"groups"}
+            chosen = {**self.choices.overrides, **self.overrides}
+            make_tasks([name], self.choices.protocol, self.seed, self.null,
+                       {key: value for key, value in chosen.items() if key in settings},
+                       self.bootstrap, self.halves, self.confidence)  # fmt: skip
         self._check_content(ids)
 
     def _check(self, experiment: Experiment) -> None:
@@ -191,6 +228,11 @@ class Study:
             for group in experiment.groups(modality):
                 if not groups.get(group):
                     there = ", ".join(sorted(name for name, models in groups.items() if models)) or "none"
+                    if group == MAIN:
+                        raise ValueError(
+                            f"no {modality} models: set --config.{modality} to a Hub id or a folder, or to several as "
+                            f'--config.{modality}=\'("one/model", "another/model")\''
+                        )
                     raise ValueError(
                         f"experiment {experiment.id!r} asks for the {modality} models {group!r}, of which there are "
                         f"none; groups with models: {there}"
@@ -223,9 +265,18 @@ class Study:
             read_side(condition.caption, "language", self.choices),
         )
 
-    def draws(self, layers: str) -> int:
-        """Number of draws of items beside a score: every pair of layers of a map would multiply their cost."""
-        return self.bootstrap if layers == "penultimate" else 0
+    def draws(self, layers: Layers) -> int:
+        """Number of draws of items for the intervals of scores at these layers."""
+        return self.bootstrap if layers == "penultimate" or self.intervals == "all" else 0
+
+    def splits(self, layers: Layers) -> int:
+        """Number of splits of items into halves, of layer maps only."""
+        return self.halves if layers != "penultimate" else 0
+
+    def flag(self, setting: str, value: object) -> str:
+        """The flag that gives a choice or a setting of metrics this value, as it is typed in a shell."""
+        own = "choices" if setting in {field.name for field in dataclasses.fields(Choices)} else "overrides"
+        return f"--config.{'settings' if MAIN in self.datasets else own}.{setting}={shlex.quote(str(value))}"
 
     def metrics_of(self, experiment: Experiment) -> tuple[str, ...]:
         """Names of the metrics of an experiment."""

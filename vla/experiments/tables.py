@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from vla.alignment.table import DIRECTIONS, SYMMETRIC
-from vla.experiments.experiment import Condition, Experiment
+from vla.experiments.experiment import Condition, Experiment, Layers
 from vla.experiments.sides import LENGTH, Side
 from vla.experiments.study import Study
 from vla.metrics import find
@@ -43,7 +43,7 @@ class Table:
       part: Whose items are shown, with the experiment: (experiment, part).
       images: Sides of vision, more than one only at the penultimate block.
       captions: Sides of language, likewise.
-      layers: "all" or "penultimate".
+      layers: "all", "penultimate", or names.
       items: How many items; 0 for all of the part.
       metric: Its name.
       direction: One of `DIRECTIONS`, or "symmetric".
@@ -57,12 +57,17 @@ class Table:
     part: tuple[str, str]
     images: tuple[Side, ...]
     captions: tuple[Side, ...]
-    layers: str
+    layers: Layers
     items: int
     metric: str
     direction: str
     seed: int
     cells: tuple[Cell, ...]
+
+    @property
+    def is_map(self) -> bool:
+        """Whether its rows and columns are layers; else they are conditions, at the penultimate blocks."""
+        return self.layers != "penultimate"
 
 
 def directions(metric: str) -> tuple[str, ...]:
@@ -108,9 +113,9 @@ def tables(
                                 )
 
 
-def needs(study: Study, usable: Callable[[Experiment, Condition], bool] = lambda *_: True) -> dict[tuple, str]:
+def needs(study: Study, usable: Callable[[Experiment, Condition], bool] = lambda *_: True) -> dict[tuple, Layers]:
     """What has to be extracted: the layers by (modality, model, dataset, member)."""
-    found: dict[tuple, str] = {}
+    found: dict[tuple, Layers] = {}
     for experiment in study.experiments:
         for condition in experiment.conditions:
             if not usable(experiment, condition):
@@ -124,7 +129,8 @@ def needs(study: Study, usable: Callable[[Experiment, Condition], bool] = lambda
                     for member in side.members:
                         key = (side.modality, model, condition.dataset, member)
                         if member != LENGTH:
-                            found[key] = "all" if "all" in (found.get(key), condition.layers) else "penultimate"
+                            same = found.get(key, condition.layers) == condition.layers
+                            found[key] = condition.layers if same else "all"
     return found
 
 
@@ -142,13 +148,13 @@ def _stars(
 ) -> Iterator[tuple[tuple[Side, ...], tuple[Side, ...], tuple[Cell, ...]]]:
     """Image sides, caption sides and cells: one side of each star is single."""
     sides = {one.name: study.sides(one) for one in conditions}
-    whole_layers = any(one.layers == "all" for one in conditions)
+    are_maps = any(condition.layers != "penultimate" for condition in conditions)
     counts = [len({pair[which] for pair in sides.values()}) for which in (0, 1)]
     shared = 1 if counts[1] <= counts[0] else 0
     stars: dict[Any, list[str]] = {}
     for name, pair in sides.items():
         # Lengths are three units where a model has thousands: they do not stack.
-        alone = whole_layers or LENGTH in pair[1].members
+        alone = are_maps or LENGTH in pair[1].members
         stars.setdefault((pair[shared], name if alone else ""), []).append(name)
     for names in stars.values():
         images, captions = (tuple(dict.fromkeys(sides[name][which] for name in names)) for which in (0, 1))

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from vla.experiments.naming import named
+from vla.experiments.study import MAIN
 from vla.report import selecting
 from vla.report.figures.style import ordered_directions
 from vla.report.run_folder import RunFolder
@@ -76,10 +77,13 @@ def command(run: Mapping[str, Any], experiment: Mapping[str, Any], row: Mapping[
     if not start or not all(groups.values()) or (only and set(groups.values()) != {only}):
         return ""
     sweep = condition.get("series") == "items"
-    asked: dict[str, tuple[str, ...]] = {"experiments": () if sweep else (experiment["id"],)}
-    asked |= {} if sweep else {"sweep": ()}
-    asked |= {f"{modality}.{group}": (_given(run, modality, row[f"{modality}_model"]),)
-              for modality, group in groups.items()}  # fmt: skip
+    asked: dict[str, tuple[str, ...]] = {}
+    if set(groups.values()) != {MAIN}:  # a config of one group has no catalogue of experiments to choose from
+        asked["experiments"] = () if sweep else (experiment["id"],)
+        asked |= {} if sweep else {"sweep": ()}
+    for modality, group in groups.items():
+        name = modality if group == MAIN else f"{modality}.{group}"
+        asked[name] = (_given(run, modality, row[f"{modality}_model"]),)
     flags = {f"--config.{name}": value for name, value in asked.items()}
     return shlex.join(
         [

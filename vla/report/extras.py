@@ -9,7 +9,7 @@ from vla.alignment.item_scores import ENDS, best_and_worst_on_average
 from vla.report.embedding import thumbnail_url
 from vla.report.figures import kinds, spectrum
 from vla.report.figures.pairs import PAIR
-from vla.report.figures.style import DIRECTION_WORDS, ordered_directions
+from vla.report.figures.style import DIRECTION_WORDS, ordered_directions, spoken
 from vla.report.illustrations import Illustration, file_name
 from vla.report.run_folder import RunFolder
 from vla.report.words import NONE, number, table
@@ -53,7 +53,8 @@ def _about(said: Mapping[str, Any]) -> str:
         return ""
     pairs = " and ".join(" with ".join(pair) for pair in said["pairs"][:3])
     more = f" and {len(said['pairs']) - 3} further pairs" if len(said["pairs"]) > 3 else ""
-    return f"Of {said['experiment']}, condition {said['condition']}: {pairs}{more}, penultimate blocks."
+    layers = " and ".join(map(spoken, said["layers"])) if said.get("layers") else "penultimate blocks"
+    return f"Of {said['experiment']}, condition {said['condition']}: {pairs}{more}, {layers}."
 
 
 def _images(run: RunFolder) -> dict[str, list[str]]:

@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from vla.alignment.table import COLUMNS
-from vla.experiments.depths import PEAKS, PROFILES, depths
+from vla.alignment.table import COLUMNS, OF_MAP, OF_PAIRS, REQUIRED
+from vla.experiments.depths import PEAKS, PROFILES, SUMMARY, depths, summary
 from vla.experiments.plateaus import COLUMNS as PLATEAUS
 from vla.experiments.plateaus import plateaus
 from vla.report.selecting import along_training
 
 _EMPTY = {
-    "scores": (*COLUMNS, "null_mean", "vision_key", "language_key"),
+    "scores": REQUIRED,
     "curves": tuple("experiment series k vision_model language_model metric direction score".split()),
     "statistics": tuple("experiment comparison higher lower metric direction n_pairs t df p q".split()),
 }
@@ -29,6 +29,7 @@ _NUMBERS = tuple(
 _TEXTS = frozenset((
     *_WORDS, *"experiment comparison higher lower metric direction series condition dataset side vision_model".split(),
     *"language_model kind group statistic end item caption paper_sign paper_significant".split(),
+    *"best_vision_layer best_language_layer".split(),
 ))  # fmt: skip
 # Tables of analyses that not every run has, by file name, with the columns that are shown of them.
 _OF = ("vision_model", "language_model", "direction")
@@ -92,6 +93,11 @@ class RunFolder:
         return self._derived("peaks.csv", PEAKS, lambda: self._depths[1])
 
     @functools.cached_property
+    def summary(self) -> pd.DataFrame:
+        """`summary.csv`, or what it would be."""
+        return self._derived("summary.csv", SUMMARY, lambda: summary(self.scores))
+
+    @functools.cached_property
     def _depths(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         return depths(self.scores)
 
@@ -101,7 +107,7 @@ class RunFolder:
         return _table(path, columns) if path.is_file() else build()
 
     def of(self, table: str, experiment: str) -> pd.DataFrame:
-        """The rows of an experiment in "scores", "statistics", "curves", "plateaus", "profiles" or "peaks"."""
+        """The rows of an experiment in a table, such as "scores", "statistics" or "summary"."""
         frame = getattr(self, table)
         return frame.loc[frame["experiment"] == experiment]
 
@@ -132,12 +138,18 @@ def read(folder: Path) -> RunFolder:
     stored = folder / "activations.json"
     activations = _json(stored) if stored.is_file() else {}
     extras = {name: _table(folder / name, EXTRAS[name]) for name in EXTRAS if (folder / name).is_file()}
-    tables["scores"] = over_seeds(tables["scores"])
+    tables["scores"] = over_seeds(_filled(tables["scores"]))
     tables["curves"] = over_seeds(tables["curves"])
     tables["statistics"] = _spoken(tables["statistics"])
     return RunFolder(
         folder, run, **tables, samples=samples, activations=activations, extras=extras, missing=tuple(missing)
     )
+
+
+def _filled(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores with the columns that versions of `vla` before theirs did not write, empty."""
+    absent = [column for column in COLUMNS if column.name not in scores]
+    return scores.assign(**{column.name: "" if column.dtype == "text" else float("nan") for column in absent})
 
 
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
@@ -149,8 +161,7 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
         frame = frame.assign(null_mean=float("nan"))
     if "seed" not in frame or frame["seed"].nunique() < 2:
         return frame
-    measured = [name for name in ("score", "null_mean", "p_value", "p_max", "calibrated", "ci_low", "ci_high")
-                if name in frame]  # fmt: skip
+    measured = [name for name in (*OF_PAIRS, *OF_MAP) if name in frame]
     keys = [name for name in ("vision_key", "language_key") if name in frame]
     same = [name for name in frame if name not in (*measured, *keys, "seed")]
     how = {**dict.fromkeys(measured, "mean"), **dict.fromkeys(keys, "first")}
@@ -189,7 +200,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else _csv(path)
     except Exception as error:  # readers of broken files raise errors of every kind
         raise ValueError(f"{path} is damaged ({error}): run `python -m launch.reproduce` again") from error
-    lost = sorted(set(columns) - set(frame) - {"null_mean", "vision_key", "language_key"})
+    lost = sorted(set(columns) - set(frame))
     if lost:
         raise ValueError(f"{path} has no column {', '.join(lost)}: it is of another version; run again")
     return frame

@@ -10,7 +10,7 @@ from vla.report.cells import cells, short
 from vla.report.figures.style import DIRECTION_WORDS, metric_words
 from vla.report.outcomes import outcomes
 from vla.report.run_folder import RunFolder
-from vla.report.shapes import peak_table, plateau_table
+from vla.report.shapes import best_table, peak_table, plateau_table
 from vla.report.verdicts import NOT_RUN, Verdict, verdict
 from vla.report.words import NONE, anchor, number, p_value, sentence, table
 
@@ -47,7 +47,11 @@ def section(run: RunFolder, experiment: Mapping[str, Any], views: Mapping[tuple[
         else [],
         "shapes": [
             shown
-            for shown in (plateau_table(run.of("plateaus", id)), peak_table(run.of("peaks", id)))
+            for shown in (
+                best_table(run.of("summary", id)),
+                plateau_table(run.of("plateaus", id)),
+                peak_table(run.of("peaks", id)),
+            )
             if shown is not None
         ],
         "cells": _cells(run, experiment, scored, views) if len(scored) else {"rows": []},

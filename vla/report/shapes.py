@@ -1,4 +1,4 @@
-"""Where averaging curves flatten and where layer maps peak: marks for figures, tables for the page."""
+"""Best pairs of layers, peaks of layer maps, plateaus of averaging curves: marks for figures, tables for the page."""
 
 import math
 from collections.abc import Mapping
@@ -88,6 +88,40 @@ def peak_table(peaks: pd.DataFrame) -> dict[str, Any] | None:
         "no interval over models. All depths are in depth.csv."
     )
     return {"title": "Where in depth alignment peaks", **table(caption, pd.DataFrame(rows))}
+
+
+def best_table(summary: pd.DataFrame) -> dict[str, Any] | None:
+    """The best pair of layers of every layer map; None where there is no map.
+
+    Args:
+      summary: Rows of `summary.csv`.
+    """
+    maps = summary.loc[pd.to_numeric(summary["layer_pairs"]) > 1]
+    if maps.empty:
+        return None
+    several = maps["seed"].nunique() > 1
+    rows = [
+        {
+            "Condition": str(row["condition"]),
+            "Vision model": str(row["vision_model"]),
+            "Language model": str(row["language_model"]),
+            **_measured(row),
+            **({"Seed": str(row["seed"])} if several else {}),
+            "Best": number(row["best"]) + _ends(row, "best_ci", number),
+            "Vision layer": spoken(str(row["best_vision_layer"])),
+            "Language layer": spoken(str(row["best_language_layer"])),
+            "Mean of all pairs": number(row["mean"]),
+            "Shuffled": number(row["null_mean"]),
+            "Reliability": number(row["reliability"], 2),
+        }
+        for row in maps.to_dict("records")
+    ]
+    caption = (
+        "The best pair of layers of every map, in brackets its 95 % interval over items; beside it the mean over all "
+        "pairs, and that of shuffled items. Reliability: how far the map repeats itself on other items. The best of "
+        "many pairs is higher than a pair chosen beforehand; best_p_max in summary.csv allows for that."
+    )
+    return {"title": "Best pairs of layers", **table(caption, pd.DataFrame(rows))}
 
 
 def _measured(row: Mapping[str, Any]) -> dict[str, str]:

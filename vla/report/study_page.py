@@ -16,10 +16,11 @@ from vla.report.sections import model_places
 from vla.report.verdicts import NOT_RUN
 from vla.report.words import NONE, figures, number, sentence, table
 
+_VERDICTS = (("agree with the paper", "agrees"), ("agree in part", "agrees in part"), ("differ", "differs"))
 _COMMANDS = {"run": "The whole run:", "report": "This page, drawn again from the same files:"}
 _FILES = (
-    "scores.parquet", "statistics.csv", "curves.csv", "plateaus.csv", "depth.csv", "peaks.csv", "run.json",
-    "activations.json",
+    "scores.parquet", "summary.csv", "statistics.csv", "curves.csv", "plateaus.csv", "depth.csv", "peaks.csv",
+    "run.json", "activations.json",
 )  # fmt: skip
 
 
@@ -45,6 +46,7 @@ def page(
         style=markupsafe.Markup(style),
         note=described["note"],
         glance=_glance(run, sections),
+        of_paper=_of_paper(run),
         folds=_folds(described["settings"]),
         has_cka=any("cka" in one.get("metrics", ()) for one in run.experiments),
         main=main,
@@ -69,6 +71,11 @@ def page(
     )
 
 
+def _of_paper(run: RunFolder) -> bool:
+    """Whether any experiment has a figure in the paper, or an outcome to check."""
+    return any(experiment.get("figure") or experiment.get("expected") for experiment in run.experiments)
+
+
 def _glance(run: RunFolder, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     # Checkpoints of one model are that model.
     models = [run.scores[name].dropna().map(trunk).nunique() for name in ("vision_model", "language_model")]
@@ -78,9 +85,11 @@ def _glance(run: RunFolder, sections: Sequence[Mapping[str, Any]]) -> dict[str, 
         "asked": len(sections),
         "numbers": [
             ("experiments run", f"{ran} of {len(sections)}"),
-            ("agree with the paper", sum(each["verdict"]["words"] == "agrees" for each in sections)),
-            ("agree in part", sum(each["verdict"]["words"] == "agrees in part" for each in sections)),
-            ("differ", sum(each["verdict"]["words"] == "differs" for each in sections)),
+            *(
+                (words, sum(section["verdict"]["words"] == verdict for section in sections))
+                for words, verdict in _VERDICTS
+                if _of_paper(run)
+            ),
             ("items at most", f"{items:,}"),
             ("vision × language models", " × ".join(map(str, models))),
         ],

@@ -78,6 +78,29 @@ def test_ranks_of_few_dimensions_are_whole_numbers():
         assert named == {one.label1.get_text() for one in ticks if 1 <= one.get_loc() <= most} - {""}
 
 
+def test_layers_are_named_in_order_and_negative_scores_extend_the_scale():
+    table = _maps().query("vision_model == 'seer' and language_model == 'teller'")
+    axis = layer_maps.draw(table).axes[0]
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["embed", "1", "2"]
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["embed", "1", "2"]
+    low = table.assign(score=table["score"] - 0.5)
+    assert layer_maps.draw(low).axes[0].images[0].get_clim() == (pytest.approx(-0.4), pytest.approx(1e-6))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_files_of_maps_have_the_same_bytes_every_time(tmp_path, suffix):
+    for name in ("a", "b"):
+        save(settle(layer_maps.draw(_maps().query("vision_model == 'seer'"))), tmp_path / (name + suffix))
+    assert (tmp_path / ("a" + suffix)).read_bytes() == (tmp_path / ("b" + suffix)).read_bytes()
+
+
+def test_of_a_distance_the_smallest_is_marked_and_bright():
+    table = _maps().query("vision_model == 'seer' and language_model == 'teller'").assign(metric="shape_distance")
+    axis = layer_maps.draw(table).axes[0]
+    assert axis.texts[0].xy == (0, 1) and axis.texts[0].get_text() == "0.10"
+    assert axis.images[0].get_cmap().name == "viridis_r"
+
+
 def test_a_map_without_any_score_is_drawn():
     table = _maps().assign(score=np.nan)
     assert len(layer_maps.draw(table[table["vision_model"] == "seer"]).axes[0].texts) == 0
