@@ -39,6 +39,7 @@ def get_config(arg: str = "") -> ConfigDict:
         raise ValueError(f"Unknown argument {arg!r}; expected one of {', '.join(sorted(filter(None, PARTS)))}.")
     smoke = arg == "smoke"
     config = parts.run()
+    config.paper = "seeing_through_words"
     config.title = "Seeing Through Words, Speaking Through Pixels, reproduced"
     config.note = "A smoke run: two small models and 100 items show that everything works, and are no evidence." * smoke
     config.experiments = PARTS[arg]

@@ -16,11 +16,13 @@ FORMATS = flags.DEFINE_list("formats", [".svg", ".png"], "Formats of the figures
 
 def main() -> None:
     """Flags to page."""
+    from vla import paper
     from vla.report.write import write_report
 
     # The folder may have been moved since its run.
     command = f"python -m launch.report --workdir={shlex.quote(WORKDIR.value)}"
-    print(write_report(entry.directory(WORKDIR.value), FORMATS.value, helped=True, command=command))
+    workdir = entry.directory(WORKDIR.value)
+    print(write_report(workdir, FORMATS.value, helped=True, command=command, paper=paper.of_run(workdir)))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ def main(stage: str = "") -> None:
       stage: The stage to run, whatever the config says; "" for the config's.
     """
     from vla import devices, progress
-    from vla.experiments import configured, engine, plan
+    from vla import paper as papers
+    from vla.experiments import engine, plan
 
     join()
     workdir, values = entry.directory(WORKDIR.value), CONFIG.value.to_dict()
@@ -49,7 +50,7 @@ def main(stage: str = "") -> None:
             from vla.microworld.quick_start import fill_config
 
             values = fill_config(values, workdir / "microworld", first)
-        study = configured.study(values | ({"stage": stage} if stage else {}), commands)
+        study = papers.study(values | ({"stage": stage} if stage else {}), commands)
         if DRY_RUN.value:
             if first:
                 print(plan.written(plan.plan(study, workdir)))
@@ -59,7 +60,7 @@ def main(stage: str = "") -> None:
         if first and outcome.finished:
             from vla.report.write import write_report
 
-            page = write_report(workdir, helped=True, again=False)
+            page = write_report(workdir, helped=True, again=False, paper=papers.of_run(workdir))
         devices.wait_for_all("reported")
     if first and outcome.finished:
         for line in outcome.absent:

@@ -12,6 +12,7 @@ PACKAGES = ("vla", "launch", "configs")
 # From top to bottom; a module imports from its own room and from lower floors only.
 FLOORS = (
     ("launch", "configs"),
+    ("vla.paper",),
     ("vla.microworld", "vla.report"),
     ("vla.experiments",),
     ("vla.alignment",),

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.config_values import config_values
-from vla.experiments import advice, configured
+from vla import paper
+from vla.experiments import advice
 from vla.experiments.study import DatasetPlan
 from vla.stimuli.datasets.absences import refuse_absent
 from vla.stimuli.datasets.register import published
@@ -35,7 +36,7 @@ def test_masks_of_stuff_are_had_from_cocos_own_archive():
 def test_captions_too_long_for_clip_may_be_truncated():
     line = advice.flags("caption 0 has 79 tokens; shorten it. Or pass truncate=True to have texts cut off", PLAN, STUDY)
     assert line == "--config.choices.long_captions=truncate"
-    assert configured.study(parsed(line)).choices.long_captions == "truncate"
+    assert paper.study(parsed(line)).choices.long_captions == "truncate"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_a_refusal_becomes_a_flag_that_the_study_takes(setting, line):
     with pytest.raises(ValueError) as refused:
         refuse_absent(setting, "refuse", ["007"], "items lack something", f'Pass {setting}="keep"')
     assert advice.flags(str(refused.value), PLAN, STUDY) == line
-    study = configured.study(parsed(f"--config.datasets.coco.directory='my coco' {line}"))
+    study = paper.study(parsed(f"--config.datasets.coco.directory='my coco' {line}"))
     where = study.choices if setting in ("unmasked", "ties") else study.datasets["coco"]
     options = study.datasets["coco"].options
     assert getattr(where, setting, None) == "drop" or options == {"masks": "auto", setting: "drop"}

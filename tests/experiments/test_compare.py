@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vla.experiments.catalogue import catalogue
 from vla.experiments.choices import Choices
 from vla.experiments.compare import COLUMNS, LEVEL, statistics, verdict
 from vla.experiments.experiment import Comparison, Condition, Experiment
 from vla.experiments.study import DatasetPlan, Study
+from vla.paper.seeing_through_words import experiments
 
 DIRECTIONS = ("language_to_vision", "vision_to_language")
 VISION, LANGUAGE = ("v", "w"), ("s", "t", "u", "x")
@@ -47,7 +47,7 @@ def wide(table, direction):
 @pytest.mark.parametrize("family", ["pooled", "direction"])
 def test_tests_and_their_families_are_scipys(family):
     table = scores()
-    found = statistics(study(catalogue()["E3"], family=family), table, {})
+    found = statistics(study(experiments()["E3"], family=family), table, {})
     assert list(found) == list(COLUMNS) and len(found) == 6
     for row in found.to_dict("records"):
         own = wide(table, row["direction"])
@@ -64,7 +64,7 @@ def test_tests_and_their_families_are_scipys(family):
 
 
 def test_the_papers_numbers_stand_beside_ours_and_decide_the_verdict():
-    found = statistics(study(catalogue()["E3"]), scores(), {}).set_index(["comparison", "direction"])
+    found = statistics(study(experiments()["E3"]), scores(), {}).set_index(["comparison", "direction"])
     row = found.loc["scrambled", "vision_to_language"]
     assert (float(row["paper_t"]), row["paper_sign"], row["paper_significant"]) == (22.8176, "+", "yes")
     assert row["q"] < LEVEL and row["verdict"] == "same sign and significance"
@@ -75,7 +75,7 @@ def test_the_papers_numbers_stand_beside_ours_and_decide_the_verdict():
 
 def test_a_condition_that_is_absent_is_not_run_and_says_what_helps():
     absent = {("E3", "nouns"): ("no tagger", "python -m spacy download en_core_web_sm")}
-    found = statistics(study(catalogue()["E3"]), scores(), absent).set_index(["comparison", "direction"])
+    found = statistics(study(experiments()["E3"]), scores(), absent).set_index(["comparison", "direction"])
     for direction in DIRECTIONS:
         row = found.loc["nouns", direction]
         assert (row["verdict"], row["n_pairs"]) == ("not run", 0) and np.isnan(row["t"]) and np.isnan(row["q"])
@@ -87,7 +87,7 @@ def test_a_condition_that_is_absent_is_not_run_and_says_what_helps():
 
 def test_a_condition_that_no_pair_has_scores_of_is_not_run():
     table = scores().query("condition != 'nouns'")
-    found = statistics(study(catalogue()["E3"]), table, {}).set_index(["comparison", "direction"])
+    found = statistics(study(experiments()["E3"]), table, {}).set_index(["comparison", "direction"])
     for direction in DIRECTIONS:
         row = found.loc["nouns", direction]
         assert (row["verdict"], row["n_pairs"], row["note"]) == (
@@ -100,13 +100,13 @@ def test_a_condition_that_no_pair_has_scores_of_is_not_run():
 
 def test_one_pair_has_means_and_no_test():
     table = scores().query("vision_model == 'v' and language_model == 's'")
-    found = statistics(study(catalogue()["E3"]), table, {})
+    found = statistics(study(experiments()["E3"]), table, {})
     assert set(found["verdict"]) == {"too few pairs"} and found["note"].str.contains("at least 2 are needed").all()
     assert found["mean_difference"].notna().all() and found[["t", "p", "q", "crossed_p"]].isna().all(axis=None)
 
 
 def test_pairs_that_all_differ_alike_are_not_called_too_few():
-    found = statistics(study(catalogue()["E3"]), scores(conditions=dict.fromkeys(CONDITIONS, 0.4), spread=0), {})
+    found = statistics(study(experiments()["E3"]), scores(conditions=dict.fromkeys(CONDITIONS, 0.4), spread=0), {})
     assert set(found["n_pairs"]) == {8} and set(found["verdict"]) == {"no test"}
     assert found["note"].str.contains("the differences of all model pairs are alike").all()
 
@@ -114,7 +114,7 @@ def test_pairs_that_all_differ_alike_are_not_called_too_few():
 def test_pairs_without_one_of_the_two_are_left_out_and_counted():
     table = scores()
     lost = (table["condition"] == "nouns") & (table["language_model"] == "u")
-    row = statistics(study(catalogue()["E3"]), table[~lost], {}).iloc[0]
+    row = statistics(study(experiments()["E3"]), table[~lost], {}).iloc[0]
     own = wide(table[~lost], row["direction"]).dropna()
     assert row["n_pairs"] == 6 and row["t"] == pytest.approx(stats.ttest_rel(own["original"], own["nouns"]).statistic)
     assert row["note"] == "2 of 8 model pairs left out: no score"
@@ -122,13 +122,13 @@ def test_pairs_without_one_of_the_two_are_left_out_and_counted():
 
 def test_of_layer_maps_the_penultimate_blocks_are_compared():
     depths = [scores(draw, vision_layer=f"block_{draw + 1}") for draw in range(3)]
-    found = statistics(study(catalogue()["E3"]), pd.concat(depths), {})
-    pd.testing.assert_frame_equal(found, statistics(study(catalogue()["E3"]), depths[1], {}))
+    found = statistics(study(experiments()["E3"]), pd.concat(depths), {})
+    pd.testing.assert_frame_equal(found, statistics(study(experiments()["E3"]), depths[1], {}))
 
 
 def test_seeds_are_averaged_before_pairs_are_compared():
     one, other = scores(0, seed=1), scores(1, seed=2)
-    found = statistics(study(catalogue()["E3"]), pd.concat([one, other]), {}).iloc[0]
+    found = statistics(study(experiments()["E3"]), pd.concat([one, other]), {}).iloc[0]
     own = (wide(one, found["direction"]) + wide(other, found["direction"])) / 2
     assert found["n_pairs"] == 8
     assert found["t"] == pytest.approx(stats.ttest_rel(own["original"], own["nouns"]).statistic)

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from tests.config_values import config_values
-from vla.experiments import configured, engine
+from vla import paper
+from vla.experiments import engine
 from vla.metrics import METRICS
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ def _run(config, workdir, *more):
     """The command with another config: flags as the launch script reads them, and the engine."""
     words = _blocks()[1]
     assert words[:5] == ["python", "-m", "launch.reproduce", "--config=configs/paper.py:E1", "--workdir=own"]
-    study = configured.study(config_values(config, [*words[5:], *more]))
+    study = paper.study(config_values(config, [*words[5:], *more]))
     outcome = engine.run(study, Path(workdir), show_progress=False)
     assert outcome.finished and not outcome.absent and outcome.scored
     return pd.read_parquet(Path(workdir) / "scores.parquet")
@@ -94,7 +95,7 @@ def test_the_study_on_photographs_is_what_its_table_says():
         r"```\n(python -m launch\.reproduce[^`]*?--workdir=photographs.*?)```", text, flags=re.DOTALL
     )
     words = shlex.split(command)
-    study = configured.study(config_values(ROOT / "configs/paper.py:E1", words[5:]))
+    study = paper.study(config_values(ROOT / "configs/paper.py:E1", words[5:]))
     assert [one.id for one in study.experiments] == ["E1", "E3", "E6", "E8", "E9", "N sweep"]
     assert words[3] == "--config=configs/paper.py:E1" and study.datasets["coco"].name == "flickr8k"
     pairs = study.pairs(study.experiments[0].conditions[0])

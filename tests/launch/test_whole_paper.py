@@ -12,10 +12,11 @@ from tests.children import Child
 from tests.config_values import config_values
 from tests.language_checkpoints import write_family
 from tests.vision_checkpoints import write_vision_family
-from vla.experiments import configured, engine
+from vla import paper
+from vla.experiments import engine
 from vla.microworld.shipped import shipped
 from vla.microworld.world_folder import write_world
-from vla.report.outcomes import outcomes
+from vla.report.claims import outcomes
 from vla.report.run_folder import read
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +93,7 @@ def ran(tmp_path_factory):
         "--config.captions=6", "--config.images=2", "--config.sweep=()", "--config.null=0",
         f"--config.tags={where / 'tags'}",
     ]  # fmt: skip
-    study = configured.study(config_values(ROOT / "configs/paper.py", words), {"run": "as in the test"})
+    study = paper.study(config_values(ROOT / "configs/paper.py", words), {"run": "as in the test"})
     outcome = engine.run(study, where / "run", show_progress=False)
     return where / "run", outcome
 
@@ -120,5 +121,5 @@ def test_what_nobody_has_made_of_the_second_dataset_is_all_that_is_not_run(ran):
 
 def test_the_papers_claims_about_backbones_find_these_by_name(ran):
     folder, _ = ran
-    claims = outcomes(read(folder), {"id": "E10"})
+    claims = outcomes(read(folder), "E10", paper.find("seeing_through_words").experiments()["E10"].claims)
     assert len(claims) >= 4 and all("not in this run" not in one.found for one in claims)

@@ -3,7 +3,7 @@
 import pytest
 
 from configs import microworld
-from vla.experiments import configured
+from vla import paper
 from vla.experiments.naming import named
 from vla.microworld.quick_start import along_training, fill_config
 from vla.microworld.shipped import shipped, shipped_steps
@@ -45,7 +45,7 @@ def test_other_models_are_refused(tmp_path):
 def test_a_study_takes_them(tmp_path):
     values = microworld.get_config("quick").to_dict()
     values["microworld"] |= {"n": 8, "renderings": 0, "paraphrases": 1, "training": True}
-    study = configured.study(fill_config(values, tmp_path))
+    study = paper.study(fill_config(values, tmp_path))
     found = {one.id: one for one in study.experiments}
     trained, untrained = found["Untrained"].conditions
     before, after = ([named(given)[0] for pair in study.pairs(one) for given in pair] for one in (untrained, trained))

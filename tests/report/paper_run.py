@@ -23,6 +23,7 @@ IMAGES = {"original": 0.0, "grayscale": 0.003, "rotation": 0.001, "things only":
 CAPTIONS = {"original": 0.0, "nouns": -0.03, "nouns+verbs": -0.04, "scrambled": -0.08}
 PREFERENCES = {"preferred": 0.0, "non-preferred": -0.03}
 CLIP = {"highest CLIP Score": 0.0, "lowest CLIP Score": -0.04}
+STEPS = (0, 10, 100, 1000)
 PARTS = {"E2": "image manipulations", "E3": "caption manipulations", "E4": "preference", "E5": "clip score"}
 COMPARED = {
     "E2": ("manipulated images", "2", IMAGES), "E3": ("manipulated captions", "3C-D", CAPTIONS),
@@ -40,6 +41,7 @@ def write_paper_run(folder: Path, vision=VISION, language=LANGUAGE, not_run=(), 
     scores, curves, statistics, experiments = [], [], [], []
     for id, title, figure, dataset in _EXPERIMENTS:
         said = {"id": id, "title": title, "figure": figure, "dataset": dataset, "question": f"What does {title} do?"}
+        said |= {"beside": ["E6", "E7"] if id == "E8" else []}
         said |= {"status": "run", "why": "", "command": "", "expected": f"expected of {id}", "metrics": [*METRICS]}
         if id in not_run:
             said |= {"status": "not run", "why": f"{id} needs <weights> that are absent.", "command": f"fetch {id}"}
@@ -106,13 +108,15 @@ def _content(id, vision, language, n, scores, curves, statistics):
                 )  # fmt: skip
     for metric, direction, v, t in _cells(ridge, vision, language):
         row = {"experiment": id, "vision_model": v, "language_model": t, "metric": metric, "direction": direction}
-        for step in (0, 10, 100, 1000) if id == "training" else ():
+        for step in STEPS if id == "training" else ():
             for depth, layer in enumerate(LAYERS[1:5], 1):
                 score = 0.1 * depth * np.log10(step + 1) / 3 + noise(id, step, layer, v, t, direction, scale=0.01)
                 curves.append({**row, "series": layer, "k": step, "n_items": n, "score": score})
         for k in (50, 100, 200, 400) if id == "N sweep" else ():
             score = _base(v, t, direction) - 0.02 * np.log2(k / 50) + noise(id, k, v, t, direction, scale=0.005)
             curves.append({**row, "series": "items", "k": k, "n_items": k, "score": score, "null_mean": 1 / k})
+    for step in STEPS if id == "training" else ():
+        conditions.append(_condition(f"step {step}", n) | {"series": "step", "k": step, "vision_group": f"at {step}"})
     return conditions, comparisons
 
 

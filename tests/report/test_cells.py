@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.config_values import config_values
-from vla.experiments import configured
+from vla import paper
 from vla.report.cells import cells, command, short
 from vla.report.run_folder import RunFolder
 
@@ -61,7 +61,7 @@ def test_the_command_is_a_study_of_this_pair_and_experiment_alone():
     words = shlex.split(said)
     assert words[:7] == shlex.split(f"python -m launch.reproduce --config=configs/paper.py {flags} --workdir=run-again")
     values = config_values(f"{ROOT / 'configs/paper.py'}:E1", [word for word in words[4:] if "workdir" not in word])
-    study = configured.study(values)
+    study = paper.study(values)
     assert [one.id for one in study.experiments] == ["E3"] and study.null == 7
     assert study.vision["core"] == ("facebook/dinov2-base",) and study.language["core"] == ("a/b",)
     # A model whose name is not that of its source keeps its name.

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from vla.experiments.compare import ALIKE, DIFFERS, FEW, NEITHER, NOT_RUN, SAME, SIGN, UNTESTED
-from vla.report.outcomes import Outcome
+from vla.experiments.experiment import Outcome
 from vla.report.verdicts import verdict
 
 HOLDS, FAILS, OPEN = (Outcome("a claim", "found", holds) for holds in (True, False, None))

@@ -1,10 +1,8 @@
 """Comparisons of conditions over model pairs, beside what the paper printed."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +17,6 @@ from vla.experiments.study import Study
 from vla.experiments.tables import directions
 from vla.metrics import sign
 
-PRINTED = Path(__file__).with_name("printed.csv")
 COLUMNS = (
     "experiment", "comparison", "higher", "lower", "metric", "direction", "n_pairs", "mean_higher", "mean_lower",
     "mean_difference", "ci_low", "ci_high", "t", "df", "p", "q", "family", "effect_size", "crossed_t", "crossed_df",
@@ -84,12 +81,6 @@ def verdict(row: Mapping) -> str:
     if not same_sign:
         return DIFFERS
     return UNTESTED if not significant else SAME if finding else SIGN
-
-
-@functools.cache
-def printed() -> pd.DataFrame:
-    """What the paper prints, as text: `printed.csv`."""
-    return pd.read_csv(PRINTED, dtype=str, keep_default_na=False)
 
 
 def _row(
@@ -161,9 +152,7 @@ def _same_models(experiment: Experiment, comparison: Comparison) -> bool:
 
 
 def _paper(experiment: Experiment, comparison: Comparison, metric: str, direction: str) -> dict[str, str]:
-    frame = printed()
-    keys = {"experiment": experiment.id, "comparison": comparison.name, "metric": metric, "direction": direction}
-    found = frame.loc[np.logical_and.reduce([frame[key] == value for key, value in keys.items()])]
-    names = {"t": "paper_t", "p": "paper_p", "q": "paper_q", "sign": "paper_sign", "significant": "paper_significant",
-             "source": "paper_source"}  # fmt: skip
-    return {ours: found.iloc[0][theirs] if len(found) else "" for theirs, ours in names.items()}
+    """What the paper prints of a comparison, as columns; "" where it prints nothing."""
+    asked = (comparison.name, metric, direction)
+    test = next((one for one in experiment.printed if (one.comparison, one.metric, one.direction) == asked), None)
+    return {f"paper_{name}": getattr(test, name, "") for name in ("t", "p", "q", "sign", "significant", "source")}

@@ -4,43 +4,43 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from vla.experiments.catalogue import catalogue, item_sweep
 from vla.experiments.choices import Choices
 from vla.experiments.content_plan import ContentPlan
-from vla.experiments.experiment import Experiment, as_experiment
+from vla.experiments.experiment import Condition, Experiment, Paper, as_experiment
 from vla.experiments.study import IN_DATA, MAIN, MODALITIES, DatasetPlan, Study
 from vla.records import listed
 
 Kind = TypeVar("Kind", Choices, ContentPlan)
 
 # Read here; every other value is a field of `Study`.
-_OWN = ("experiments", "own_experiments", "captions", "images", "sweep", "datasets", "data", "choices", "content",
-        "vision", "language", "layers", "settings", "shard", "overrides")  # fmt: skip
+_OWN = ("experiments", "own_experiments", "sweep", "datasets", "data", "choices", "content", "vision", "language",
+        "layers", "settings", "shard", "overrides")  # fmt: skip
 _FIELDS = {name: field for field, name in IN_DATA.items()}
 
 
-def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None) -> Study:
+def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None, paper: Paper | None = None) -> Study:
     """The study that a config describes.
 
     Args:
-      config: Fields of `Study`, with `experiments` (ids of the catalogue, and of `own_experiments`), `own_experiments`
-        (dictionaries of fields of `Experiment`), `captions` and `images` (most exemplars averaged), `sweep` (numbers of
+      config: Fields of `Study`, with `experiments` (ids of the paper's experiments, and of `own_experiments`),
+        `own_experiments` (dictionaries of fields of `Experiment`), the settings of the paper, `sweep` (numbers of
         items), `datasets` (fields of `DatasetPlan` by role), `choices`, `content` (fields of `ContentPlan`), `vision`,
         `language` (models by group), and `shard` as "i/n". In place of `datasets`, `data` describes the only dataset:
         its `path`, `n` ("all" for all), further fields of `DatasetPlan`, and options of its reader; in place of
         `choices` and `overrides`, `settings` has both; `vision` and `language` may be names without groups. `layers`
         are those of own experiments that name none.
       commands: How the run was started.
+      paper: The paper whose experiments may be asked for, which `paper` of the config names.
 
     Raises:
       ValueError: Something of it is not known; the message lists what is.
     """
     values = dict(config)
     known = {field.name for field in dataclasses.fields(Study)} - {"commands"}
-    _refuse("the config", values, known | set(_OWN))
+    _refuse("the config", values, known | set(_OWN) | set(paper.settings if paper else ()))
     datasets = _datasets(values)
     models = {modality: _groups(values.get(modality, {})) for modality in MODALITIES}
-    experiments, note = _experiments(values, _defaults(values, datasets, models))
+    experiments, note = _experiments(values, paper, _defaults(values, datasets, models))
     choices, overrides = _settings(values)
     if note:
         values["note"] = f"{values.get('note', '')} {note}".strip()
@@ -91,31 +91,43 @@ def _defaults(
     return defaults | ({"layers": values["layers"]} if values.get("layers") else {})
 
 
-def _experiments(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[list[Experiment], str]:
+def _experiments(
+    values: Mapping[str, Any], paper: Paper | None, defaults: Mapping[str, Any]
+) -> tuple[list[Experiment], str]:
     """The experiments in order, and what a reader must know of those that were asked for."""
-    captions, images = values.get("captions", 15), values.get("images", 10)
-    for name, most, least in (("captions", captions, 1), ("images", images, 0)):
-        if isinstance(most, bool) or not isinstance(most, int) or most < least:
-            raise ValueError(f"{name}={most!r}; expected how many {name} are averaged at most, {least} or more")
-    known = catalogue(captions, images)
+    known, every, changed, note = {}, {}, "", ""
+    if paper is not None:
+        settings = {name: values.get(name, default) for name, default in paper.settings.items()}
+        known, every = dict(paper.experiments(**settings)), paper.experiments()
+        changed = ", ".join(f"{name}={value}" for name, value in settings.items() if value != paper.settings[name])
     own = [
         as_experiment(given if isinstance(given, Experiment) else {**defaults, **given})
         for given in values.get("own_experiments") or ()
     ]
     known |= {experiment.id: experiment for experiment in own}
     asked = list(dict.fromkeys((*_several(values.get("experiments") or ()), *(one.id for one in own))))
-    left_out = [id for id in asked if id not in known and id in catalogue()]
-    if left_out and left_out == asked:
-        raise ValueError(
-            f"images={images} leaves {listed(left_out)} out, which averages images: set images to 1 or more"
-        )
+    left_out = [id for id in asked if id not in known and id in every]
+    if left_out:
+        note = f"{changed} leaves {listed(left_out)} out."
+        if left_out == asked:
+            raise ValueError(f"{note} Set another value, or ask for other experiments: {', '.join(known)}")
     unknown = [id for id in asked if id not in known and id not in left_out]
     if unknown:
         raise ValueError(f"no experiment is called {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
     chosen = [known[id] for id in asked if id in known]
     sweep = tuple(values.get("sweep") or ())
-    note = f"images={images} leaves {listed(left_out)} out." if left_out else ""
     return chosen + ([item_sweep(sweep)] if sweep else []), note
+
+
+def item_sweep(sizes: tuple[int, ...]) -> Experiment:
+    """Alignment against the number of items, which any claim about it needs beside."""
+    return Experiment(
+        "N sweep",
+        "Alignment against the number of items",
+        "How much does alignment hang on how many items there are?",
+        tuple(Condition(f"{n} items", series="items", k=n, part=f"{n} items", items=n) for n in sizes),
+        expected="Ridge scores rise with more items to learn from; biased CKA falls.",
+    )
 
 
 def _dataset(role: str, given: Mapping[str, Any]) -> DatasetPlan:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from vla.records import Modality
@@ -11,6 +11,7 @@ LAYERS = ("all", "penultimate")
 # "all", "penultimate", or names of layers.
 Layers = str | tuple[str, ...]
 _LAYER_NAME = re.compile(r"embed|block_\d+|final_norm")
+GROWTH = ("", "parameters", "loss")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +51,58 @@ class Comparison:
     """Two conditions, the first of which is expected to align better.
 
     Attributes:
-      name: As in `printed.csv`, where the paper has the comparison.
+      name: Unique within its experiment; a paper's printed tests refer to it.
       higher: Name of a condition.
       lower: Name of a condition.
+      claim: What it shows, in words, where the page says so in its summary; "" elsewhere.
     """
 
     name: str
     higher: str
     lower: str
+    claim: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class PrintedTest:
+    """A test as a paper prints it; each number is text as printed, "" where the paper prints none.
+
+    Attributes:
+      comparison: Name of the comparison.
+      metric: Name of the metric.
+      direction: "language_to_vision", "vision_to_language" or "symmetric".
+      sign: "+" where `higher` of the comparison is higher, "-" where it is lower, "" where the paper does not say.
+      significant: "yes", "no", or "" where the paper does not say.
+      t: Student's t.
+      p: Its p-value.
+      q: Its p-value after control of the false discovery rate.
+      source: Where the paper has it, such as "section 3.2.1".
+    """
+
+    comparison: str
+    metric: str
+    direction: str
+    sign: str
+    significant: str
+    t: str
+    p: str
+    q: str
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A claim and what a run says of it.
+
+    Attributes:
+      claim: In words.
+      found: What the run shows, in words with numbers.
+      holds: None where the run cannot say.
+    """
+
+    claim: str
+    found: str
+    holds: bool | None
 
 
 def read_layers(value: Any) -> Layers:
@@ -105,6 +150,11 @@ class Experiment:
       metrics: Names of metrics; () for those of the study.
       vision: Group of vision models.
       language: Group of language models.
+      printed: The paper's tests of its comparisons.
+      claims: The paper's further claims, as `vla.report.claims.Claim`: functions from a run to outcomes.
+      beside: Ids of experiments whose curves are drawn beside its shuffled ones.
+      against: Draw the best pair of layers of every pair of models against the "parameters" of the language model, or
+        against its "loss" where the run knows it; "" for neither.
     """
 
     id: str
@@ -119,9 +169,15 @@ class Experiment:
     metrics: tuple[str, ...] = ()
     vision: str = "core"
     language: str = "core"
+    printed: tuple[PrintedTest, ...] = dataclasses.field(default=(), repr=False, compare=False)
+    claims: tuple[Callable[..., list[Outcome]], ...] = dataclasses.field(default=(), repr=False, compare=False)
+    beside: tuple[str, ...] = ()
+    against: str = ""
 
     def __post_init__(self) -> None:
         """Fill conditions in; refuse what could not be told apart or does not exist."""
+        if self.against not in GROWTH:
+            raise ValueError(f"experiment {self.id!r}: against={self.against!r}; expected one of {GROWTH}")
         shared = ("dataset", "layers", "vision", "language")
         filled = tuple(
             dataclasses.replace(one, **{name: getattr(one, name) or getattr(self, name) for name in shared})
@@ -161,6 +217,25 @@ class Experiment:
     def groups(self, modality: Modality) -> tuple[str, ...]:
         """Groups of models that its conditions ask for, each once."""
         return tuple(dict.fromkeys(getattr(one, modality) for one in self.conditions))
+
+
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """A paper whose experiments a study can run.
+
+    Attributes:
+      name: As a config names it: `config.paper`.
+      citation: Authors, year, title.
+      experiments: Its experiments by id, from its settings; raises ValueError for a setting out of range.
+      settings: Its settings with their defaults; a config has them beside `paper`.
+      main_claims: From a run, as `vla.report.run_folder.RunFolder`, to what the page says in its summary.
+    """
+
+    name: str
+    citation: str
+    experiments: Callable[..., dict[str, Experiment]]
+    settings: Mapping[str, int]
+    main_claims: Callable[[Any], list[Outcome]]
 
 
 def as_experiment(given: Any) -> Experiment:

@@ -177,6 +177,7 @@ class Checkpoint:
             "fingerprint": model.fingerprint,
             "layers": list(model.layer_names),
             "width": model.width,
+            "parameters": model.parameters,
             "pool": self._pool,
             "dtype": model.dtype,
             **learned(self.source),

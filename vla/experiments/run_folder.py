@@ -1,6 +1,7 @@
 """The run folder: what a study leaves for the report, each file whole or not at all."""
 
 import copy
+import dataclasses
 import importlib.metadata
 import io
 import json
@@ -122,6 +123,7 @@ def _run(bench: Bench, resolved: Resolved, finished: Sequence[Table]) -> dict[st
     ]
     read = [gallery for gallery in bench.galleries.values() if "dataset" in vars(gallery)]
     return {
+        "paper": study.paper,
         "title": study.title,
         "note": study.note,
         "commands": dict(study.commands),
@@ -185,7 +187,9 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
         "why": "; ".join(why for why, _ in reasons),
         "command": "\n".join(dict.fromkeys(command for _, command in reasons if command)),
         "conditions": conditions,
-        "comparisons": [{"name": c.name, "higher": c.higher, "lower": c.lower} for c in experiment.comparisons],
+        "comparisons": [dataclasses.asdict(comparison) for comparison in experiment.comparisons],
+        "beside": list(experiment.beside),
+        "against": experiment.against,
         "metrics": list(bench.study.metrics_of(experiment)),
         "layers": _spoken(experiment.layers),
         **{

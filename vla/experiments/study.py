@@ -133,6 +133,7 @@ class Study:
       older: Activations that older code made: "refuse" or "recompute".
       shard: (i, n): this process does part i of n, counted from 0.
       stage: "extract" and "score" do that alone; "all" both.
+      paper: Name of the paper whose experiments these are; "" for none. The report finds its claims by it.
       title: Of the report.
       note: What a reader must know first.
       content: What of its alignment is looked into.
@@ -166,6 +167,7 @@ class Study:
     older: str = "refuse"
     shard: tuple[int, int] = (0, 1)
     stage: str = "all"
+    paper: str = ""
     title: str = ""
     note: str = ""
     content: ContentPlan = dataclasses.field(default_factory=ContentPlan)

@@ -105,7 +105,14 @@ def untrained(models: Mapping[str, tuple[str, ...]], folder: Path) -> tuple[dict
             {"name": "trained", "part": part},
             {"name": "untrained", "part": part, "vision": "untrained", "language": "untrained"},
         ),
-        "comparisons": ({"name": "training", "higher": "trained", "lower": "untrained"},),
+        "comparisons": (
+            {
+                "name": "training",
+                "higher": "trained",
+                "lower": "untrained",
+                "claim": "trained networks are more aligned than the same networks before training",
+            },
+        ),
     }
 
 

@@ -4,6 +4,7 @@ Axes: R layers read, B batch, T tokens, C channels, H rows, W columns, D width.
 """
 
 import functools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -100,6 +101,11 @@ class Model:
         hashes: dict[str, Any] = {name: _hash_of(path) for name, path in self._files.items()}
         ignored = {"ignored_fields": sorted(self.ignored_fields)} if self.ignored_fields else {}
         return canonical_hash(hashes | ignored)
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights that activations are computed from; a head that no layer needs is not counted."""
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.network))
 
     @property
     def processor(self) -> Callable[[Sequence[Any]], list[np.ndarray]]:

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,8 @@ from vla.experiments.naming import trunk
 from vla.experiments.penultimate import scalars
 from vla.metrics import best_index
 from vla.report import selecting
-from vla.report.figures import backbones, conditions, curves, depth, layer_maps, training
+from vla.report.claims import growth as growth_rows
+from vla.report.figures import backbones, conditions, curves, depth, growth, layer_maps, training
 from vla.report.figures.style import DIRECTION_WORDS, metric_words, spoken
 from vla.report.run_folder import RunFolder
 from vla.report.shapes import peak_marks, plateau_marks
@@ -54,6 +55,8 @@ def illustrations(run: RunFolder, experiment: Mapping[str, Any]) -> Iterator[Ill
     if not selecting.along_training(experiment):  # of which one figure shows the layers at every step
         yield from _maps(id, selecting.layer_maps(scores), run.of("peaks", id))
     yield from _conditions(run, experiment, scalars(scores))
+    if experiment.get("against"):
+        yield from _growth(run, experiment)
     for metric, rows in counted.groupby("metric", sort=False):
         yield from _counted(run, experiment, str(metric), rows)
 
@@ -89,6 +92,25 @@ def _maps(id: str, scores: pd.DataFrame, peaks: pd.DataFrame) -> Iterator[Illust
             profiles,
             "scores.parquet",
             of_paper=False,
+        )
+
+
+def _growth(run: RunFolder, experiment: Mapping[str, Any]) -> Iterator[Illustration]:
+    against = str(experiment["against"])
+    for metric, rows in growth_rows(run, experiment).groupby("metric", sort=False):
+        yield Illustration(
+            file_name(str(experiment["id"]), against, metric),
+            f"The best pair of layers of every pair of models, against the {growth.AXES[against][0]}: a line for each "
+            "vision model, a mark for each language model.",
+            f"Best pairs of layers by {metric_words(str(metric))}. "
+            + "; ".join(
+                f"{row['vision_model']} with {row['language_model']}: {row['score']:.3f}"
+                for row in rows.to_dict("records")
+            )
+            + ".",
+            lambda rows=rows: growth.draw(rows, against),
+            rows,
+            "scores.parquet",
         )
 
 
@@ -162,7 +184,7 @@ def _counted(run: RunFolder, experiment: Mapping[str, Any], metric: str, rows: p
                 "curves.csv",
             )
         for word, own in selecting.curve_groups(rows).items():
-            shown = _beside_matched(run, own, word)
+            shown = _with_matched(run, own, word, experiment.get("beside", ()))
             flat = run.of("plateaus", id)
             found = plateau_marks(flat.loc[(flat["metric"] == metric) & flat["series"].isin(own["series"])])
             yield Illustration(
@@ -191,13 +213,13 @@ def _with_null(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([rows, null], ignore_index=True)
 
 
-def _beside_matched(run: RunFolder, rows: pd.DataFrame, word: str) -> pd.DataFrame:
-    """Shuffled curves with the true correspondence beside them, from whichever experiment has it."""
+def _with_matched(run: RunFolder, rows: pd.DataFrame, word: str, beside: Sequence[str]) -> pd.DataFrame:
+    """Shuffled curves and, from the experiments to be drawn beside them, the curves that are not shuffled."""
     if not rows["series"].str.contains(selecting.SHUFFLED).all():
         return rows
-    beside = run.curves.loc[(run.curves["series"] == word) & (run.curves["metric"] == rows["metric"].iloc[0])]
-    beside = beside.loc[beside["experiment"].isin(["E6", "E7"])].assign(series=f"{word}, not shuffled")
-    return pd.concat([beside, rows], ignore_index=True)
+    matched = run.curves.loc[(run.curves["series"] == word) & (run.curves["metric"] == rows["metric"].iloc[0])]
+    matched = matched.loc[matched["experiment"].isin(list(beside))].assign(series=f"{word}, not shuffled")
+    return pd.concat([matched, rows], ignore_index=True)
 
 
 def file_name(*parts: object) -> str:

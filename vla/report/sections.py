@@ -7,8 +7,8 @@ import pandas as pd
 
 from vla.experiments.penultimate import scalars
 from vla.report.cells import cells, short
+from vla.report.claims import Claim, outcomes
 from vla.report.figures.style import DIRECTION_WORDS, metric_words
-from vla.report.outcomes import outcomes
 from vla.report.run_folder import RunFolder
 from vla.report.shapes import best_table, peak_table, plateau_table
 from vla.report.verdicts import NOT_RUN, Verdict, verdict
@@ -19,18 +19,24 @@ _SIGNS = {
 }  # fmt: skip
 
 
-def section(run: RunFolder, experiment: Mapping[str, Any], views: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+def section(
+    run: RunFolder,
+    experiment: Mapping[str, Any],
+    views: Mapping[tuple[str, str], str],
+    claims: Sequence[Claim] = (),
+) -> dict[str, Any]:
     """What the template shows of an experiment, figures aside.
 
     Args:
       run: The run.
       experiment: Of `run.experiments`.
       views: By (experiment, condition), the place on the page that shows what the models saw.
+      claims: What its paper says of it in words.
     """
     id, ran = str(experiment["id"]), experiment["status"] != NOT_RUN
-    claims = outcomes(run, experiment) if ran else []
+    checked = outcomes(run, id, claims) if ran else []
     statistics = run.of("statistics", id)
-    said = badge(verdict(experiment, statistics, claims))
+    said = badge(verdict(experiment, statistics, checked))
     scored = scalars(run.of("scores", id))
     title = str(experiment.get("title") or id)
     return {
@@ -41,7 +47,7 @@ def section(run: RunFolder, experiment: Mapping[str, Any], views: Mapping[tuple[
         "anchor": place(id),
         "ran": ran,
         "verdict": said,
-        "claims": [{"claim": c.claim, "found": c.found, "holds": c.holds} for c in claims],
+        "claims": [{"claim": c.claim, "found": c.found, "holds": c.holds} for c in checked],
         "tests": [_tests(id, str(metric), rows) for metric, rows in statistics.groupby("metric", sort=False)]
         if ran
         else [],

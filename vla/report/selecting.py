@@ -70,19 +70,8 @@ def counts_items(curves: pd.DataFrame) -> bool:
 
 
 def along_training(experiment: Mapping[str, Any]) -> bool:
-    """Whether an experiment follows models along their training: whether the points of a curve are other models.
-
-    Runs that say nothing of their conditions are told by their titles.
-    """
-    if conditions := experiment.get("conditions"):
-        names = ("series", "vision_group", "language_group")
-        return over_models(tuple(one.get(name) for name in names) for one in conditions if one.get("series"))
-    return "training" in f"{experiment['id']} {experiment.get('title', '')}".lower()
-
-
-def matched(curves: pd.DataFrame, word: str) -> pd.DataFrame:
-    """Series of curves that average captions or images and are not shuffled."""
-    if curves.empty:
-        return curves
-    names = curves["series"].astype(str)
-    return curves.loc[names.str.contains(word) & ~names.str.contains(SHUFFLED)]
+    """Whether an experiment follows models along their training: whether the points of a curve are other models."""
+    names = ("series", "vision_group", "language_group")
+    return over_models(
+        tuple(one.get(name) for name in names) for one in experiment.get("conditions", ()) if one.get("series")
+    )

@@ -7,10 +7,10 @@ import jinja2
 import markupsafe
 import pandas as pd
 
+from vla.experiments.experiment import Outcome
 from vla.experiments.naming import trunk
 from vla.experiments.study import OUTER_FOLDS
 from vla.report.figures.style import metric_words
-from vla.report.outcomes import Outcome
 from vla.report.run_folder import RunFolder
 from vla.report.sections import model_places
 from vla.report.verdicts import NOT_RUN
@@ -33,7 +33,7 @@ def page(
     losses: Mapping[str, Any] | None,
     main: Sequence[Outcome],
 ) -> str:
-    """The page, from what `vla.report.sections`, `vla.report.main_claims` and `vla.report.drawing` made of a run."""
+    """The page, from what `vla.report.sections`, `vla.report.claims` and `vla.report.drawing` made of a run."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vla.report"), autoescape=True, undefined=jinja2.StrictUndefined
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from vla.experiments.compare import AGREE, ALIKE, DIFFERS, FEW, NOT_RUN, SIGN
-from vla.report.outcomes import Outcome
+from vla.experiments.experiment import Outcome
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,13 +7,14 @@ from pathlib import Path
 import matplotlib
 
 from vla import progress
+from vla.experiments.experiment import Paper
 from vla.experiments.run_folder import RECORD, files
 from vla.experiments.unchanged import still_made, unchanged, write_record
 from vla.records import file_hash
 from vla.report.all_figures import FIGURES, draw_all, planned
+from vla.report.claims import comparison_claims
 from vla.report.drawing import FORMATS
 from vla.report.extras import extra_sections
-from vla.report.main_claims import main_claims
 from vla.report.run_folder import RunFolder, read
 from vla.report.sections import section
 from vla.report.seen import views
@@ -30,6 +31,7 @@ def write_report(
     helped: bool = False,
     again: bool = True,
     command: str = "",
+    paper: Paper | None = None,
 ) -> Path:
     """Write `workdir/report/index.html` and `workdir/figures/`, from what the run left in `workdir` alone.
 
@@ -43,6 +45,7 @@ def write_report(
         must do its work under `if __name__ == "__main__"`.
       again: Draw also what is there already, made from the same files by the same code.
       command: What draws the page again, where it is not what the run said, as of a folder that was moved.
+      paper: The paper whose claims about the experiments the page checks.
 
     Returns:
       The page.
@@ -57,14 +60,15 @@ def write_report(
     _complete(run)
     formats = tuple(dict.fromkeys((".svg", *formats)))
     made_from = [formats, matplotlib.__version__, {path.name: file_hash(path) for path in files(workdir)}]
-    made_from += [command] if command else []
+    made_from += [value for value in (command, paper.name if paper else "") if value]
     record, index = workdir / REPORT / RECORD, workdir / REPORT / "index.html"
     if not again and unchanged(record, made_from):
         return index
     before = still_made(record)
     record.unlink(missing_ok=True)
     seen, places = views(run)
-    sections = [section(run, experiment, places) for experiment in run.experiments]
+    claims = {id: one.claims for id, one in paper.experiments().items()} if paper else {}
+    sections = [section(run, one, places, claims.get(str(one["id"]), ())) for one in run.experiments]
     extras = extra_sections(run)
     figures = planned(run, sections, extras)
     with progress.bar("drawing", len(figures), show_progress) as advance:
@@ -75,7 +79,8 @@ def write_report(
         if isinstance(figure.place, dict):
             figure.place["figures"].append(data)
     alone = {figure.place: data for figure, data in zip(figures, shown, strict=True) if isinstance(figure.place, str)}
-    text = page(run, sections, extras, seen, alone.get("overview"), alone.get("losses"), main_claims(run))
+    main = [*(paper.main_claims(run) if paper else ()), *comparison_claims(run)]
+    text = page(run, sections, extras, seen, alone.get("overview"), alone.get("losses"), main)
     whole(index, lambda path: path.write_text(text, encoding="utf-8"))
     names = [figure.shown.name for figure in figures]
     drawn = [workdir / FIGURES / f"{name}{suffix}" for name in names for suffix in (*formats, ".csv", ".json")]

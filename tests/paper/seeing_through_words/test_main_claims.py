@@ -1,11 +1,16 @@
 """The study in short, against tables in which the answer is known."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from vla.report.main_claims import main_claims
+from vla.experiments.experiment import Comparison
+from vla.paper.seeing_through_words import experiments
+from vla.paper.seeing_through_words.claims import main_claims
+from vla.report.claims import comparison_claims
 from vla.report.run_folder import RunFolder
 
 PAIRS = [(f"v{i}", f"l{j}") for i in range(2) for j in range(2)]
@@ -35,7 +40,12 @@ def _run(path, scores=None, statistics=()):
     statistics = pd.DataFrame(list(statistics), columns=STATISTICS)
     models = [{"name": name, "layers": ["block_1", "block_2", "block_3"]} for name in ("v0", "v1", "l0", "l1")]
     curves = pd.DataFrame({name: pd.Series(dtype=object) for name in ("experiment", "series", "metric", "direction")})
-    return RunFolder(path, {"models": models}, scores, statistics, curves, {}, {}, {}, ())
+    known = experiments()
+    comparisons = [("Untrained", Comparison("training", "trained", "untrained", "trained networks are more aligned"))]
+    comparisons += [(id, one) for id in ("E6", "E7") for one in known[id].comparisons]
+    run = {"models": models}
+    run["experiments"] = [{"id": id, "comparisons": [dataclasses.asdict(one)]} for id, one in comparisons]
+    return RunFolder(path, run, scores, statistics, curves, {}, {}, {}, ())
 
 
 def test_meaning_and_chance_are_differences_within_pairs_with_students_intervals(tmp_path):
@@ -71,7 +81,7 @@ def test_tested_comparisons_are_those_of_the_statistics_and_one_pair_cannot_say(
         ("E7", "images averaged", "linear_predictivity", "language_to_vision", *[np.nan] * 5, 0),
         ("E6", "captions averaged", "cka", "symmetric", 0.5, 0.4, 0.1, 0.05, 0.15, 4),
     ]
-    found = main_claims(_run(tmp_path, statistics=rows))
+    found = comparison_claims(_run(tmp_path, statistics=rows))
     assert [(one.holds, one.found) for one in found] == [
         (True, "0.100 against 0.300, difference +0.200 [+0.100, +0.300]"),
         (False, "0.290 against 0.300, difference +0.010 [−0.020, +0.040]"),
@@ -82,4 +92,4 @@ def test_tested_comparisons_are_those_of_the_statistics_and_one_pair_cannot_say(
 
 
 def test_a_run_without_these_experiments_claims_nothing(tmp_path):
-    assert main_claims(_run(tmp_path)) == []
+    assert main_claims(_run(tmp_path)) == comparison_claims(_run(tmp_path)) == []

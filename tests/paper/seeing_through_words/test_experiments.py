@@ -7,17 +7,27 @@ import pytest
 from scipy import stats
 
 from configs import paper
-from vla.experiments.catalogue import catalogue
 from vla.experiments.choices import Choices
-from vla.experiments.compare import printed
-from vla.experiments.configured import study
 from vla.experiments.experiment import as_experiment
 from vla.experiments.sides import read_side
 from vla.experiments.tables import directions, needs, tables
+from vla.paper import study
+from vla.paper.seeing_through_words.experiments import PRINTED, experiments
 
 
-def test_every_printed_number_belongs_to_a_comparison_of_the_catalogue():
-    known = {(one.id, comparison.name) for one in catalogue().values() for comparison in one.comparisons}
+def printed():
+    """The printed table as text."""
+    return pd.read_csv(PRINTED, dtype=str, keep_default_na=False)
+
+
+def test_every_experiment_carries_its_printed_tests():
+    carried = [(one.id, *dataclasses.astuple(test)) for one in experiments().values() for test in one.printed]
+    columns = ["experiment", "comparison", "metric", "direction", "sign", "significant", "t", "p", "q", "source"]
+    assert sorted(carried) == sorted(printed()[columns].itertuples(index=False, name=None))
+
+
+def test_every_printed_number_belongs_to_a_comparison_of_the_paper():
+    known = {(one.id, comparison.name) for one in experiments().values() for comparison in one.comparisons}
     table = printed()
     assert set(zip(table["experiment"], table["comparison"], strict=True)) <= known
     assert not table.duplicated(["experiment", "comparison", "metric", "direction"]).any()

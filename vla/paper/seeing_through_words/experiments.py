@@ -1,6 +1,13 @@
-"""The paper's experiments E1 to E13, and baselines that it lacks, as data."""
+"""The experiments of the paper, E1 to E13, and baselines that it lacks, as data with their claims and printed tests."""
 
-from vla.experiments.experiment import Comparison, Condition, Experiment
+import csv
+import dataclasses
+import functools
+from collections import defaultdict
+from pathlib import Path
+
+from vla.experiments.experiment import Comparison, Condition, Experiment, PrintedTest
+from vla.paper.seeing_through_words.claims import CLAIMS
 
 # How many captions and images an item the paper averages at most: five human captions and ten paraphrases, and five
 # captions drawn twice (appendix A.4; the main text speaks of up to 15 images).
@@ -10,6 +17,18 @@ MANIPULATED_IMAGES = "image manipulations"
 MANIPULATED_CAPTIONS = "caption manipulations"
 PREFERENCE = "preference"
 CLIP_SCORE = "clip score"
+
+PRINTED = Path(__file__).with_name("printed.csv")
+
+
+@functools.cache
+def printed() -> dict[str, tuple[PrintedTest, ...]]:
+    """The tests that the paper prints, by experiment: `printed.csv`."""
+    tests = defaultdict(list)
+    with PRINTED.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            tests[row.pop("experiment")].append(PrintedTest(**row))
+    return {experiment: tuple(rows) for experiment, rows in tests.items()}
 
 
 def image_manipulations() -> tuple[tuple[Condition, ...], tuple[Comparison, ...]]:
@@ -50,7 +69,7 @@ def clip_score() -> tuple[tuple[Condition, ...], tuple[Comparison, ...]]:
 
 
 def averages(
-    what: str, most: int, before: str = "", after: str = "", mark: str = ""
+    what: str, most: int, before: str = "", after: str = "", mark: str = "", claim: str = ""
 ) -> tuple[tuple[Condition, ...], tuple[Comparison, ...]]:
     """A curve over the number of exemplars averaged.
 
@@ -60,6 +79,7 @@ def averages(
       before: Manipulation of each exemplar, such as "nouns".
       after: What is done after averaging, "mismatched".
       mark: What the series is called beside `what`.
+      claim: What a rise by averaging shows, in words, for the summary of the page.
     """
     series = " ".join(part for part in (mark, what) if part)
     conditions = []
@@ -69,17 +89,23 @@ def averages(
         caption = spec if what == "captions" else "original"
         caption = f"{caption} + {after}" if after else caption
         conditions.append(Condition(f"{series} {k}", image, caption, part=series, series=series, k=k))
-    compared = (Comparison(f"{series} averaged", f"{series} {most}", f"{series} 1"),) if most > 1 else ()
+    compared = (Comparison(f"{series} averaged", f"{series} {most}", f"{series} 1", claim),) if most > 1 else ()
     return tuple(conditions), compared
 
 
-def catalogue(captions: int = CAPTIONS, images: int = IMAGES) -> dict[str, Experiment]:
+def experiments(captions: int = CAPTIONS, images: int = IMAGES) -> dict[str, Experiment]:
     """E1 to E13 by id.
 
     Args:
-      captions: Most captions averaged; 5 needs no paraphrases.
-      images: Most synthetic images averaged; 0 leaves them out.
+      captions: Most captions averaged, 1 or more; 5 needs no paraphrases.
+      images: Most synthetic images averaged; 0 leaves them and E7 out.
+
+    Raises:
+      ValueError: A number out of range.
     """
+    for name, most, least in (("captions", captions, 1), ("images", images, 0)):
+        if isinstance(most, bool) or not isinstance(most, int) or most < least:
+            raise ValueError(f"{name}={most!r}; expected how many {name} are averaged at most, {least} or more")
     e1 = Experiment(
         "E1",
         "Layer by layer",
@@ -130,7 +156,7 @@ def catalogue(captions: int = CAPTIONS, images: int = IMAGES) -> dict[str, Exper
         "E6",
         "Captions averaged",
         "Does alignment rise when embeddings of several captions of an image are averaged?",
-        *averages("captions", captions),
+        *averages("captions", captions, claim="averaging captions raises alignment"),
         figure="5A",
         expected="Monotone; vision to language flattens near 10.",
     )
@@ -138,7 +164,7 @@ def catalogue(captions: int = CAPTIONS, images: int = IMAGES) -> dict[str, Exper
         "E7",
         "Images averaged",
         "Does alignment rise when embeddings of several synthetic images of an item are averaged?",
-        *averages("images", images or 1),
+        *averages("images", images or 1, claim="averaging images raises alignment"),
         figure="5B",
         expected="Rises; language to vision gains more; flattens near 7.",
     )
@@ -152,6 +178,7 @@ def catalogue(captions: int = CAPTIONS, images: int = IMAGES) -> dict[str, Exper
         ),
         figure="8",
         expected="Flat at about 0.",
+        beside=("E6", "E7"),
     )
     e9 = Experiment(
         "E9",
@@ -203,20 +230,13 @@ def catalogue(captions: int = CAPTIONS, images: int = IMAGES) -> dict[str, Exper
         expected="Same patterns.",
         language="extra",
     )
-    found = (e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13)
-    kept = {one.id: one for one in found}
-    return kept if images else {id: one for id, one in kept.items() if id != "E7"}
-
-
-def item_sweep(sizes: tuple[int, ...]) -> Experiment:
-    """Alignment against the number of items, which any claim about it needs beside."""
-    return Experiment(
-        "N sweep",
-        "Alignment against the number of items",
-        "How much does alignment hang on how many items there are?",
-        tuple(Condition(f"{n} items", series="items", k=n, part=f"{n} items", items=n) for n in sizes),
-        expected="Ridge scores rise with more items to learn from; biased CKA falls.",
-    )
+    all_experiments = {
+        each.id: dataclasses.replace(each, printed=printed().get(each.id, ()), claims=CLAIMS.get(each.id, ()))
+        for each in (e1, e2, e3, e4, e5, e6, e7, e8, e9, e10, e11, e12, e13)
+    }
+    if not images:
+        del all_experiments["E7"]
+    return all_experiments
 
 
 def _joined(

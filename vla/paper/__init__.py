@@ -1,0 +1,50 @@
+"""Papers whose experiments a study can run: a folder each, with experiments, printed tests and claims."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vla.experiments import configured
+from vla.experiments.experiment import Paper
+from vla.experiments.study import Study
+from vla.paper.platonic import PAPER as PLATONIC
+from vla.paper.seeing_through_words import PAPER as SEEING_THROUGH_WORDS
+
+PAPERS: dict[str, Paper] = {paper.name: paper for paper in (SEEING_THROUGH_WORDS, PLATONIC)}
+
+
+def find(name: str) -> Paper:
+    """The paper of that name.
+
+    Raises:
+      ValueError: There is none; the message lists the papers.
+    """
+    if name not in PAPERS:
+        raise ValueError(f'paper={name!r}: expected one of {", ".join(sorted(PAPERS))}, or "" for none')
+    return PAPERS[name]
+
+
+def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None) -> Study:
+    """The study that a config describes, with the experiments of the paper that `paper` of the config names.
+
+    Args:
+      config: As of `vla.experiments.configured.study`.
+      commands: How the run was started.
+
+    Raises:
+      ValueError: As there; an unknown paper.
+    """
+    return configured.study(config, commands, find(config["paper"]) if config.get("paper") else None)
+
+
+def of_run(workdir: Path) -> Paper | None:
+    """The paper whose experiments a run folder holds; None for none, or where there is no run."""
+    described = workdir / "run.json"
+    if not described.is_file():
+        return None
+    try:
+        name = json.loads(described.read_text(encoding="utf-8")).get("paper", "")
+    except ValueError:
+        return None  # the report says what is wrong with the file
+    return PAPERS.get(name)

@@ -1,0 +1,40 @@
+"""Huh et al. (2024): The Platonic Representation Hypothesis, its core figure.
+
+Do language models that are larger, or that model text better, align better with vision models? Mutual k-nearest
+neighbours (k = 10) of all pairs of layers on the same captioned images; the best pair of layers stands for a pair of
+models. The paper uses 1,024 items of the Wikipedia-based image text dataset.
+"""
+
+from vla.experiments.experiment import Condition, Experiment, Paper
+from vla.report.claims import grows
+
+
+def experiments() -> dict[str, Experiment]:
+    """Alignment against size and against loss, of the same scores."""
+    found = {}
+    for id, against, words in (
+        ("Size", "parameters", "the size of the language model"),
+        ("Loss", "loss", "a lower loss of the language model"),
+    ):
+        found[id] = Experiment(
+            id,
+            f"Alignment against {words}",
+            f"Does alignment with vision models rise with {words}?",
+            (Condition("original"),),
+            figure="3",
+            expected="The larger or better the language model, the more it aligns with every vision model.",
+            layers="all",
+            metrics=("mutual_knn",),
+            claims=(grows({"id": id, "against": against}, words),),
+            against=against,
+        )
+    return found
+
+
+PAPER = Paper(
+    name="platonic",
+    citation="Huh, Cheung, Wang & Isola (2024), The Platonic Representation Hypothesis",
+    experiments=experiments,
+    settings={},
+    main_claims=lambda run: [],
+)
