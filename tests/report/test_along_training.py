@@ -20,7 +20,10 @@ def test_layer_maps_are_drawn_of_experiments_that_do_not_follow_training(tmp_pat
     curves = scores.assign(series="step", k=[0] * 9 + [10] * 9)
     models = [{"name": "v", "layers": LAYERS}, {"name": "l", "layers": LAYERS}]
     run = RunFolder(tmp_path, {"models": models}, scores, pd.DataFrame(columns=["experiment"]), curves, {}, {}, {}, ())
-    conditions = [{"name": f"{step}", "series": "step", "vision_group": f"v at {step}", "language_group": "core"} for step in (0, 10)]
+    conditions = [
+        {"name": f"{step}", "series": "step", "vision_group": f"v at {step}", "language_group": "core"}
+        for step in (0, 10)
+    ]
     found = {
         title: [one.name for one in illustrations(run, {"id": "E", "title": title, "conditions": points})]
         for title, points in (("Layer maps", []), ("Both models along training", conditions))
