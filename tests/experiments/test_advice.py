@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PLAN = DatasetPlan("coco", "coco_val2017", "my coco", options={"masks": "auto"})
 
 
-STUDY = configured.study(config_values(f"{ROOT / 'configs/paper.py'}:E2", []))
+STUDY = paper.study(config_values(f"{ROOT / 'configs/paper.py'}:E2", []))
 
 
 def parsed(line):
@@ -71,11 +71,11 @@ def test_a_refusal_becomes_a_flag_that_the_study_takes(setting, line):
 def test_a_study_of_one_dataset_is_advised_in_the_words_of_its_config(setting, line):
     flags = ["--config.data.path=x", "--config.vision=a", "--config.language=b"]
     config = ROOT / "configs/captioned_folder.py"
-    study = configured.study(config_values(config, flags))
+    study = paper.study(config_values(config, flags))
     with pytest.raises(ValueError) as refused:
         refuse_absent(setting, "refuse", ["007"], "items lack something", f'Pass {setting}="keep"')
     assert advice.flags(str(refused.value), study.datasets["main"], study) == line
-    changed = configured.study(config_values(config, [*flags, *shlex.split(line)]))
+    changed = paper.study(config_values(config, [*flags, *shlex.split(line)]))
     values = {**vars(changed.choices), **vars(changed.datasets["main"]), **changed.datasets["main"].options}
     assert values[setting] == "drop"
 

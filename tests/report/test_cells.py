@@ -73,7 +73,7 @@ def test_the_command_of_a_study_without_groups_names_its_models_alone():
     start = f"python -m launch.reproduce --config={config} --config.data.path=photos --config.vision=other/model"
     one = experiment("layer_map", vision_group="main", language_group="main")
     words = shlex.split(command(run(pd.DataFrame(), start).run, one, score("symmetric", 0.1)))
-    study = configured.study(config_values(config, words[4:]))
+    study = paper.study(config_values(config, words[4:]))
     assert study.vision["main"] == ("facebook/dinov2-base",)
     assert study.language["main"] == ("mine=my models/{view}.npz",) and study.datasets["main"].directory == "photos"
 

@@ -77,8 +77,8 @@ def _slope(pair: pd.DataFrame) -> float:
 def _test(slopes: pd.Series, confidence: Any) -> list:
     if not len(slopes):
         return [*[np.nan] * 5, "one number of items: no slope"]
-    models = (slopes.index.get_level_values(level) for level in (0, 1))
-    test = crossed_test(slopes, *models, confidence)
+    vision, language = (slopes.index.get_level_values(level) for level in (0, 1))
+    test = crossed_test(slopes, vision, language, confidence)
     return [test.mean_difference, test.ci_low, test.ci_high, test.t, test.p, test.note]
 
 

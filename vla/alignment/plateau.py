@@ -133,7 +133,15 @@ def plateau(
     if np.isinf(at):
         notes.append(f"not reached within {counts[-1]:g} exemplars")
     return Plateau(
-        *(at, *k_ends, _first_flat(mean, counts, fraction), float(level), *ends[1], float(gain), *ends[2]),
+        at,
+        *k_ends,
+        first_flat=_first_flat(mean, counts, fraction),
+        level=float(level),
+        level_low=ends[1][0],
+        level_high=ends[1][1],
+        gain=float(gain),
+        gain_low=ends[2][0],
+        gain_high=ends[2][1],
         n_pairs=len(curves),
         note="; ".join(notes),
     )

@@ -129,7 +129,7 @@ def _shared(own: Neighbours, members: _Members, order: Int[np.ndarray, " N"]) ->
             ties = np.flatnonzero(members.share.any(axis=1)[pairs // N])
             for start in range(0, len(ties), _CHUNK):
                 some = ties[start : start + _CHUNK]
-                product = weight[some, None] * members.share[pairs[some] // N]
+                product = weight[some][:, None] * members.share[pairs[some] // N]
                 total[members.layers] += np.einsum("mz,mz->z", product, np.take(members.tied, pairs[some], axis=0))
     return total
 

@@ -125,6 +125,7 @@ class SelfDistillation:
     def _patches(self, network: VisionEncoder, head: PyTree, cls: Array, pixels: Array, masked: Array) -> Array:
         """Mean squared error of the masked patches, each normalised to mean 0 and standard deviation 1."""
         predictor: Any = nnx.merge(self.predictor_graph, head["predictor"])
+        assert network.embedding.positions is not None  # a DINOv2 has a table of positions
         positions = network.embedding.positions[1:][masked]
         predicted = (
             predictor(jnp.concatenate([cls[:, None], head["mask"] + positions], axis=1))[:, 1:] @ head["pixels"].T
