@@ -193,7 +193,7 @@ def test_a_distance_is_better_where_it_is_smaller():
         ["condition", "vision_model", "language_model"]
     )  # fmt: skip
     distance = similar.assign(metric="shape_distance", score=1 - similar["score"])
-    asked = dataclasses.replace(study(catalogue()["E3"]), metrics=("procrustes", "shape_distance"))
+    asked = dataclasses.replace(study(experiments()["E3"]), metrics=("procrustes", "shape_distance"))
     found = statistics(asked, pd.concat([similar, distance]), {})
     one, other = (found.loc[found["metric"] == name].reset_index() for name in asked.metrics)
     for name in ("t", "p", "mean_difference", "ci_low", "crossed_t", "effect_size"):

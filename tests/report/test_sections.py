@@ -32,7 +32,8 @@ def run(tmp_path):
             "direction": "vision_to_language"}  # fmt: skip
     tests = pd.DataFrame([
         {**test, "comparison": "rotation", "lower": "rotation", "n_pairs": 4, "mean_higher": 0.31234,
-         "mean_lower": 0.35, "mean_difference": -0.03766, "ci_low": -0.05, "ci_high": -0.025, "t": -3.456, "df": 3,
+         "mean_lower": 0.35,
+         "mean_difference": -0.03766, "crossed_ci_low": -0.05, "crossed_ci_high": -0.025, "t": -3.456, "df": 3,
          "p": 0.0408, "q": 0.0816, "effect_size": -1.7, "crossed_p": 0.2, "paper_t": -3.1161, "paper_p": "0.0169",
          "paper_q": "0.0271", "verdict": "same sign"},
         {**test, "comparison": "stuff only", "lower": "stuff only", "n_pairs": 0, "paper_t": 11.7109,

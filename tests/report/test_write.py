@@ -226,7 +226,8 @@ def test_files_that_are_missing_are_said(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(run))
     page = write_report(tmp_path, [".svg"], show_progress=False).read_text(encoding="utf-8")
     assert "Not in this run’s folder: scores.parquet, statistics.csv, curves.csv" in page
-    assert "no claim to compare" in page and "This run kept no sample items." in page
+    assert "no claim to compare" not in page, "a run without a paper is not compared with one"
+    assert ">My own</a>: run." in page and "This run kept no sample items." in page
 
 
 def test_pdf_is_written_on_request(tmp_path):

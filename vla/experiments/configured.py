@@ -85,9 +85,9 @@ def _settings(values: Mapping[str, Any]) -> tuple[Choices, dict[str, Any]]:
 def _defaults(
     values: Mapping[str, Any], datasets: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """What own experiments take where they do not say: the only dataset, the only group of models, the layers."""
-    defaults: dict[str, Any] = {name: next(iter(groups)) for name, groups in models.items() if len(groups) == 1}
-    defaults |= {"dataset": next(iter(datasets))} if len(datasets) == 1 else {}
+    """What own experiments take where they do not say: the dataset `data`, models without groups, `layers`."""
+    defaults: dict[str, Any] = {modality: MAIN for modality, groups in models.items() if MAIN in groups}
+    defaults |= {"dataset": MAIN} if MAIN in datasets else {}
     return defaults | ({"layers": values["layers"]} if values.get("layers") else {})
 
 

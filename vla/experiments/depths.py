@@ -81,12 +81,14 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
     The best score is the lowest of a metric for which lower is better, such as a distance.
 
     Args:
-      scores: Rows of `scores.parquet`.
+      scores: Rows of `scores.parquet`; columns of values that it lacks count as NaN.
 
     Returns:
       `SUMMARY`: `layer_pairs` counts the pairs with a score; `mean` and `null_mean` are over them; `best_p_max` allows
       for the choice of the best pair. NaN, or "", where no pair has a score.
     """
+    absent = [name for name in ("null_mean", *_OF_BEST, *OF_MAP) if name not in scores]
+    scores = scores.assign(**dict.fromkeys(absent, np.nan))
     keys, rows = [name for name in (*CELL, "seed") if name in scores], []
     for key, group in scores.groupby(keys, sort=False, dropna=False):
         scored = group.dropna(subset=["score"]).reset_index(drop=True)

@@ -378,7 +378,7 @@ def _interval(differences: pd.Series) -> tuple[float, float, float, str]:
 
 def _above(differences: pd.Series) -> bool | None:
     low = _interval(differences.dropna())[1]
-    return low > 0 if np.isfinite(low) else None
+    return bool(low > 0) if np.isfinite(low) else None
 
 
 def grows(experiment: Mapping[str, Any], words: str) -> Claim:

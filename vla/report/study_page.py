@@ -32,8 +32,12 @@ def page(
     overview: Mapping[str, Any] | None,
     losses: Mapping[str, Any] | None,
     main: Sequence[Outcome],
+    citation: str = "",
 ) -> str:
-    """The page, from what `vla.report.sections`, `vla.report.claims` and `vla.report.drawing` made of a run."""
+    """The page, from what `vla.report.sections`, `vla.report.claims` and `vla.report.drawing` made of a run.
+
+    `citation` is that of the paper with which the run is compared; "" for none.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vla.report"), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -47,6 +51,7 @@ def page(
         note=described["note"],
         glance=_glance(run, sections),
         of_paper=_of_paper(run),
+        citation=citation,
         folds=_folds(described["settings"]),
         has_cka=any("cka" in one.get("metrics", ()) for one in run.experiments),
         main=main,

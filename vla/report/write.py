@@ -80,7 +80,8 @@ def write_report(
             figure.place["figures"].append(data)
     alone = {figure.place: data for figure, data in zip(figures, shown, strict=True) if isinstance(figure.place, str)}
     main = [*(paper.main_claims(run) if paper else ()), *comparison_claims(run)]
-    text = page(run, sections, extras, seen, alone.get("overview"), alone.get("losses"), main)
+    citation = paper.citation if paper else ""
+    text = page(run, sections, extras, seen, alone.get("overview"), alone.get("losses"), main, citation)
     whole(index, lambda path: path.write_text(text, encoding="utf-8"))
     names = [figure.shown.name for figure in figures]
     drawn = [workdir / FIGURES / f"{name}{suffix}" for name in names for suffix in (*formats, ".csv", ".json")]
@@ -94,6 +95,7 @@ def write_report(
 
 def _complete(run: RunFolder) -> None:
     """Write the tables that follow from others where the run has not written them."""
-    for name, frame in (("plateaus.csv", run.plateaus), ("depth.csv", run.profiles), ("peaks.csv", run.peaks)):
+    tables = {"plateaus": run.plateaus, "depth": run.profiles, "peaks": run.peaks, "summary": run.summary}
+    for name, frame in ((f"{stem}.csv", table) for stem, table in tables.items()):
         if not (run.path / name).is_file():
             whole(run.path / name, lambda path, frame=frame: frame.to_csv(path, index=False))

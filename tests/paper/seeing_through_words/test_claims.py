@@ -57,6 +57,11 @@ def test_which_direction_gains_more(tmp_path):
         ("vision_to_language", False, "0.220 against 0.110, difference −0.110"),
     ):
         curves = _curves("E7", "images", lambda direction, k, more=more: 0.01 * k * (1 + (direction == more)))
+        # Pairs that all differ alike have no interval.
+        places = dict(zip(PAIRS, (-1.5, -0.5, 0.5, 1.5), strict=True))
+        pairs = zip(curves["vision_model"], curves["language_model"], strict=True)
+        spread = 0.0001 * curves["k"] * np.array([places[pair] for pair in pairs])
+        curves["score"] += spread.where(curves["direction"] == more, 0.0)
         claim = outcomes(_run(tmp_path, curves=curves), "E7")[0]
         # From one to twelve images the curves rise by 11 steps of 0.01 or 0.02.
         assert claim.holds is holds and found in claim.found

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
+from vla.alignment.crossed import crossed_test
 from vla.experiments.experiment import Comparison
 from vla.paper.seeing_through_words import experiments
 from vla.paper.seeing_through_words.claims import main_claims
@@ -48,7 +48,7 @@ def _run(path, scores=None, statistics=()):
     return RunFolder(path, run, scores, statistics, curves, {}, {}, {}, ())
 
 
-def test_meaning_and_chance_are_differences_within_pairs_with_students_intervals(tmp_path):
+def test_meaning_and_chance_are_differences_within_pairs_with_intervals_over_crossed_models(tmp_path):
     scores = _scores(LEFT)
     found = {one.claim: one for one in main_claims(_run(tmp_path, scores))}
     own = scores.query("metric == 'linear_predictivity' and direction == 'vision_to_language'")
@@ -60,7 +60,8 @@ def test_meaning_and_chance_are_differences_within_pairs_with_students_intervals
     }
     for claim, gap in gaps.items():
         one = found[f"vision predicts language: {claim}"]
-        low, high = stats.ttest_1samp(gap, 0).confidence_interval()
+        test = crossed_test(gap, *(gap.index.get_level_values(name) for name in ("vision_model", "language_model")))
+        low, high = test.ci_low, test.ci_high
         assert one.holds is True
         assert one.found.endswith(f"difference {gap.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
     assert len(found) == 4
