@@ -163,6 +163,13 @@ def test_a_folder_and_two_lists_of_models_are_a_study_of_one_experiment():
     assert study(folder_values()).experiments[0].conditions[0].layers == "all"
 
 
+def test_names_may_be_joined_by_commas(tmp_path):
+    (tmp_path / "a,b").mkdir()
+    found = study(folder_values(vision=("v, w",), language=str(tmp_path / "a,b"), metrics="cka,rsa"))
+    assert (found.vision["main"], found.metrics) == (("v", "w"), ("cka", "rsa"))
+    assert found.language["main"] == (str(tmp_path / "a,b"),), "a folder may have a comma in its name"
+
+
 def test_a_setting_of_the_folder_that_there_is_not():
     with pytest.raises(ValueError, match="data: captioned_folder has no option caption; it has captions, missing_cap"):
         study(folder_values(data={**FOLDER, "caption": 1}))

@@ -1,6 +1,7 @@
 """From a config's values to a study."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -44,6 +45,8 @@ def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None, 
     choices, overrides = _settings(values)
     if note:
         values["note"] = f"{values.get('note', '')} {note}".strip()
+    if "metrics" in values:
+        values["metrics"] = _several(values["metrics"])
     return Study(
         experiments=tuple(experiments),
         datasets=datasets,
@@ -141,7 +144,7 @@ def _groups(models: Mapping[str, Any] | Sequence[str] | str) -> dict[str, tuple[
     """Models by group; names without groups are one."""
     if not isinstance(models, Mapping):
         models = {MAIN: models}
-    return {name: tuple(_several(each)) for name, each in models.items()}
+    return {name: _several(each) for name, each in models.items()}
 
 
 def _fields(what: str, given: Mapping[str, Any], kind: type[Kind]) -> Kind:
@@ -157,9 +160,11 @@ def _shard(text: Any) -> tuple[int, int]:
     return int(i), int(n)
 
 
-def _several(given: Any) -> Sequence[str]:
-    """A tuple of names; a name alone stands for one."""
-    return (given,) if isinstance(given, str) else tuple(given)
+def _several(names: Any) -> tuple[str, ...]:
+    """Names from a sequence, or joined by commas, as the command line gives `a,b`; an existing path may have commas."""
+    sequence = (names,) if isinstance(names, str) else tuple(names)
+    parts = [[name] if os.path.exists(name) else name.split(",") for name in sequence]
+    return tuple(name.strip() for several in parts for name in several if name.strip())
 
 
 def _plain(value: Any) -> Any:

@@ -233,7 +233,7 @@ class Study:
                     if group == MAIN:
                         raise ValueError(
                             f"no {modality} models: set --config.{modality} to a Hub id or a folder, or to several as "
-                            f'--config.{modality}=\'("one/model", "another/model")\''
+                            f"--config.{modality}=one/model,another/model"
                         )
                     raise ValueError(
                         f"experiment {experiment.id!r} asks for the {modality} models {group!r}, of which there are "
