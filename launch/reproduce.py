@@ -43,6 +43,8 @@ def main(stage: str = "") -> None:
     commands["report"] = f"python -m launch.report --workdir={shlex.quote(WORKDIR.value)}"
     commands["cell"] = f"{commands['run']} --workdir={shlex.quote(WORKDIR.value.rstrip('/') + '-again')}"
     first = devices.this_process()[0] == 0
+    if "microworld" not in values:
+        papers.study(values)  # a mistake in the config is said before any progress is shown
     with progress.whole("all stages together", first and not DRY_RUN.value):
         if "microworld" in values:
             # What compares models along their training is added where none are named; it has no flags of its own.
