@@ -125,8 +125,9 @@ def _shared(own: Neighbours, members: _Members, order: Int[np.ndarray, " N"]) ->
         total += weights[some] @ np.take(members.certain, tied[some], axis=0)
     if len(members.layers):
         # Only items that have ties in some layer of the other side.
+        has_ties = np.asarray(members.share.any(axis=1))
         for pairs, weight in ((certain, np.ones(len(certain))), (tied, weights)):
-            ties = np.flatnonzero(members.share.any(axis=1)[pairs // N])
+            ties = np.flatnonzero(has_ties[pairs // N])
             for start in range(0, len(ties), _CHUNK):
                 some = ties[start : start + _CHUNK]
                 product = weight[some][:, None] * members.share[pairs[some] // N]
