@@ -14,8 +14,7 @@ def main() -> None:
     """Flags to views to a sheet."""
     from launch import datasets
     from vla.models import load_model
-    from vla.report.contact_page import write_contact_sheet
-    from vla.report.contact_sheet import choose_views, contact_sheet
+    from vla.report.contact_sheet import choose_views, contact_sheet, write_contact_sheet
     from vla.stimuli import Tagger
 
     config = CONFIG.value.to_dict()

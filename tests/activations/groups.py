@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vla.activations.recipe import Recipe
-from vla.activations.store import Store
+from vla.activations.store import Recipe, Store
 
 LAYERS = ("embed", "block_1", "final_norm")
 

@@ -10,10 +10,9 @@ from tests.activations import tiny
 from tests.activations.groups import tree
 from tests.children import Child
 from vla.activations import extract_to_store as to_store
-from vla.activations import writer
 from vla.activations.extract import extract, recipe
 from vla.activations.extract_to_store import extract_pools_to_store, extract_to_store
-from vla.activations.store import Store
+from vla.activations.store import Store, Writer
 from vla.models import Model, load_model
 from vla.records import View
 
@@ -28,7 +27,7 @@ def model(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     """Chunks of four items, each of which goes through the model alone."""
-    monkeypatch.setattr(writer, "CHUNK_ITEMS", 4)
+    monkeypatch.setattr("vla.activations.store.CHUNK_ITEMS", 4)
     monkeypatch.setattr(to_store, "_GROUP_ITEMS", dict.fromkeys(to_store._GROUP_ITEMS, 4))
 
 
@@ -91,15 +90,15 @@ def test_layers_stored_with_all_layers_are_read_and_not_computed_again(model, tm
 
 
 def test_another_process_that_was_faster_ends_the_work(model, tmp_path, monkeypatch):
-    store, real, calls = Store(tmp_path), writer.Writer.write, []
+    store, real, calls = Store(tmp_path), Writer.write, []
 
     def write(self, chunk, values, first):
         calls.append(chunk)
-        monkeypatch.setattr(writer.Writer, "write", real)
+        monkeypatch.setattr(Writer, "write", real)
         extract_to_store(model, view(), store)
         real(self, chunk, values, first)
 
-    monkeypatch.setattr(writer.Writer, "write", write)
+    monkeypatch.setattr(Writer, "write", write)
     wanted = extract_to_store(model, view(), store)
     assert calls == [(0, 4)]
     assert [path.name for path in tmp_path.iterdir()] == [f"{wanted.name}.zarr"]
@@ -135,18 +134,18 @@ def test_a_bad_stimulus_is_named_and_leaves_no_finished_group(model, tmp_path):
 
 PROGRAM = """
 import sys
-from vla.activations import extract_to_store as to_store, writer
-writer.CHUNK_ITEMS = 4
+from vla.activations import extract_to_store as to_store, store
+store.CHUNK_ITEMS = 4
 to_store._GROUP_ITEMS = dict.fromkeys(to_store._GROUP_ITEMS, 4)
 from tests.activations.test_extract_to_store import view
 from vla.activations.extract_to_store import extract_pools_to_store, extract_to_store
 from vla.activations.store import Store
 from vla.models import load_model
-put = writer.Writer._put
+put = store.Writer._put
 def told(self, path, data):
     print("put", flush=True)
     put(self, path, data)
-writer.Writer._put = told
+store.Writer._put = told
 stream = sys.argv[3] == "streamed"
 extract_to_store(load_model(sys.argv[1], stream=stream), view(), Store(sys.argv[2]))
 """
@@ -183,7 +182,7 @@ def test_a_caption_has_the_same_company_in_a_resumed_run(model, tmp_path, monkey
     """A group is computed whole even when some of its chunks are there: the last digits hang on the company."""
     monkeypatch.setattr(to_store, "_GROUP_ITEMS", dict.fromkeys(to_store._GROUP_ITEMS, 12))
     extract_to_store(model, view(), Store(tmp_path / "whole"))
-    store, real = Store(tmp_path / "broken"), writer.Writer.write
+    store, real = Store(tmp_path / "broken"), Writer.write
 
     def write(self, chunk, values, first):
         if chunk == (4, 8) and first == 2:
@@ -191,7 +190,7 @@ def test_a_caption_has_the_same_company_in_a_resumed_run(model, tmp_path, monkey
         real(self, chunk, values, first)
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer.Writer, "write", write)
+        patch.setattr(Writer, "write", write)
         with pytest.raises(KeyboardInterrupt):
             extract_to_store(model, view(), store)
     extract_to_store(model, view(), store)
@@ -199,8 +198,8 @@ def test_a_caption_has_the_same_company_in_a_resumed_run(model, tmp_path, monkey
 
 
 def test_a_disk_too_small_is_refused_before_anything_is_computed(model, tmp_path, monkeypatch, passes):
-    free = writer.shutil._ntuple_diskusage(10**9, 10**9 - 4000, 4000)  # type: ignore[attr-defined]
-    monkeypatch.setattr(writer.shutil, "disk_usage", lambda path: free)
+    free = store.shutil._ntuple_diskusage(10**9, 10**9 - 4000, 4000)  # type: ignore[attr-defined]
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: free)
     with pytest.raises(ValueError, match=r"of tiny-llama on world/caption_0 need 0\.0 GiB, but .* Make room"):
         extract_to_store(model, view(), Store(tmp_path / "store"))
     assert passes == [] and not (tmp_path / "store").exists()
@@ -208,8 +207,8 @@ def test_a_disk_too_small_is_refused_before_anything_is_computed(model, tmp_path
 
 def test_all_pools_together_must_fit_the_disk(model, tmp_path, monkeypatch, passes):
     each = 4 * len(tiny.LAYERS) * len(view().ids) * model.width
-    free = writer.shutil._ntuple_diskusage(10**9, 10**9 - 2 * each, 2 * each)  # type: ignore[attr-defined]
-    monkeypatch.setattr(writer.shutil, "disk_usage", lambda path: free)
+    free = store.shutil._ntuple_diskusage(10**9, 10**9 - 2 * each, 2 * each)  # type: ignore[attr-defined]
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: free)
     with pytest.raises(ValueError, match="Make room"):
         extract_pools_to_store(model, view(), Store(tmp_path / "store"), ("mean", "mean_no_bos", "last"))
     assert passes == [] and not (tmp_path / "store").exists()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vla.alignment.crossed import crossed_test
 from vla.alignment.depth import depth_profile, peak, relative_depths
+from vla.alignment.paired import crossed_test
 
 NAMES = ["embed", "block_1", "block_2", "block_3", "block_4", "final_norm"]
 

@@ -12,8 +12,7 @@ from vla.alignment import duplicates
 from vla.alignment.duplicates import same_items
 from vla.alignment.score import score
 from vla.alignment.score_blocks import score_blocks
-from vla.alignment.score_recipe import score_recipe
-from vla.alignment.score_store import ScoreStore
+from vla.alignment.score_store import ScoreStore, score_recipe
 
 COPIES = {30: 2, 31: 2, 7: 20}
 

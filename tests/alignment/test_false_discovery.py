@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vla.alignment.false_discovery import with_q_values
+from vla.alignment.paired import with_q_values
 
 # Comparison: t, p and q as printed, language to vision, then vision to language; None where not printed (n.s.).
 PRINTED = {

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vla.alignment.crossed import crossed_test
 from vla.alignment.item_sweep import change_per_doubling, item_sweep
+from vla.alignment.paired import crossed_test
 
 SIZES = (125, 250, 500, 1000)
 

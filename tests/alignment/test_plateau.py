@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from vla.alignment.plateau import plateau
+from vla.alignment.depth import plateau
 
 K = np.arange(1, 16)
 

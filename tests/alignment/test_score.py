@@ -14,7 +14,7 @@ from vla.activations.labels import label
 from vla.alignment.measure import pairings
 from vla.alignment.score import score
 from vla.alignment.task import make_tasks
-from vla.metrics import ridge_cells
+from vla.metrics import linear_predictivity
 
 N = 40
 ITEMS = [f"{i}.jpg" for i in range(N)]
@@ -326,8 +326,8 @@ def test_metrics_of_the_same_predictions_share_them(pair, monkeypatch):
     names, asked = ["retrieval", "cka", "linear_predictivity", "matching_accuracy"], {"null": 2, "bootstrap": 3}
     alone = {name: score(x, y, metric=name, **asked) for name in names}
     searches = []
-    search = ridge_cells.choose_shared
-    monkeypatch.setattr(ridge_cells, "choose_shared", lambda *args: searches.append(0) or search(*args))
+    search = linear_predictivity.choose_shared
+    monkeypatch.setattr(linear_predictivity, "choose_shared", lambda *args: searches.append(0) or search(*args))
     together = score(x, y, metric=names, **asked)
     assert list(together) == names
     assert len(searches) == x.sizes["layer"] * 5

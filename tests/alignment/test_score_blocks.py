@@ -9,8 +9,7 @@ import xarray as xr
 from tests.children import Child
 from vla.alignment.score import score
 from vla.alignment.score_blocks import score_blocks
-from vla.alignment.score_recipe import score_recipe
-from vla.alignment.score_store import ScoreStore
+from vla.alignment.score_store import ScoreStore, score_recipe
 
 LAYERS = ["embed", *(f"block_{i}" for i in range(1, 6))]
 

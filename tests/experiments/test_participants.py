@@ -1,15 +1,17 @@
 """Checkpoints and saved activations as the models of a study."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import vla
 from tests.experiments import folders
-from vla.activations.store import Store
-from vla.experiments.participants import Checkpoint, Participant, gather
-from vla.microworld.shipped import shipped
+from vla.activations.extract import NUMERICS_VERSION
+from vla.activations.store import Recipe, Store
+from vla.experiments.participants import Checkpoint, Participant, gather, learned, refuse_older
+from vla.microworld.shipped import shipped, training_report
 from vla.records import View, canonical_hash
 
 WORDY = "a red box " * 500
@@ -84,3 +86,51 @@ def test_a_caption_that_a_model_cannot_take_is_known_without_its_weights(study, 
     llama.check([view(), view(CAPTIONS[:2])])
     with pytest.raises(ValueError, match=r"mine: item '1 of made/original': caption \('a red box .* tokens, but the"):
         llama.check([view(), view((CAPTIONS[0], WORDY))])
+
+
+@pytest.mark.parametrize("name", ["micro-dinov2", "micro-llama"])
+def test_a_trained_model_says_what_it_learned(name):
+    found, expected = learned(str(shipped(name))), training_report(name)
+    assert found["held_out"]["loss"] == {
+        when: expected["held_out"][when]["loss"] for when in ("trivial", "untrained", "trained")
+    }
+    along = found["losses"]
+    assert along["steps"][-1] == expected["settings"]["steps"] and along["steps"] == sorted(along["steps"])
+    assert along["loss"][-1] == pytest.approx(expected["held_out"]["trained"]["loss"], rel=1e-3)
+    assert along["loss"][-1] < along["baseline"] == expected["held_out"]["trivial"]["loss"]
+
+
+def test_other_checkpoints_say_nothing(tmp_path):
+    assert learned(str(tmp_path)) == {} and learned("facebook/dinov2-base") == {}
+
+
+def recipe(version):
+    determines = {"model_fingerprint": "m", "view_content": "v", "pool": "cls", "dtype": "float32"}
+    words = {"model": "dinov2", "view": "coco/original"}
+    return Recipe({**determines, "numerics_version": version}, words, ("block_1",), ("a", "b"), 3)
+
+
+VIEW = View("coco/original", "vision", ("a", "b"), (Path("a"), Path("b")), "v")
+
+
+class Stored(Checkpoint):
+    """A model of which nothing but the recipe matters."""
+
+    def recipes(self, view, layers):
+        return recipe(NUMERICS_VERSION)
+
+    def has(self, view, layers):
+        return self.store.has(recipe(NUMERICS_VERSION))
+
+
+def test_a_store_of_an_older_version_is_explained(tmp_path):
+    store = Store(tmp_path / "store")
+    writer = store.writer(recipe(NUMERICS_VERSION - 1))
+    writer.write((0, 2), np.ones((1, 2, 3), np.float32), 0)
+    writer.publish()
+    study = folders.study(tmp_path)
+    participant = Stored("dinov2", "vision", study, store)
+    words = rf"older code made.*numerics version {NUMERICS_VERSION - 1}, now {NUMERICS_VERSION}.*older=recompute"
+    with pytest.raises(ValueError, match=words):
+        refuse_older(study, participant, [(VIEW, "all")])
+    refuse_older(dataclasses.replace(study, older="recompute"), participant, [(VIEW, "all")])

@@ -8,7 +8,7 @@ import pytest
 from tests.experiments import folders
 from tests.experiments.test_estimates import TWO_CORES
 from tests.models.hub_server import running
-from vla.experiments import engine, hardware
+from vla.experiments import engine, estimates
 from vla.experiments.estimates import Work
 from vla.experiments.experiment import Condition
 from vla.experiments.plan import Line, Plan, plan, spoken, written
@@ -22,7 +22,7 @@ def said(work, machine, **more):
 
 
 def test_a_plan_in_words():
-    work = Work(forward=164e9 * hardware.SHARE_EXTRACTION * 600, disk=2 * GIB, memory=32 * GIB, weights=GIB)
+    work = Work(forward=164e9 * estimates.SHARE_EXTRACTION * 600, disk=2 * GIB, memory=32 * GIB, weights=GIB)
     text = written(Plan((Line("seer", "vision", 3, None, work),), "nothing is here", "float32"), [TWO_CORES])
     words = " ".join(text.split())
     assert "Two cores: extraction 10 min, scoring 0 s, together 10 min; 32.0 GiB do not fit its 24 GiB" in words

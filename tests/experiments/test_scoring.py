@@ -2,17 +2,28 @@
 
 import dataclasses
 import functools
+import threading
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
+import psutil
 import pytest
+import xarray as xr
 from sklearn.model_selection import KFold
 
 from tests.experiments import folders
+from vla import devices
+from vla.activations.averaging import average
 from vla.experiments import gallery
 from vla.experiments.choices import Choices
 from vla.experiments.engine import prepare
-from vla.experiments.experiment import Condition
-from vla.experiments.tables import tables
+from vla.experiments.experiment import Condition, Experiment, Side, read_side
+from vla.experiments.gallery import Gallery
+from vla.experiments.scoring import LEAST_BYTES, Stacks, Table, directions, needs, side_by_side, tables
+from vla.experiments.study import DatasetPlan, Study
+from vla.paper.seeing_through_words import experiments
+from vla.records import Dataset
 from vla.stimuli import read_dataset
 
 
@@ -120,3 +131,197 @@ def test_groups_of_a_dataset_reach_every_metric(where, monkeypatch):
         labels = set(gallery.groups_of(dataset, fold))
         assert not labels & seen
         seen |= labels
+
+
+ROLES = ("coco", "flickr8k", "pick_a_pic")
+
+
+def study(*experiments, **more):
+    groups = {"vision": {"core": ("v",), "backbones": ("v", "w")}, "language": {"core": ("s", "t"), "extra": ("u",)}}
+    return Study(experiments, {role: DatasetPlan(role, "coco_val2017") for role in ROLES}, **{**groups, **more})
+
+
+@pytest.mark.parametrize("id", [f"E{i}" for i in range(1, 14)])
+def test_every_condition_is_in_one_table_of_each_pair_metric_and_direction_with_its_own_sides(id):
+    one = experiments(captions=7, images=3)[id]
+    asked = study(one)
+    seen = []
+    for table in tables(asked):
+        for cell in table.cells:
+            condition = one.condition(cell.condition)
+            sides = (table.images[cell.image], table.captions[cell.caption])
+            assert sides == (read_side(condition.image, "vision", Choices()),
+                             read_side(condition.caption, "language", Choices()))  # fmt: skip
+            assert (table.dataset, table.part, table.layers) == (
+                condition.dataset,
+                (id, condition.part),
+                condition.layers,
+            )
+            assert cell.experiment == id
+            seen.append((condition.name, table.vision, table.language, table.metric, table.direction))
+    expected = [
+        (condition.name, v, t, metric, direction)
+        for condition in one.conditions
+        for v, t in asked.pairs(condition)
+        for metric in asked.metrics_of(one)
+        for direction in directions(metric)
+    ]
+    assert sorted(seen) == sorted(expected)
+
+
+def test_the_shared_side_is_single():
+    found = experiments(captions=7)
+    for id, images, captions in (("E2", 5, 1), ("E6", 1, 7), ("E5", 1, 2)):
+        first = next(tables(study(found[id])))
+        assert (len(first.images), len(first.captions), len(first.cells)) == (images, captions, max(images, captions))
+
+
+def test_lengths_and_layer_maps_do_not_stack():
+    counts = [len(one.cells) for one in tables(study(experiments()["E3"])) if one.language == "s"]
+    assert sorted(counts) == [1, 1, 4, 4]
+    maps = Experiment("m", "M", "?", (Condition("a"), Condition("b", image="blur")), layers="all")
+    assert [len(one.cells) for one in tables(study(maps)) if one.language == "s"] == [1, 1, 1, 1]
+
+
+def test_what_cannot_be_used_or_read_is_in_no_table():
+    one = experiments()["E2"]
+    found = list(tables(study(one), lambda _, condition: condition.name != "rotation", lambda c, v, t: t == "s"))
+    assert {table.language for table in found} == {"s"}
+    assert [cell.condition for cell in found[0].cells] == ["original", "grayscale", "things only", "stuff only"]
+
+
+def test_seeds_of_the_folds_multiply_tables():
+    found = list(tables(study(experiments()["E2"], seeds=(1, 2, 3))))
+    assert [one.seed for one in found[:6]] == [1, 2, 3, 1, 2, 3] and len(found) == 2 * 2 * 3
+
+
+def test_all_layers_are_extracted_where_any_condition_wants_them():
+    asked = study(experiments()["E2"], Experiment("map", "Map", "?", (Condition("original"),), layers="all"))
+    found = needs(asked)
+    assert found["vision", "v", "coco", "original"] == "all"
+    assert found["language", "s", "coco", "original"] == "all"
+    assert found["vision", "v", "coco", "things_only"] == "penultimate"
+    assert ("vision", "w", "coco", "original") not in found, "a backbone that nobody looks at"
+    assert not needs(study(experiments()["E2"]), lambda *_: False)
+    # Of one view, layers by their names are extracted alone; where others are wanted as well, all are.
+    some = Experiment("some", "Some", "?", (Condition("original"),), layers="block_1,block_2")
+    assert needs(study(some))["vision", "v", "coco", "original"] == ("block_1", "block_2")
+    assert needs(study(experiments()["E2"], some))["vision", "v", "coco", "original"] == "all"
+
+
+def test_lengths_need_no_model_and_averages_need_every_exemplar():
+    found = needs(study(experiments()["E3"]))
+    assert not [key for key in found if key[3] == "length"]
+    found = needs(study(experiments(captions=6)["E6"]))
+    assert len([key for key in found if key[:2] == ("language", "s")]) == 6
+
+
+IDS = [f"{i:02d}" for i in range(9)]
+
+
+def read(view, layers):
+    """Activations for any view."""
+    values = np.random.default_rng(ord(view)).standard_normal((1, len(IDS), 4)).astype(np.float32)
+    return xr.DataArray(values, dims=("layer", "item", "unit"), coords={"layer": ["block_1"], "item": IDS})
+
+
+def stacks(averaging="mean_first", **options):
+    """Stacks of a model, and the model, which counts how often it is read."""
+    study = mock.Mock(spec=Study, choices=Choices(averaging=averaging), seed=3)
+    model = mock.Mock()
+    model.read.side_effect = read
+    gallery = mock.Mock(spec=Gallery, dataset=Dataset("d", ()))
+    gallery.view.side_effect = lambda modality, member: member
+    return Stacks(study, {("language", "m"): model}, {"coco": gallery}, **options), model.read
+
+
+TABLE = mock.Mock(spec=Table, dataset="coco", layers="penultimate")
+
+
+@pytest.mark.parametrize("averaging", ["mean_first", "z_score_first"])
+def test_means_of_the_first_few_are_those_of_each_on_its_own(averaging):
+    (made, reads), some = stacks(averaging), IDS[::-1][:6]
+    sides = [Side("language", tuple(members)) for members in ("a", "abc", "ab", "b", "bc")]
+    found = made.stack(TABLE, "m", sides, some)
+    assert found.shape == (5, 6, 4) and list(found["item"].values) == some
+    # One exemplar alone stays as it is.
+    for values, side in zip(found.values, sides, strict=True):
+        own = [read(member, "").sel(item=some) for member in side.members]
+        expected = own[0] if len(own) == 1 else average(own, averaging == "z_score_first")
+        np.testing.assert_array_equal(values, expected.values[0])
+    assert reads.call_count == 5, "a, b, c once for the first three, and b, c for the others"
+
+
+def test_views_of_different_widths_are_named():
+    made, reads = stacks()
+    reads.side_effect = lambda view, layers: read(view, layers)[..., : 3 if view == "b" else 4]
+    with pytest.raises(ValueError, match="m has activations of different widths: 4 on a, 3 on b; save those of one"):
+        made.stack(TABLE, "m", [Side("language", (member,)) for member in "ab"], IDS)
+
+
+def test_mismatched_items_keep_their_names_and_lose_their_rows():
+    side = Side("language", ("a", "b"), mismatched=True)
+    made, _ = stacks()
+    found, matched = made.stack(TABLE, "m", [side], IDS), made.stack(TABLE, "m", [Side("language", ("a", "b"))], IDS)
+    assert list(found["item"].values) == IDS
+    assert not (found.values == matched.values).any()
+    np.testing.assert_array_equal(np.sort(found.values, axis=1), np.sort(matched.values, axis=1))
+
+
+@pytest.mark.parametrize(("most_bytes", "reads"), [(1 << 20, 2), (1, 3)])
+def test_what_was_asked_for_last_is_held_as_far_as_there_is_room(most_bytes, reads):
+    made, read = stacks(most_bytes=most_bytes)
+    for members in ("a", "b", "b", "a"):
+        made.stack(TABLE, "m", [Side("language", (members,))], IDS)
+    assert read.call_count == reads
+
+
+def most_at_once(monkeypatch, cores, parts_of_memory, singly=False, taken=3 << 30, told=float(3 << 30)):
+    """How many of nine parts were seen at work at once, where each waits for the others as long as they may come."""
+    monkeypatch.setattr(devices, "workers", lambda: cores)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=parts_of_memory * taken + 1))
+    lock, at_work, seen = threading.Lock(), set(), [0]
+    expected = 1 if singly else max(1, min(cores, parts_of_memory))
+    meet = threading.Barrier(expected)
+
+    def part():
+        with lock:
+            at_work.add(threading.get_ident())
+            seen.append(len(at_work))
+        meet.wait(timeout=30)
+        with lock:
+            at_work.discard(threading.get_ident())
+
+    with side_by_side(told) as submit:
+        for _ in range(4 * expected):
+            submit(part, singly=singly)
+    assert len(seen) == 1 + 4 * expected, "all are done when the block ends"
+    return max(seen)
+
+
+@pytest.mark.parametrize(("cores", "memory", "most"), [(3, 9, 3), (8, 2, 2), (4, 0, 1), (1, 9, 1)])
+def test_cores_and_memory_bound_how_many_there_are(monkeypatch, cores, memory, most):
+    assert most_at_once(monkeypatch, cores, memory) == most
+
+
+def test_parts_of_unknown_size_do_not_count_as_nothing(monkeypatch):
+    assert most_at_once(monkeypatch, 4, 2, taken=LEAST_BYTES, told=0.0) == 2
+
+
+def test_a_large_part_has_the_machine_for_itself(monkeypatch):
+    assert most_at_once(monkeypatch, 4, 9, singly=True) == 1
+
+
+def test_an_error_of_a_part_ends_the_block(monkeypatch):
+    def broken():
+        raise ValueError("constant units")
+
+    with pytest.raises(ValueError, match="constant units"), side_by_side() as submit:
+        submit(broken, singly=False)
+
+
+def test_parts_are_scored_by_this_process_alone():
+    seen = []
+    with side_by_side() as submit:
+        submit(lambda: seen.append(devices._ALONE.get()), singly=False)
+    assert seen == [True]

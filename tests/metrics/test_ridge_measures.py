@@ -8,7 +8,7 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
 from tests.metrics.reference import ALPHAS, related
-from vla.alignment.held_out import fold_maps, held_out
+from vla.alignment.item_scores import fold_maps, held_out
 from vla.metrics import METRICS
 from vla.metrics.linear_predictivity import all_pairs
 from vla.metrics.ridge_measures import hits

@@ -9,10 +9,9 @@ from sklearn.linear_model import Ridge
 
 from tests.metrics.reference import ALPHAS, related
 from vla import devices
-from vla.metrics.ridge_losses import losses, unit_losses
-from vla.metrics.ridge_search import choose_shared, inner_blocks
-from vla.metrics.ridge_spectrum import spectrum
-from vla.metrics.standardise import moments, standardise
+from vla.metrics.gram import moments, standardise
+from vla.metrics.ridge_predictor import spectrum
+from vla.metrics.ridge_search import at_least, choose_shared, inner_blocks, losses, share_left, unit_losses
 
 
 def _prepared(n, d, e, noise=1.0):
@@ -177,3 +176,22 @@ def test_losses_that_are_nothing_but_rounding_error_are_compared_by_residuals(bl
     exact = [np.argmin(np.asarray(unit_losses(s, alphas, y, cuts)).mean(axis=1)) for y in rows]
     assert (losses(s, alphas, grams, cuts).loss <= 0).all(axis=1).any()
     np.testing.assert_array_equal(found, exact)
+
+
+@devices.in_float64
+def test_of_the_smallest_loss_at_least_the_stated_share_is_left():
+    a, y = _prepared(41, 45, 6)
+    alphas, s = np.logspace(-6, 3, 10), spectrum(a)
+    exact = np.asarray(unit_losses(s, alphas, y, None))
+    share = share_left(s, alphas)[:, None]
+    assert np.all(np.sqrt(exact) >= share * np.sqrt(exact[0])) and np.sum(share > 0.1) == 4
+
+
+@pytest.mark.parametrize("blocks", [None, inner_blocks(41, 4)])
+@devices.in_float64
+def test_losses_are_at_least_what_is_stated(blocks):
+    a, y = _prepared(41, 80, 6)
+    alphas, s = np.logspace(0, 9, 10), spectrum(a)
+    exact = np.asarray(unit_losses(s, alphas, y, blocks)).mean(axis=1)
+    lowest = at_least(s, alphas, (y @ y.T / 6)[None], blocks)[0]
+    assert np.all(lowest <= exact) and lowest[-1] > 0.5 * exact[-1]

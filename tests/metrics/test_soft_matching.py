@@ -4,7 +4,7 @@ from scipy.optimize import linprog
 
 from tests.metrics.test_matching import correlations, layers
 from vla.metrics import METRICS
-from vla.metrics.soft_matching import transport
+from vla.metrics.matching import transport
 
 
 def score(name, x, y):

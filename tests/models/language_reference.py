@@ -10,8 +10,8 @@ import torch
 from tests.models.reference import network_layers
 from vla import devices
 from vla.models import Model
+from vla.models.batch import plain
 from vla.models.pooling import every_token
-from vla.models.sequence import plain
 
 
 def torch_decoder_layers(model: torch.nn.Module, tokens: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,9 +1,10 @@
 """Rows of one caption each, padded on either side."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vla.models.batch import Captions, Images, one_per_row, without_pixels
+from vla.models.batch import Captions, Images, one_per_row, plain, within, without_pixels
 
 TOKENS = np.array([[1, 5, 6, 0], [0, 1, 7, 8], [0, 0, 0, 0]])
 MASK = np.array([[1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 0, 0]], bool)
@@ -33,3 +34,34 @@ def test_behind_the_embedding_pixels_are_a_size_alone():
     assert images.pixels.shape == (0, 3, 8, 6)
     captions = Captions(1, 2, 3, 4)
     assert without_pixels(captions) is captions
+
+
+def test_padding_on_either_side():
+    positions, reach = plain(jnp.array([[True, True, False], [False, True, True], [False, False, False]]))
+    assert np.array_equal(positions, [[0, 1, 0], [0, 0, 1], [0, 0, 0]])
+    right = [[1, 0, 0], [1, 1, 0], [0, 0, 0]]
+    left = [[0, 0, 0], [0, 1, 0], [0, 1, 1]]
+    assert np.array_equal(reach, np.array([right, left, np.zeros((3, 3))], bool))
+
+
+def test_without_a_causal_mask_every_token_reaches_its_whole_caption():
+    _, reach = plain(jnp.array([[True, True, False]]), causal=False)
+    assert np.array_equal(reach[0], np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0]], bool))
+    reach = within(jnp.array([[2, 2, 5, 5, 5, 5]]), causal=False)
+    expected = np.zeros((6, 6), bool)
+    expected[:2, :2] = expected[2:5, 2:5] = True
+    assert np.array_equal(reach[0], expected)
+
+
+def test_reach_of_a_tree():
+    """Tokens 0 1 2 | 3 are 'a b c' and 'a d' of one tree; 4 is a caption of its own, 5 padding."""
+    reach = within(jnp.array([[4, 3, 3, 4, 5, 5]]))
+    expected = [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [1, 0, 0, 1, 0, 0],
+        [0, 0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 0, 0],
+    ]
+    assert np.array_equal(reach[0], np.array(expected, bool))

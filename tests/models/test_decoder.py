@@ -15,9 +15,9 @@ from tests.checkpoints import WORDS, edit_config, write_language
 from tests.models.language_reference import bare_layers, decoder_layers
 from tests.models.reference import TOLERANCE, distance, torch_layers, worst
 from vla.models import decoder_block, load_model
+from vla.models.batch import plain
 from vla.models.decoder import Decoder, DecoderConfig
 from vla.models.rotary import Rotary
-from vla.models.sequence import plain
 
 LLAMA3 = {
     "rope_type": "llama3",

@@ -10,10 +10,10 @@ import torch
 
 from tests.language_checkpoints import write_family
 from tests.models.test_decoder_config import CONFIG
+from vla.models.batch import plain
 from vla.models.decoder_block import context_of
 from vla.models.loading import load_model
 from vla.models.rotary import Rotary
-from vla.models.sequence import plain
 
 POSITIONS, REACH = plain(jnp.ones((1, 5), bool))
 

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from transformers.activations import ACT2FN
 from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.olmo.modeling_olmo import OlmoLayerNorm
 from transformers.models.olmo2.modeling_olmo2 import Olmo2RMSNorm
 
-from vla.models.linear import NORMS, FeedForward, LayerNorm, Linear, RMSNorm
+from vla.models.linear import NONLINEARITIES, NORMS, FeedForward, LayerNorm, Linear, RMSNorm
 
 DTYPES = {"float32": (jnp.float32, torch.float32, 1e-6), "bfloat16": (jnp.bfloat16, torch.bfloat16, 1e-2)}
 
@@ -88,3 +89,10 @@ def test_a_gated_network_multiplies_the_gate_into_the_way_up():
     network.up.weight.set_value(jnp.array([[3.0], [5.0]]))
     network.down.weight.set_value(jnp.array([[1.0, 1.0]]))
     assert np.array_equal(network(jnp.array([[1.0], [-2.0]])), [[6.0], [-20.0]])
+
+
+@pytest.mark.parametrize("name", NONLINEARITIES)
+def test_a_name_means_what_it_means_to_hugging_face(name):
+    x = np.linspace(-6, 6, 601, dtype=np.float32)
+    theirs = ACT2FN[name](torch.from_numpy(x)).numpy()
+    assert np.abs(np.asarray(NONLINEARITIES[name](jnp.asarray(x))) - theirs).max() < 2e-6

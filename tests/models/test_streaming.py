@@ -4,6 +4,7 @@ import gc
 import weakref
 
 import jax
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from tests.language_checkpoints import write_family
 from vla.activations.extract import extract
 from vla.models import load_model, streaming
 from vla.models.checkpoint import Tensor
+from vla.models.streaming import Shelf
 from vla.models.weights import Weights
 
 
@@ -130,3 +132,28 @@ def test_progress_ends_at_the_number_of_items(folders):
             captions = stimuli("language")
             list(read_out(model, captions, captions, ("mean",), layers, 1, 0, done.append))
             assert sum(done) == pytest.approx(len(captions))
+
+
+@pytest.mark.parametrize("bound", [0, 200, 10**6])
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+def test_what_was_put_last_comes_back(bound, dtype, tmp_path):
+    kept = Shelf(bound, str(tmp_path))
+    arrays = [np.random.default_rng(i).standard_normal((2, 3 + i, 4)).astype(dtype) for i in range(5)]
+    for _ in range(2):
+        for i, array in enumerate(arrays):
+            kept.put(i, array)
+        arrays = [array[:, ::-1] for array in arrays]
+    for i, array in enumerate(arrays):
+        back = kept.get(i)
+        assert back.dtype == dtype and np.array_equal(back, array[:, ::-1])
+    kept.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_says_where_and_what_to_do(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(streaming.os, "pwrite", full)
+    with pytest.raises(ValueError, match=r"put aside in .*No space left.*set TMPDIR"):
+        Shelf(0, str(tmp_path)).put(0, np.ones(3))

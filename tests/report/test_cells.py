@@ -9,8 +9,8 @@ import pytest
 
 from tests.config_values import config_values
 from vla import paper
-from vla.report.cells import cells, command, short
 from vla.report.run_folder import RunFolder
+from vla.report.sections import cells, command, short
 
 ROOT = Path(__file__).parents[2]
 MODELS = [

@@ -11,9 +11,7 @@ from PIL import Image
 
 from tests.stimuli.example_images import Masks, smooth, values
 from vla.records import Dataset, Item
-from vla.report.contact_page import write_contact_sheet
-from vla.report.contact_picture import draw_sheet
-from vla.report.contact_sheet import choose_views, contact_sheet
+from vla.report.contact_sheet import choose_views, contact_sheet, draw_sheet, write_contact_sheet
 from vla.stimuli import IMAGE_MANIPULATIONS, Tagger, image_view
 
 

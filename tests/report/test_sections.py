@@ -6,9 +6,9 @@ import math
 import pandas as pd
 import pytest
 
+from vla.report.claims import Verdict
 from vla.report.run_folder import read
 from vla.report.sections import badge, cell_place, place, section
-from vla.report.verdicts import Verdict
 
 MODELS = [
     {"name": "seer", "modality": "vision", "layers": ["embed", "block_1"], "source": "hub/seer"},

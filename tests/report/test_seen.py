@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from vla.report.run_folder import RunFolder
-from vla.report.seen import views
+from vla.report.study_page import views
 
 SAMPLE = {"image_views": ["coco/original"], "caption_views": ["coco/caption_0", "coco/caption_1"], "n_items": 9,
           "left_out": 2, "items": [{"id": "7", "images": ["/9j/abc"], "captions": ["a dog", "it runs"]},

@@ -1,11 +1,14 @@
 """Numbers and names as the page prints them."""
 
+import base64
 import math
+import urllib.parse
+import xml.etree.ElementTree as ElementTree
 
 import pandas as pd
 import pytest
 
-from vla.report.words import NONE, anchor, figures, number, p_value, sentence, table
+from vla.report.words import NONE, anchor, figures, number, p_value, sentence, svg_url, table, thumbnail_url
 
 
 @pytest.mark.parametrize(
@@ -54,3 +57,32 @@ def test_sentences_and_places():
 def test_tables_are_text():
     shown = table("A caption.", pd.DataFrame({"a": [1.0, math.nan], "b": ["x", 3]}))
     assert shown == {"caption": "A caption.", "columns": ["a", "b"], "rows": [["1.000", "x"], [NONE, "3"]]}
+
+
+DRAWING = """<?xml version="1.0"?>
+<!DOCTYPE svg>
+<svg xmlns="http://www.w3.org/2000/svg" width="144pt" height="72.5pt" viewBox="0 0 144 72">
+  <metadata><a>when</a></metadata>
+  <!-- a comment -->
+  <text fill="#ff0000">50 %  &amp; more</text>
+</svg>
+"""
+
+
+def test_a_drawing_keeps_its_content_and_size(tmp_path):
+    path = tmp_path / "a.svg"
+    path.write_text(DRAWING, encoding="utf-8")
+    url, width, height = svg_url(path)
+    assert (width, height) == (192, 97)
+    head, _, body = url.partition(",")
+    assert head == "data:image/svg+xml" and not set(body) & set('"#%\n') - {"%"}
+    root = ElementTree.fromstring(urllib.parse.unquote(body))
+    (text,) = root
+    assert text.text == "50 % & more" and text.attrib == {"fill": "#ff0000"} and root.attrib["viewBox"] == "0 0 144 72"
+
+
+def test_thumbnails_are_called_what_they_are():
+    png = base64.b64encode(b"\x89PNG\r\n\x1a\n rest").decode()
+    jpeg = base64.b64encode(b"\xff\xd8\xff\xe0 rest").decode()
+    assert thumbnail_url(png) == f"data:image/png;base64,{png}"
+    assert thumbnail_url(jpeg) == f"data:image/jpeg;base64,{jpeg}"

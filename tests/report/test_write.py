@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from tests.report.paper_run import write_paper_run
-from vla.report import all_figures
+from vla.report import write
 from vla.report.write import write_report
 
 VOID = {"img", "meta", "br", "link"}
@@ -192,7 +192,7 @@ def test_drawing_again_by_two_processes_gives_the_same_bytes_but_for_the_place_o
     before = {path: path.read_bytes() for path in [page, *(folder / "figures").iterdir()]}
     for path in before:
         path.unlink()
-    monkeypatch.setattr(all_figures, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(write, "WORTH_A_PROCESS", 0)
     said, moved = b"python -m launch.report", "python -m launch.report --workdir=elsewhere"
     assert write_report(folder, [".svg"], show_progress=False, helped=True, command=moved) == page
     assert page.read_bytes().count(moved.encode()) == before[page].count(said) > 20

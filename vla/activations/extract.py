@@ -10,7 +10,7 @@ import xarray as xr
 from vla import progress
 from vla.activations.batches import read_out
 from vla.activations.labels import check_items, label
-from vla.activations.recipe import Recipe
+from vla.activations.store import Recipe
 from vla.models import Model
 from vla.records import View
 

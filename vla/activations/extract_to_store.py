@@ -12,9 +12,7 @@ from jaxtyping import Float, Int
 from vla import devices, progress
 from vla.activations.batches import read_out
 from vla.activations.extract import recipe, resolve_pools
-from vla.activations.recipe import Recipe
-from vla.activations.store import Store
-from vla.activations.writer import Writer
+from vla.activations.store import Recipe, Store, Writer
 from vla.models import Model
 from vla.records import View
 

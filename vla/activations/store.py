@@ -7,17 +7,272 @@ Layout under the root, a local directory or any URL that fsspec knows:
     <name>--<key>.<random>.tmp   a file on its way into a local group
 """
 
+import contextlib
+import dataclasses
+import functools
 import json
 import os
+import re
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import xarray as xr
+import zarr
+from fsspec.implementations.local import LocalFileSystem
+from jaxtyping import Float
+from zarr.abc.buffer import Buffer
+from zarr.codecs import BytesCodec, Crc32cCodec
+from zarr.errors import ZarrUserWarning
+from zarr.storage import MemoryStore
 
 from vla.activations.labels import DIMS
-from vla.activations.recipe import Recipe
-from vla.activations.whole_files import open_root
-from vla.activations.writer import ARRAY, Writer
+from vla.activations.whole_files import open_root, put_whole
+from vla.records import canonical_hash
+
+# File systems take names of 255 bytes; the key and the endings need some of them.
+_LONGEST_WORDS = 160
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Everything that determines a set of activations, and what they are called.
+
+    Attributes:
+      determines: JSON values; two recipes with equal ones, equal layers and equal items have equal activations.
+      words: Further JSON values for readers, `model` and `view` among them; they do not enter the key.
+      layers: Layer names in order.
+      items: Item ids in order.
+      width: Units per layer.
+      model_layers: All layers of the model, where `layers` are only some of them; does not enter the key.
+    """
+
+    determines: dict[str, Any]
+    words: dict[str, Any]
+    layers: tuple[str, ...]
+    items: tuple[str, ...]
+    width: int
+    model_layers: tuple[str, ...] = ()
+
+    @property
+    def all_layers(self) -> "Recipe | None":
+        """The recipe of all layers of the model, of which this one is a part; None where it has all of them."""
+        if not self.model_layers or self.model_layers == self.layers:
+            return None
+        return dataclasses.replace(self, layers=self.model_layers)
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Content key: SHA-256 of what determines the activations, layers and items included."""
+        return canonical_hash({**self.determines, "layers": self.layers, "items": self.items})
+
+    @functools.cached_property
+    def name(self) -> str:
+        """Folder name: model and view for people, the first 16 digits of the key for uniqueness."""
+        spoken = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{self.words['model']}--{self.words['view']}")
+        return f"{spoken[:_LONGEST_WORDS]}--{self.key[:16]}"
+
+
+# Items per chunk: the least that a process can take on.
+CHUNK_ITEMS = 128
+
+ARRAY = "activations"
+
+_ROOT = "zarr.json"
+
+
+class Writer:
+    """Writes the group of one recipe; nothing looks finished before `publish`."""
+
+    def __init__(self, fs: fsspec.AbstractFileSystem, base: str, recipe: Recipe) -> None:
+        """Nothing is created yet.
+
+        Args:
+          fs: Where the store is.
+          base: The store's root in it.
+          recipe: What is to be written.
+        """
+        self._fs, self._base, self._recipe = fs, base, recipe
+        self._local = isinstance(fs, LocalFileSystem)
+        self._group = f"{base}/{recipe.name}.zarr"
+        # The chunk size is part of the name: chunks of another size would not fit.
+        self._partial = f"{base}/{recipe.name}.{CHUNK_ITEMS}.partial"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the finished group is in its place."""
+        return self._fs.exists(f"{self._group}/{_ROOT}")
+
+    @property
+    def chunks(self) -> list[tuple[int, int]]:
+        """Rows (start, stop) of every chunk of items."""
+        n = len(self._recipe.items)
+        return [(start, min(start + CHUNK_ITEMS, n)) for start in range(0, n, CHUNK_ITEMS)]
+
+    @property
+    def pending(self) -> list[tuple[int, int]]:
+        """Chunks not yet finished."""
+        self._fs.invalidate_cache()
+        there = set(self._fs.find(self._partial))
+        return [
+            chunk
+            for chunk in self.chunks
+            if not there.issuperset(f"{self._partial}/{key}" for key in _keys(chunk, self._recipe))
+        ]
+
+    def check_room(self, besides: int = 0) -> int:
+        """Refuse to begin what the disk cannot hold.
+
+        Args:
+          besides: Bytes that others are about to write there.
+
+        Returns:
+          The same with those that this one has still to write; no more of them where the store is elsewhere.
+
+        Raises:
+          ValueError: They are more than is free.
+        """
+        if not self._local:
+            return besides
+        unit = 4 * len(self._recipe.layers) * self._recipe.width
+        needed = besides + unit * sum(stop - start for start, stop in self.pending)
+        place = Path(self._base)
+        while not place.exists():
+            place = place.parent
+        free = shutil.disk_usage(place).free
+        if needed > free:
+            raise ValueError(
+                f"Activations of {self._recipe.words['model']} on {self._recipe.words['view']} need "
+                f"{needed / 2**30:.1f} GiB, but {place} has {free / 2**30:.1f} GiB free. Make room, put the store "
+                "elsewhere, or extract fewer layers."
+            )
+        return needed
+
+    def write(self, chunk: tuple[int, int], values: Float[np.ndarray, "layer item unit"], first: int = 0) -> None:
+        """Write finite values of one chunk, one file per layer.
+
+        Args:
+          chunk: One of `chunks`.
+          values: Of some neighbouring layers.
+          first: The number of the first of them.
+
+        Raises:
+          ValueError: The file system does not take it.
+        """
+        start, stop = chunk
+        layers = slice(first, first + len(values))
+        assert np.isfinite(values).all()
+        self._in_memory.array[layers, start:stop] = values
+        with self._writing():
+            for key in _keys(chunk, self._recipe)[layers]:
+                self._put(f"{self._partial}/{key}", self._in_memory.files.pop(key).to_bytes())
+
+    def publish(self) -> None:
+        """Make the finished group visible under its final name, then remove what was only on the way to it.
+
+        Raises:
+          ValueError: Some chunks are not there, or the file system does not take it.
+        """
+        pending = self.pending
+        if not self.finished:
+            if pending:
+                raise ValueError(
+                    f"{len(pending)} of {len(self.chunks)} chunks of {self._group} are not there. Where several "
+                    "processes extract together, the store must lie where all of them see it."
+                )
+            with self._writing():
+                self._publish_local() if self._local else self._publish_remote()
+        self._clear()
+
+    def _publish_local(self) -> None:
+        for key, data in self._in_memory.metadata.items():
+            self._put(f"{self._partial}/{key}", data)
+        # Fails where another process has put the same group there, which `_writing` finds out.
+        os.rename(self._partial, self._group)
+
+    def _publish_remote(self) -> None:
+        # Object stores have no rename; without its root zarr.json a group does not exist.
+        for chunk in self.chunks:
+            for key in _keys(chunk, self._recipe):
+                self._fs.copy(f"{self._partial}/{key}", f"{self._group}/{key}")
+        for key, data in self._in_memory.metadata.items():
+            self._put(f"{self._group}/{key}", data)
+
+    def _clear(self) -> None:
+        """Remove everything else that bears the name of the finished group."""
+        for path in map(str, self._fs.ls(self._base, detail=False)):
+            name = path.rstrip("/").rsplit("/", 1)[-1]
+            if name.startswith(f"{self._recipe.name}.") and name != f"{self._recipe.name}.zarr":
+                # Another process may be removing the same, or still be about to.
+                with contextlib.suppress(OSError):
+                    self._fs.rm(path, recursive=True)
+
+    def _put(self, path: str, data: bytes) -> None:
+        """Put a file in place whole or not at all."""
+        put_whole(self._fs, path, data, f"{self._base}/{self._recipe.name}")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Pass over an error of the file system where another process has meanwhile finished the same group."""
+        try:
+            yield
+        except OSError as error:
+            if not self.finished:
+                raise ValueError(
+                    f"Activations cannot be written to {self._group}: {error}. Make room, permit writing, or remove "
+                    "what is in the way, then run again: the chunks that are finished are kept."
+                ) from error
+
+    @functools.cached_property
+    def _in_memory(self) -> "_InMemory":
+        return _InMemory(self._recipe)
+
+
+class _InMemory:
+    """The group in memory, where zarr encodes what is then put in place file by file.
+
+    Attributes:
+      files: Encoded files by key, to which a write to `array` adds.
+      array: The activations, on `files`.
+      metadata: All files but the chunks of `array`, the group's root last.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.files: dict[str, Buffer] = {}
+        store = MemoryStore(self.files)
+        title = f"Activations of {recipe.words['model']} on {recipe.words['view']}"
+        group = zarr.create_group(
+            store, attributes={"title": title, **recipe.words, **recipe.determines, "key": recipe.key}
+        )
+        self.array = group.create_array(
+            ARRAY,
+            shape=(len(recipe.layers), len(recipe.items), recipe.width),
+            chunks=(1, min(CHUNK_ITEMS, len(recipe.items)), recipe.width),
+            dtype="float32",
+            fill_value=np.nan,
+            compressors=[Crc32cCodec()],
+            serializer=BytesCodec(),
+            dimension_names=DIMS,
+        )
+        for axis, names in (("layer", recipe.layers), ("item", recipe.items)):
+            data = np.array(names, dtype=np.dtypes.StringDType())
+            group.create_array(axis, data=data, chunks=data.shape, compressors=[Crc32cCodec()], dimension_names=(axis,))
+        with warnings.catch_warnings():
+            # Consolidated metadata are not yet part of the format's specification: readers that do not know them
+            # pass them over, and xarray complains of a group without.
+            warnings.simplefilter("ignore", ZarrUserWarning)
+            zarr.consolidate_metadata(store)
+        keys = sorted(self.files, key=lambda key: (key == _ROOT, key))
+        self.metadata = {key: self.files[key].to_bytes() for key in keys}
+
+
+def _keys(chunk: tuple[int, int], recipe: Recipe) -> list[str]:
+    """The files of a chunk of items, one per layer, as zarr names them."""
+    return [f"{ARRAY}/c/{layer}/{chunk[0] // CHUNK_ITEMS}/0" for layer in range(len(recipe.layers))]
 
 
 class Store:

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from vla.alignment.crossed import crossed_test
-from vla.alignment.paired import check_confidence
+from vla.alignment.paired import check_confidence, crossed_test
 
 
 def item_sweep(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

@@ -9,11 +9,10 @@ import xarray as xr
 
 from vla import progress
 from vla.activations.labels import as_activations, join
-from vla.alignment.conclude import conclude
 from vla.alignment.duplicates import settle_groups
 from vla.alignment.measure import measure, same_precision, steps
-from vla.alignment.score_recipe import ScoreRecipe
-from vla.alignment.score_store import ScoreStore
+from vla.alignment.score import conclude
+from vla.alignment.score_store import ScoreRecipe, ScoreStore
 from vla.alignment.task import Task
 
 # Layers of x that are scored together with all layers of y: what a kill can cost. The layers of y are prepared again

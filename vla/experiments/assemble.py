@@ -1,20 +1,25 @@
 """From finished tables of scores to tidy rows, one per condition, model pair, metric, direction and pair of layers."""
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+import math
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from vla.alignment.inference import CELL, significance
+from vla.alignment.depth import Plateau, depth_profile, peak, plateau, relative_depths
+from vla.alignment.inference import CELL as LAYER_PAIR
+from vla.alignment.inference import significance
+from vla.alignment.paired import crossed_test
 from vla.alignment.resampled import interval
 from vla.alignment.table import NAMES, OF_MAP, OF_PAIRS, typed
 from vla.experiments.experiment import Experiment
 from vla.experiments.naming import trunk
-from vla.experiments.scoring import Bench
-from vla.experiments.tables import Cell, Table
-from vla.metrics import find, sign
+from vla.experiments.penultimate import CELL
+from vla.experiments.scoring import Bench, Cell, Table
+from vla.metrics import best_index, find, sign
 
 _MEASURED = "undefined"
 
@@ -122,7 +127,7 @@ def _values(bench: Bench, table: Table, results: list[xr.Dataset]) -> dict[str, 
     # Folds may have drawn different numbers of permutations.
     least = min(result.sizes["permutation"] for result in results)
     null = np.mean([result["null_score"].values[:least] for result in results], axis=0)
-    mean = xr.Dataset({"score": (CELL, values["score"]), "null_score": (("permutation", *CELL), null)})
+    mean = xr.Dataset({"score": (LAYER_PAIR, values["score"]), "null_score": (("permutation", *LAYER_PAIR), null)})
     metric = find(table.metric)
     tested = significance(mean, metric.perfect, metric.higher_is_better)
     return values | {str(name): array.values for name, array in tested.items()}
@@ -159,3 +164,174 @@ def _with_zeros(bench: Bench, table: Table, result: xr.Dataset) -> np.ndarray:
     width = bench.width(table, (table.images if table.direction == "language_to_vision" else table.captions)[0])
     share = 1 - result[_MEASURED] / width
     return (result["fold_score"].fillna(0) * share).mean("fold").values
+
+
+PROFILES = (
+    "experiment", "condition", "dataset", "metric", "direction", "side", "n_pairs", "n_items", "depth", "score",
+    "ci_low", "ci_high",
+)  # fmt: skip
+PEAKS = (
+    "experiment", "condition", "dataset", "metric", "direction", "side", "n_pairs", "n_items", "depth", "depth_low",
+    "depth_high", "score", "score_low", "score_high", "rise", "note",
+)  # fmt: skip
+SUMMARY = (
+    *CELL, "seed", "n_items", "layer_pairs", "mean", "null_mean", "best", "best_vision_layer", "best_language_layer",
+    "best_ci_low", "best_ci_high", "best_p_max", *OF_MAP,
+)  # fmt: skip
+# Columns of `scores.parquet` that the summary has of the best pair.
+_OF_BEST = ("ci_low", "ci_high", "p_max")
+_MAP = ["experiment", "condition", "metric", "direction"]
+_PAIR = ["vision_model", "language_model"]
+_RESAMPLES = 1000
+
+
+def depths(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Profiles and peaks of every layer map.
+
+    The profile of a side is the best score of each of its layers over all layers of the other side, at relative depths
+    (0 is `embed`, 1 the last block), averaged over model pairs. Where models of a side are of several depths, each is
+    read off between its layers at the depths of the others'.
+
+    Args:
+      scores: Tidy rows as of `vla.experiments.assemble.scores`; those of single layer pairs are left out, and scores of
+        several fold seeds averaged.
+
+    Returns:
+      `PROFILES`: one row per map, side and depth, with the interval of `vla.alignment.paired.crossed_test`, NaN with
+      fewer than two models on a side; and `PEAKS`: one row per map and side, as of `vla.alignment.depth.peak`. The peak
+      of a distance is where it is smallest; `rise` is how much better the peak is than depth 0, so that it is positive
+      of a distance as well.
+    """
+    profiles, peaks = [], []
+    for key, rows in scores.groupby(_MAP, sort=False) if len(scores) else ():
+        if rows["vision_layer"].nunique() < 2 or rows["language_layer"].nunique() < 2:
+            continue
+        of = dict(zip(_MAP, key, strict=True))
+        of |= {name: rows[name].iloc[0] for name in ("dataset", "n_items") if name in rows}
+        for side, other in (("vision", "language"), ("language", "vision")):
+            pairs, tables = zip(
+                *((pair, _wide(own, side, other)) for pair, own in rows.groupby(_PAIR, sort=False)), strict=True
+            )
+            vision, language = zip(*pairs, strict=True)
+            at = _depths_of([list(wide.index) for wide in tables])
+            # Oriented, so that the largest is the best also of a distance.
+            better = sign(of["metric"])
+            by_pair = np.stack([depth_profile(better * wide.to_numpy(float), list(wide.index), at) for wide in tables])
+            own = {**of, "side": side, "n_pairs": len(by_pair)}
+            profiles += [{**own, **point} for point in _points(better * by_pair, at, vision, language)]
+            top = dataclasses.asdict(peak(by_pair, at, vision, language, resamples=_RESAMPLES))
+            if better < 0:
+                top |= {"score": -top["score"], "score_low": -top["score_high"], "score_high": -top["score_low"]}
+            peaks.append({**own, **top})
+    return pd.DataFrame(profiles, columns=list(PROFILES)), pd.DataFrame(peaks, columns=list(PEAKS))
+
+
+def summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per condition, pair of models, metric, direction and seed: mean over pairs of layers, and the best pair.
+
+    The best score is the lowest of a metric for which lower is better, such as a distance.
+
+    Args:
+      scores: Rows of `scores.parquet`; columns of values that it lacks count as NaN.
+
+    Returns:
+      `SUMMARY`: `layer_pairs` counts the pairs with a score; `mean` and `null_mean` are over them; `best_p_max` allows
+      for the choice of the best pair. NaN, or "", where no pair has a score.
+    """
+    absent = [name for name in ("null_mean", *_OF_BEST, *OF_MAP) if name not in scores]
+    scores = scores.assign(**dict.fromkeys(absent, np.nan))
+    keys, rows = [name for name in (*CELL, "seed") if name in scores], []
+    for key, group in scores.groupby(keys, sort=False, dropna=False):
+        scored = group.dropna(subset=["score"]).reset_index(drop=True)
+        best = scored.loc[[best_index(scored["score"], str(group["metric"].iloc[0]))]] if len(scored) else scored
+        rows.append(
+            {
+                **dict(zip(keys, key, strict=True)),
+                "n_items": group["n_items"].iloc[0],
+                "layer_pairs": len(scored),
+                "mean": scored["score"].mean(),
+                "null_mean": scored["null_mean"].mean(),
+                "best": best["score"].max(),
+                "best_vision_layer": "".join(best["vision_layer"]),
+                "best_language_layer": "".join(best["language_layer"]),
+                **{f"best_{name}": best[name].max() for name in _OF_BEST},
+                **{name: group[name].iloc[0] for name in OF_MAP},
+            }
+        )
+    return pd.DataFrame(rows, columns=list(SUMMARY))
+
+
+def _wide(rows: pd.DataFrame, side: str, other: str) -> pd.DataFrame:
+    """The map of one model pair, one side's layers down."""
+    return rows.pivot_table(index=f"{side}_layer", columns=f"{other}_layer", values="score", sort=False, dropna=False)
+
+
+def _depths_of(layers: list[list[str]]) -> np.ndarray:
+    """The relative depths of all layers of all models of one side, ascending; the final norm has none."""
+    depths = np.concatenate([relative_depths(names) for names in layers])
+    return np.unique(np.round(depths[np.isfinite(depths)], 9))
+
+
+def _points(
+    by_pair: np.ndarray, depths: np.ndarray, vision: Sequence[str], language: Sequence[str]
+) -> list[dict[str, float]]:
+    """Mean and interval at every depth at which all pairs have a score."""
+    points = []
+    for depth, values in zip(depths, by_pair.T, strict=True):
+        if np.isfinite(values).all():
+            mean = crossed_test(values, vision, language)
+            points.append({"depth": float(depth), "score": float(values.mean()), "ci_low": mean.ci_low,
+                           "ci_high": mean.ci_high})  # fmt: skip
+    return points
+
+
+COLUMNS = (
+    "experiment", "series", "dataset", "metric", "direction", "n_pairs", "n_items", "most", "k", "k_low", "k_high",
+    "first_flat", "level", "level_low", "level_high", "gain", "gain_low", "gain_high", "note",
+)  # fmt: skip
+FEWEST = 4
+_CURVE = ["experiment", "series", "metric", "direction"]
+
+
+def plateaus(curves: pd.DataFrame, along_training: Collection[str] = ()) -> pd.DataFrame:
+    """One row per curve, metric and direction, by `vla.alignment.depth`.
+
+    Args:
+      curves: As of `vla.experiments.assemble.curves`; scores of several fold seeds are averaged. Curves over numbers of
+        items average nothing and are left out.
+      along_training: Ids of experiments whose curves are over steps of training, which are left out likewise.
+
+    Returns:
+      `COLUMNS`: `most` is the last count measured; `k` the count with all but 5 % of the fitted gain, infinite where
+      that is beyond `most`; `level` the height of the plateau, `gain` how much better it is than the first count
+      (of a distance what it is below it); NaN with the
+      reason in `note` where nothing can be said. The ends of intervals are NaN with fewer than two models on a side.
+    """
+    over_exemplars = _averaged(curves, along_training)
+    rows = [_row(dict(zip(_CURVE, key, strict=True)), own) for key, own in over_exemplars.groupby(_CURVE, sort=False)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _averaged(curves: pd.DataFrame, along_training: Collection[str]) -> pd.DataFrame:
+    """The rows of curves over exemplars."""
+    if curves.empty:
+        return curves
+    names = curves["series"].astype(str)
+    return curves.loc[(names != "items") & ~curves["experiment"].astype(str).isin(list(along_training))]
+
+
+def _row(of: dict[str, str], rows: pd.DataFrame) -> dict:
+    wide = rows.pivot_table(index=_PAIR, columns="k", values="score", sort=True)
+    counts = [float(k) for k in wide.columns]
+    if len(counts) < FEWEST:
+        why = f"{len(counts)} counts: a curve is fitted to {FEWEST} or more"
+        at = Plateau(*[math.nan] * 10, n_pairs=len(wide), note=why)
+    else:
+        models = (list(wide.index.get_level_values(name)) for name in _PAIR)
+        # Oriented, so that averaging gains where a distance falls.
+        better = sign(str(of["metric"]))
+        at = plateau(better * wide.to_numpy(float), counts, *models, resamples=_RESAMPLES)
+        if better < 0:
+            at = dataclasses.replace(at, level=-at.level, level_low=-at.level_high, level_high=-at.level_low)
+    own = {name: rows[name].iloc[0] for name in ("dataset", "n_items") if name in rows}
+    return {**of, **own, "most": counts[-1] if counts else math.nan, **dataclasses.asdict(at)}

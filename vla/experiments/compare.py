@@ -7,14 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from vla.alignment.crossed import crossed_test
-from vla.alignment.false_discovery import with_q_values
-from vla.alignment.paired import paired_test
+from vla.alignment.paired import crossed_test, paired_test, with_q_values
 from vla.experiments.experiment import Comparison, Experiment
 from vla.experiments.naming import trunk
 from vla.experiments.penultimate import scalars
+from vla.experiments.scoring import directions
 from vla.experiments.study import Study
-from vla.experiments.tables import directions
 from vla.metrics import sign
 
 COLUMNS = (

@@ -11,16 +11,11 @@ from vla.activations.store import Store
 from vla.alignment.score_store import ScoreStore
 from vla.experiments import run_folder
 from vla.experiments.expected import expected, table_work
-from vla.experiments.experiment import Condition, Layers
-from vla.experiments.gallery import Gallery
-from vla.experiments.older import refuse_older
-from vla.experiments.participants import Checkpoint, Participant, check_configs, gather
-from vla.experiments.resolve import Resolved, resolve
-from vla.experiments.scoring import Bench
-from vla.experiments.side_by_side import side_by_side
-from vla.experiments.sides import LENGTH
+from vla.experiments.experiment import LENGTH, Condition, Layers
+from vla.experiments.gallery import Gallery, Resolved, resolve
+from vla.experiments.participants import Checkpoint, Participant, check_configs, gather, refuse_older
+from vla.experiments.scoring import Bench, Table, needs, side_by_side, tables
 from vla.experiments.study import Study
-from vla.experiments.tables import Table, needs, tables
 from vla.records import Modality, View, listed
 
 LOOKING = "looking at views"

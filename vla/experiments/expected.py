@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vla.experiments import estimates, sizes
-from vla.experiments.estimates import Work, layer_count
+from vla.experiments import estimates
+from vla.experiments.estimates import Work, layer_count, this_machine
 from vla.experiments.experiment import Layers
-from vla.experiments.hardware import this_machine
+from vla.experiments.scoring import Table
 from vla.experiments.study import Study
-from vla.experiments.tables import Table
 from vla.metrics import find
 from vla.records import Modality, View
 
@@ -54,7 +53,7 @@ def views_work(study: Study, modality: Modality, given: str, seen: Iterable[tupl
       given: The model.
       seen: Number of items and layers of each view.
     """
-    size, work = sizes.size(given, modality), Work()
+    size, work = estimates.size(given, modality), Work()
     if size is not None:
         for items, layers in seen:
             work += estimates.extraction(size, items, layers, study.dtype, study.stream, study.tensor_parallel)
@@ -69,7 +68,7 @@ def table_work(study: Study, bench: Any, table: Table) -> Work:
       bench: Its items; None where the dataset is not at hand.
       table: Which.
     """
-    vision, language = sizes.size(table.vision, "vision"), sizes.size(table.language, "language")
+    vision, language = estimates.size(table.vision, "vision"), estimates.size(table.language, "language")
     if vision is None or language is None:
         return Work()
     sides = {}

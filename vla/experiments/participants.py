@@ -1,24 +1,56 @@
 """The models of a study, each with what it has seen: checkpoints whose activations are extracted, or saved ones."""
 
+import csv
 import functools
+import json
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import xarray as xr
 
 from vla.activations.captions import caption_tokens
-from vla.activations.extract import recipe, resolve_layers
+from vla.activations.extract import NUMERICS_VERSION, recipe, resolve_layers
 from vla.activations.extract_to_store import extract_to_store
-from vla.activations.recipe import Recipe
-from vla.activations.store import Store
+from vla.activations.store import Recipe, Store
 from vla.experiments.experiment import Layers
-from vla.experiments.learned import learned
 from vla.experiments.naming import named
 from vla.experiments.saved import SavedModel, is_saved
 from vla.experiments.study import MODALITIES, Study
 from vla.models import Model, load_model
 from vla.models.loading import check_config
 from vla.records import Modality, View, canonical_hash
+
+
+def learned(source: str) -> dict[str, Any]:
+    """Losses of a model that was trained by `launch.train`, for the report; {} of any other.
+
+    Args:
+      source: A checkpoint's folder, in which `training.json` has held-out losses by name under "trivial", "untrained"
+        and "trained", and `losses.csv` the columns step, part, loss and value.
+
+    Returns:
+      `held_out`, by loss its values "trivial", "untrained" and "trained"; and `losses`: `steps`, `loss`, `baseline` and
+      `unit` of the whole loss on held-out data.
+    """
+    report, along = Path(source) / "training.json", Path(source) / "losses.csv"
+    if not (report.is_file() and along.is_file()):
+        return {}
+    held_out = json.loads(report.read_text(encoding="utf-8"))["held_out"]
+    with along.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if (row["part"], row["loss"]) == ("held out", "loss")]
+    return {
+        "held_out": {
+            name: {when: losses[name] for when, losses in held_out.items() if name in losses}
+            for name in held_out["trivial"]
+        },
+        "losses": {
+            "steps": [int(row["step"]) for row in rows],
+            "loss": [float(row["value"]) for row in rows],
+            "baseline": held_out["trivial"]["loss"],
+            "unit": "loss on held-out data",
+        },
+    }
 
 
 @runtime_checkable
@@ -268,4 +300,36 @@ def refuse_unknown(ignore_fields: Iterable[str], there: Iterable[str]) -> None:
         raise ValueError(
             f"ignore_fields names {', '.join(unknown)}, which the config.json of no model has: leave it out of "
             "--config.ignore_fields"
+        )
+
+
+# What else must agree for two sets of activations to be meant as the same.
+_SAME = ("model_fingerprint", "view_content", "pool", "dtype")
+
+
+def refuse_older(study: Study, participant: Checkpoint, views: Sequence[tuple[View, Layers]]) -> None:
+    """Refuse to extract anew what the store has from older code, unless the study says to recompute.
+
+    Raises:
+      ValueError: There are such activations; the message explains.
+    """
+    if study.older == "recompute":
+        return
+    missing = [participant.recipes(*one) for one in views if not participant.has(*one)]
+    names = participant.store.names() if missing else []
+    found = {}
+    for wanted in missing:
+        for name in (name for name in names if name.startswith(wanted.name.rsplit("--", 1)[0])):
+            attributes = participant.store.attributes(name)
+            version = attributes.get("numerics_version", 0)
+            same = all(attributes.get(key) == wanted.determines[key] for key in _SAME)
+            if same and version < NUMERICS_VERSION:
+                found[name] = version
+    if found:
+        name, version = next(iter(found.items()))
+        raise ValueError(
+            f"the store {participant.store.root} holds {len(found)} sets of activations that older code made, such as "
+            f"{name} (numerics version {version}, now {NUMERICS_VERSION}): the same model on the same view now gives "
+            "other numbers, so they are not used. Set --config.older=recompute to extract them again (the old ones "
+            "stay until you delete them), or use the version of vla that made them"
         )

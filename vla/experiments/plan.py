@@ -11,16 +11,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Printed
 
-from vla.experiments import engine, sizes
-from vla.experiments.estimates import Work
+from vla.experiments import engine, estimates
+from vla.experiments.estimates import Hardware, Work, accelerators, this_machine
 from vla.experiments.expected import table_work, views_work
 from vla.experiments.experiment import Experiment, Layers
-from vla.experiments.hardware import Hardware, accelerators, this_machine
 from vla.experiments.naming import named
 from vla.experiments.participants import refuse_unknown
 from vla.experiments.saved import is_saved
+from vla.experiments.scoring import Table, needs, tables
 from vla.experiments.study import MODALITIES, Study
-from vla.experiments.tables import Table, needs, tables
 from vla.models.catalogue import alike, checkpoints
 from vla.models.loading import check_config
 from vla.models.source import Unreachable, is_cached
@@ -158,7 +157,7 @@ def _is_here(source: str) -> bool:
 
 
 def _model(study: Study, bench: Any, modality: Modality, given: str, views: dict[tuple, Layers]) -> Line:
-    (name, source), size = named(given), sizes.size(given, modality)
+    (name, source), size = named(given), estimates.size(given, modality)
     there, note = None, ""
     todo = [(study.datasets[key[2]].n_items or 1000, layers) for key, layers in views.items()]
     if bench is not None:

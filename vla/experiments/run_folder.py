@@ -15,23 +15,51 @@ import numpy as np
 import pandas as pd
 
 from vla import __version__
-from vla.experiments import samples
-from vla.experiments.assemble import curves, scores
+from vla.experiments.assemble import curves, depths, plateaus, scores, summary
 from vla.experiments.choices import ALTERNATIVES, POINTS
 from vla.experiments.compare import statistics
-from vla.experiments.content_run import write_run_content
-from vla.experiments.depths import depths, summary
-from vla.experiments.experiment import Condition, Experiment, Layers
+from vla.experiments.content import write_run_content
+from vla.experiments.experiment import LENGTH, Condition, Experiment, Layers
+from vla.experiments.gallery import Resolved
 from vla.experiments.participants import Participant
-from vla.experiments.plateaus import plateaus
-from vla.experiments.resolve import Resolved
-from vla.experiments.scoring import Bench
-from vla.experiments.sides import LENGTH
+from vla.experiments.scoring import Bench, Table
 from vla.experiments.study import MODALITIES, Study
-from vla.experiments.tables import Table
 from vla.experiments.unchanged import unchanged, write_record
 from vla.records import View, listed
 from vla.stimuli.generators.files import write_whole
+from vla.stimuli.samples import write_samples
+
+
+def write_shown(bench: Bench, resolved: Resolved, folder: Path) -> dict[tuple[str, str], str]:
+    """Write one file for each way in which items are shown; returns its name by (experiment, condition).
+
+    Of the points of a curve the last is shown. Conditions with mismatched captions, and those that were not run, have
+    none.
+    """
+    names: dict[tuple[str, str], str] = {}
+    written: dict[str, str] = {}
+    for experiment in bench.study.experiments:
+        for condition in _shown(experiment, resolved):
+            sides = bench.study.sides(condition)
+            if any(side.mismatched for side in sides):
+                continue
+            gallery = bench.galleries[condition.dataset]
+            name = f"{condition.dataset}--{condition.image}--{condition.caption}"
+            if name not in written:
+                images, captions = ([gallery.view(side.modality, member) for member in side.members] for side in sides)
+                written[name] = write_samples(folder, name, images, captions).stem
+            names[experiment.id, condition.name] = written[name]
+    return names
+
+
+def _shown(experiment: Experiment, resolved: Resolved) -> list[Condition]:
+    usable = [one for one in experiment.conditions if resolved.usable(experiment, one)]
+    last: dict[str, Condition] = {}
+    for one in usable:
+        if one.series and one.k >= last.get(one.series, one).k:
+            last[one.series] = one
+    return [one for one in usable if not one.series or last[one.series] is one]
+
 
 # What the other files were made from.
 RECORD = "made.json"
@@ -65,7 +93,7 @@ def write(bench: Bench, resolved: Resolved, finished: Sequence[Table], workdir: 
     ):  # fmt: skip
         _csv(workdir / f"{name}.csv", frame)
     _json(workdir / "activations.json", _activations(bench, finished))
-    shown = samples.write(bench, resolved, workdir / "samples")
+    shown = write_shown(bench, resolved, workdir / "samples")
     written = {**copy.deepcopy(described), "times": {name: round(seconds, 1) for name, seconds in times.items()}}
     for experiment in written["experiments"]:
         for condition in experiment["conditions"]:

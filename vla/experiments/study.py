@@ -10,9 +10,8 @@ from vla.alignment.duplicates import DUPLICATES
 from vla.alignment.task import check_names, check_overrides, make_tasks
 from vla.experiments.choices import Choices
 from vla.experiments.content_plan import ContentPlan
-from vla.experiments.experiment import Condition, Experiment, Layers
+from vla.experiments.experiment import Condition, Experiment, Layers, Side, read_side
 from vla.experiments.naming import field_names
-from vla.experiments.sides import Side, read_side
 from vla.metrics import find
 from vla.records import Modality
 from vla.stimuli.catalogue import check_asked

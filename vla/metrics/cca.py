@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from vla.metrics import states
+from vla.metrics.gram import Principal, principal
 from vla.metrics.metric import ROTATIONS, Metric
-from vla.metrics.principal import Principal, principal
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,9 +16,8 @@ from jaxtyping import Array, Float
 from vla import devices
 from vla.devices import AnyArray
 from vla.metrics import signatures
-from vla.metrics.gram import centred, in_common_scale, linear_gram, u_centred
+from vla.metrics.gram import centred, in_common_scale, linear_gram, symmetric_product, u_centred
 from vla.metrics.metric import ROTATIONS, Metric, Pairwise
-from vla.metrics.symmetric import symmetric_product
 
 
 def prepare_biased(x: Float[Array, "N D"], settings: object = None) -> signatures.Signature:

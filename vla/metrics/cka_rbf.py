@@ -16,8 +16,7 @@ from jaxtyping import Array, Float
 
 from vla.metrics import signatures
 from vla.metrics.cka import normalised
-from vla.metrics.distances import squared_euclidean
-from vla.metrics.gram import centred, u_centred
+from vla.metrics.gram import centred, squared_euclidean, u_centred
 from vla.metrics.metric import ROTATIONS, Metric, Pairwise
 
 

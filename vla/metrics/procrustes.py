@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from vla.metrics import states
+from vla.metrics.gram import centre, moments
 from vla.metrics.metric import ROTATIONS, Metric
-from vla.metrics.standardise import centre, moments
 
 
 @jax.jit(static_argnames="settings")

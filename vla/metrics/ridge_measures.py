@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from vla import devices
 from vla.devices import AnyArray
-from vla.metrics.ridge_targets import Targets
+from vla.metrics.ridge_predictor import Targets
 
 
 class Predicted(NamedTuple):

@@ -126,7 +126,7 @@ def _about(sums: Sums, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _constants(sums: Sums, origin: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Which units of x and of y are the same for all of the items: scikit-learn's rule, as `vla.metrics.standardise`
+    """Which units of x and of y are the same for all of the items: scikit-learn's rule, as `vla.metrics.gram`
     has it, for a variance that is left of the mean square about the origin, of whose size its rounding error is."""
     n, eps = sums.n, np.finfo(np.float64).eps
 

@@ -8,20 +8,78 @@ whitened comparison.
 
 import dataclasses
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+from scipy import stats
 
 from vla import devices
-from vla.metrics import kendall, signatures
-from vla.metrics.distances import TIE, correlation, squared_euclidean
+from vla.metrics import signatures
+from vla.metrics.gram import TIE, correlation, squared_euclidean
 from vla.metrics.metric import Metric, Pairwise
 
+TAUS = ("tau_a", "tau_b")
+
+
+@devices.spread_layers
+def kendall_pairs(
+    x: Float[np.ndarray, "X N D"],
+    y: Float[np.ndarray, "Y N E"],
+    pairings: Int[np.ndarray, "P N"],
+    advance: Callable[[int], None],
+    *,
+    ranked: Callable[[Float[np.ndarray, "N D"]], Float[np.ndarray, "N N"]],
+    tau: str,
+    expected: bool = False,
+) -> Float[np.ndarray, "R X Y"]:
+    """Tau between the entries below the diagonal, of every pair of layers under every pairing.
+
+    Args:
+      x: Activations of one model.
+      y: Activations of the other model on the same items.
+      pairings: Row p pairs item i of `x` with item `pairings[p, i]` of `y`.
+      advance: Called with the number of cells just finished.
+      ranked: From a layer to the ranks of a symmetric matrix over pairs of items; NaN where there are none.
+      tau: "tau_a", concordant less discordant pairs over all pairs, or "tau_b", over those that are not tied.
+      expected: Whether one more row follows: the exact mean over all pairings, which is 0. Sorted by how many items
+        they share, pairs of distances come in both orders, so that a pairing is as often concordant as discordant.
+    """
+    below = np.tril_indices(x.shape[1], -1)
+    of_x = [ranked(layer)[below] for layer in x]
+    of_y = [ranked(layer) for layer in y]
+    table = np.zeros((len(pairings) + expected, len(x), len(y)))
+
+    def cell(place: tuple[int, int, int]) -> None:
+        p, i, j = place
+        table[place] = _tau(of_x[i], of_y[j][pairings[p][:, None], pairings[p]][below], tau)
+        advance(1)
+
+    with ThreadPoolExecutor(devices.workers()) as pool:
+        list(pool.map(cell, np.ndindex(len(pairings), len(x), len(y))))
+    return table
+
+
+def _tau(a: Float[np.ndarray, " M"], b: Float[np.ndarray, " M"], tau: str) -> float:
+    """NaN where one side is NaN or all tied."""
+    found = float(stats.kendalltau(a, b).statistic)
+    if tau == "tau_b":
+        return found
+    pairs = len(a) * (len(a) - 1) / 2
+    return found * float(np.sqrt((1 - _tied(a) / pairs) * (1 - _tied(b) / pairs)))
+
+
+def _tied(ranks: Float[np.ndarray, " M"]) -> int:
+    """How many pairs are tied."""
+    counts = np.unique(ranks, return_counts=True)[1].astype(np.int64)
+    return int((counts * (counts - 1) // 2).sum())
+
+
 DISSIMILARITIES = ("correlation", "euclidean", "squared_euclidean")
-COMPARISONS = ("cosine", "pearson", "rho_a", "spearman", *kendall.TAUS, "whitened")
+COMPARISONS = ("cosine", "pearson", "rho_a", "spearman", *TAUS, "whitened")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +118,7 @@ def all_pairs(
     Raises:
       ValueError: Fewer than 3 items; one unit, over which there is no correlation.
     """
-    if settings.comparison not in kendall.TAUS:
+    if settings.comparison not in TAUS:
         return signatures.all_pairs(x, y, settings, pairings, advance, prepare=prepare, **more)
 
     @devices.in_float64
@@ -73,7 +131,7 @@ def all_pairs(
         return ranks
 
     pairings = np.arange(x.shape[1])[None] if pairings is None else pairings
-    return kendall.all_pairs(x, y, pairings, advance, ranked=ranked, tau=settings.comparison, **more)
+    return kendall_pairs(x, y, pairings, advance, ranked=ranked, tau=settings.comparison, **more)
 
 
 def prepare(x: Float[Array, "N D"], settings: RsaSettings) -> Float[Array, "N N"]:
@@ -172,6 +230,6 @@ RSA = Metric(
     formula="correlation over pairs of items i < j of d(x_i, x_j) and d(y_i, y_j)",
     source="Kriegeskorte, Mur & Bandettini 2008; Schütt et al. 2023; Diedrichsen et al. 2021",
     all_pairs=all_pairs,
-    pairwise=Pairwise(dissimilarities, signature, lambda settings: settings.comparison not in kendall.TAUS),
+    pairwise=Pairwise(dissimilarities, signature, lambda settings: settings.comparison not in TAUS),
     settings=RsaSettings,
 )

@@ -17,8 +17,8 @@ from jaxtyping import Array, Float, Int
 
 from vla.metrics import procrustes, states
 from vla.metrics.folds import outer_folds
+from vla.metrics.gram import decomposed, principal
 from vla.metrics.metric import ROTATIONS, Metric
-from vla.metrics.principal import decomposed, principal
 
 
 @dataclasses.dataclass(frozen=True)

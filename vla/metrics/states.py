@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from vla import devices
-from vla.metrics.standardise import moments
+from vla.metrics.gram import moments
 
 # States held at a time, of both sides together; more layers are compared in portions.
 MOST_BYTES = 1 << 31

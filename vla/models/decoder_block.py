@@ -11,7 +11,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int
 
-from vla.models.attention_parts import attend_in_parts
+from vla.models.attention import attend_in_parts
 from vla.models.decoder_config import DecoderConfig
 from vla.models.experts import Experts
 from vla.models.linear import NORMS, FeedForward, Linear

@@ -10,8 +10,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
-from vla.models.linear import Linear
-from vla.models.nonlinearities import NONLINEARITIES
+from vla.models.linear import NONLINEARITIES, Linear
 
 # Rows that go through one expert in one matrix product: enough to make reading its weights worthwhile, few enough
 # that filling up the last tile of every expert costs little.

@@ -18,13 +18,12 @@ from jaxtyping import Float
 
 from vla import devices
 from vla.models.batch import Batch, Images, one_per_row
-from vla.models.block_calls import Chain, chain_of
 from vla.models.decoder import Decoder
 from vla.models.decoder_config import DecoderConfig
 from vla.models.layers import layer_names
 from vla.models.pooling import LANGUAGE_POOLS
 from vla.models.processors import ImageProcessor
-from vla.models.stages import Network, compiled_for, forward
+from vla.models.stages import Chain, Network, chain_of, compiled_for, forward
 from vla.models.tokenizer import Tokenizer
 from vla.models.vision_encoder import VisionEncoder
 from vla.records import Modality, canonical_hash, file_hash

@@ -11,9 +11,8 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from vla.models.dinov3_images import dinov3_transform
 from vla.models.fields import read_json
-from vla.models.timm_images import timm_transform
+from vla.models.timm_images import dinov3_transform, timm_transform
 from vla.models.tokenizer import expect_files
 from vla.models.vision_encoder import VisionConfig
 

@@ -13,13 +13,12 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from vla.models.attention_parts import attend_in_parts
+from vla.models.attention import attend_in_parts
 from vla.models.layers import read_layers, stack
 from vla.models.linear import FeedForward, LayerNorm, Linear
-from vla.models.patch_rotary import patch_turns
 from vla.models.pooling import Pool, vision_pool
 from vla.models.position_grid import resize_grid
-from vla.models.rotary import Turns, rotate
+from vla.models.rotary import Turns, patch_turns, rotate
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ as crossed factors excludes 0.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,18 +14,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from vla.alignment.crossed import crossed_test
-from vla.alignment.paired import paired_test
+from vla.alignment.paired import crossed_test, paired_test
+from vla.experiments.compare import AGREE, ALIKE, DIFFERS, FEW, NOT_RUN, SIGN
 from vla.experiments.experiment import Outcome
-from vla.experiments.naming import trunk
 from vla.experiments.penultimate import scalars
 from vla.metrics import sign
-from vla.report import selecting
+from vla.report import run_folder
 from vla.report.figures.depth import depths_of
-from vla.report.figures.pairs import PAIR, scores_by_pair
-from vla.report.figures.style import DIRECTION_WORDS, metric_words, spoken
-from vla.report.run_folder import RunFolder
-from vla.report.shapes import plateau_marks
+from vla.report.figures.style import DIRECTION_WORDS, PAIR, metric_words, scores_by_pair, spoken
+from vla.report.illustrations import plateau_marks
+from vla.report.run_folder import RunFolder, growth
 from vla.report.words import number, p_value
 
 LANGUAGE_TO_VISION, VISION_TO_LANGUAGE = "language_to_vision", "vision_to_language"
@@ -122,7 +121,7 @@ def early_language_predicts(run: RunFolder, scores: pd.DataFrame, curves: pd.Dat
 
 def _directed_maps(scores: pd.DataFrame) -> pd.DataFrame:
     """Layer maps with depths; no rows where they are not there in both directions."""
-    maps = selecting.layer_maps(scores)
+    maps = run_folder.layer_maps(scores)
     both = {LANGUAGE_TO_VISION, VISION_TO_LANGUAGE} <= set(maps["direction"])
     return with_depth(maps) if both else maps.iloc[:0]
 
@@ -426,35 +425,47 @@ def _rank_correlation(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return float(tested.statistic), float(tested.pvalue)
 
 
-def growth(run: RunFolder, experiment: Mapping[str, Any]) -> pd.DataFrame:
-    """The best pair of layers of every pair of models, beside the size or the loss of the language model.
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What a run says of an experiment of the paper.
 
-    Args:
-      run: The run.
-      experiment: Of `run.experiments`, with "parameters" or "loss" as `against`.
-
-    Returns:
-      Columns as of `vla.report.figures.growth.draw`, rows by growing language models; pairs without a score, and
-      models of which the run does not know the size or loss, are left out.
+    Attributes:
+      words: "agrees", "agrees in part", "differs", "not run", "too few pairs", "no test" or "no claim to
+        compare".
+      tally: What that rests on, in words.
     """
-    keys = ["metric", "direction", "vision_model", "language_model"]
-    scores = run.of("scores", str(experiment["id"])).dropna(subset="score")
-    ordered = scores.assign(order=scores["score"] * scores["metric"].map(sign))
-    best = ordered.loc[ordered.groupby(keys, sort=False)["order"].idxmax(), [*keys, "score"]]
-    models = {str(model["name"]): model for model in run.run["models"] if model["modality"] == "language"}
-    values = {name: _growth(name, models, str(experiment["against"])) for name in models}
-    rows = best.assign(growth=best["language_model"].map(values).astype(float)).dropna(subset="growth")
-    return rows.sort_values("growth", ascending=experiment["against"] != "loss", kind="stable", ignore_index=True)
+
+    words: str
+    tally: str
 
 
-def _growth(name: str, models: Mapping[str, Mapping[str, Any]], against: str) -> float:
-    """Parameters of a model, or its loss: of a checkpoint, what its model's losses say of its step."""
-    model = models[name]
-    if against != "loss":
-        return float(model.get(against) or "nan")
-    losses = model.get("losses") or models.get(trunk(name), {}).get("losses")
-    if not losses:
-        return float("nan")
-    _, _, step = name.partition("@")
-    by_step = dict(zip(losses["steps"], losses["loss"], strict=True))
-    return float(by_step.get(int(step), "nan") if step.isdigit() else losses["loss"][-1])
+def verdict(experiment: Mapping[str, Any], statistics: pd.DataFrame, outcomes: Sequence[Outcome]) -> Verdict:
+    """The verdict of an experiment.
+
+    A printed test agrees if its sign and its side of .05 are the paper's; a claim in words if it holds. "agrees": all
+    of them; "differs": fewer than half; "agrees in part" else. What was not run, not tested or could not be decided is
+    not counted; "not run" also where all tests are rows that were not run and there is no other claim.
+    """
+    if experiment["status"] == NOT_RUN:
+        return Verdict(NOT_RUN, str(experiment.get("why", "")))
+    found = Counter(statistics["verdict"])
+    held, failed, open_ = (sum(each.holds is truth for each in outcomes) for truth in (True, False, None))
+    alike = sum(found[one] for one in AGREE)
+    compared, agree = alike + found[SIGN] + found[DIFFERS], alike + held
+    total = compared + held + failed
+    parts = [
+        f"{alike} of {compared} comparisons as in the paper" if compared else "",
+        f"{found[SIGN]} with its sign alone" if found[SIGN] else "",
+        f"{held} of {held + failed} {'further ' * bool(compared)}claims hold" if held + failed else "",
+        f"{open_} that this run cannot decide" if open_ else "",
+        f"{found[FEW]} with too few model pairs" if found[FEW] else "",
+        f"{found[ALIKE]} without a test: all model pairs differ alike" if found[ALIKE] else "",
+        f"{found[NOT_RUN]} not run" if found[NOT_RUN] else "",
+    ]
+    tally = ", ".join(part for part in parts if part)
+    if not total:
+        unrun = found[NOT_RUN] and found[NOT_RUN] == len(statistics) and not outcomes
+        untested = next((one for one in (FEW, ALIKE) if found[one]), "")
+        return Verdict(untested or (NOT_RUN if unrun else "no claim to compare"), tally)
+    words = "agrees" if agree == total else "differs" if agree < total / 2 else "agrees in part"
+    return Verdict(words, tally)

@@ -6,13 +6,11 @@ from typing import Any
 import pandas as pd
 
 from vla.alignment.item_scores import ENDS, best_and_worst_on_average
-from vla.report.embedding import thumbnail_url
 from vla.report.figures import kinds, spectrum
-from vla.report.figures.pairs import PAIR
-from vla.report.figures.style import DIRECTION_WORDS, ordered_directions, spoken
+from vla.report.figures.style import DIRECTION_WORDS, PAIR, ordered_directions, spoken
 from vla.report.illustrations import Illustration, file_name
 from vla.report.run_folder import RunFolder
-from vla.report.words import NONE, number, table
+from vla.report.words import NONE, number, table, thumbnail_url
 
 _SHOWN = 5
 # Of so many leading dimensions, and of the first model pair, the items at the ends are shown with their images.

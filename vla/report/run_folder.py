@@ -3,17 +3,87 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from vla.alignment.table import COLUMNS, OF_MAP, OF_PAIRS, REQUIRED
-from vla.experiments.depths import PEAKS, PROFILES, SUMMARY, depths, summary
-from vla.experiments.plateaus import COLUMNS as PLATEAUS
-from vla.experiments.plateaus import plateaus
-from vla.report.selecting import along_training
+from vla.experiments.assemble import COLUMNS as PLATEAUS
+from vla.experiments.assemble import PEAKS, PROFILES, SUMMARY, depths, plateaus, summary
+from vla.experiments.experiment import over_models
+from vla.experiments.naming import trunk
+from vla.metrics import sign
+
+SHUFFLED = "shuffled"
+LENGTH = "length only"
+CELL = ["condition", "vision_model", "language_model", "metric", "direction"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Conditions that are compared with one another.
+
+    Attributes:
+      name: For files, such as "images".
+      conditions: Names; the first is what the others are compared with.
+      comparisons: Names of the comparisons.
+    """
+
+    name: str
+    conditions: tuple[str, ...]
+    comparisons: tuple[str, ...]
+
+
+def groups(experiment: Mapping[str, Any]) -> list[Group]:
+    """Comparisons of an experiment within one part of its conditions, those along a curve left out."""
+    specs = {condition["name"]: condition for condition in experiment.get("conditions", ())}
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for comparison in experiment.get("comparisons", ()):
+        high, low = (specs.get(comparison[side], {}) for side in ("higher", "lower"))
+        if high.get("series"):
+            continue
+        changed = "images" if high.get("image") != low.get("image") else "captions"
+        found.setdefault((comparison["higher"], high.get("part") or changed), []).append(comparison)
+    return [
+        Group(
+            part,
+            (reference, *dict.fromkeys(comparison["lower"] for comparison in own)),
+            tuple(comparison["name"] for comparison in own),
+        )
+        for (reference, part), own in found.items()
+    ]
+
+
+def layer_maps(scores: pd.DataFrame) -> pd.DataFrame:
+    """Rows of those conditions, model pairs and metrics of which several layer pairs were scored."""
+    if scores.empty:
+        return scores
+    return scores.loc[scores.groupby(CELL, sort=False)["score"].transform("size") > 1]
+
+
+def curve_groups(curves: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Rows of curves by what is averaged: "captions", "images", or "curves" where the name of a series says neither."""
+    if curves.empty:
+        return {}
+    names = curves["series"].astype(str)
+    kind = names.map(lambda name: next((word for word in ("captions", "images") if word in name), "curves"))
+    return {str(word): rows for word, rows in curves.groupby(kind, sort=False)}
+
+
+def counts_items(curves: pd.DataFrame) -> bool:
+    """Whether the counts of curves are numbers of items."""
+    return set(curves["series"].astype(str)) == {"items"}
+
+
+def along_training(experiment: Mapping[str, Any]) -> bool:
+    """Whether an experiment follows models along their training: whether the points of a curve are other models."""
+    names = ("series", "vision_group", "language_group")
+    return over_models(
+        tuple(one.get(name) for name in names) for one in experiment.get("conditions", ()) if one.get("series")
+    )
+
 
 _EMPTY = {
     "scores": REQUIRED,
@@ -204,3 +274,37 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if lost:
         raise ValueError(f"{path} has no column {', '.join(lost)}: it is of another version; run again")
     return frame
+
+
+def growth(run: RunFolder, experiment: Mapping[str, Any]) -> pd.DataFrame:
+    """The best pair of layers of every pair of models, beside the size or the loss of the language model.
+
+    Args:
+      run: The run.
+      experiment: Of `run.experiments`, with "parameters" or "loss" as `against`.
+
+    Returns:
+      Columns as of `vla.report.figures.growth.draw`, rows by growing language models; pairs without a score, and
+      models of which the run does not know the size or loss, are left out.
+    """
+    keys = ["metric", "direction", "vision_model", "language_model"]
+    scores = run.of("scores", str(experiment["id"])).dropna(subset="score")
+    ordered = scores.assign(order=scores["score"] * scores["metric"].map(sign))
+    best = ordered.loc[ordered.groupby(keys, sort=False)["order"].idxmax(), [*keys, "score"]]
+    models = {str(model["name"]): model for model in run.run["models"] if model["modality"] == "language"}
+    values = {name: _growth(name, models, str(experiment["against"])) for name in models}
+    rows = best.assign(growth=best["language_model"].map(values).astype(float)).dropna(subset="growth")
+    return rows.sort_values("growth", ascending=experiment["against"] != "loss", kind="stable", ignore_index=True)
+
+
+def _growth(name: str, models: Mapping[str, Mapping[str, Any]], against: str) -> float:
+    """Parameters of a model, or its loss: of a checkpoint, what its model's losses say of its step."""
+    model = models[name]
+    if against != "loss":
+        return float(model.get(against) or "nan")
+    losses = model.get("losses") or models.get(trunk(name), {}).get("losses")
+    if not losses:
+        return float("nan")
+    _, _, step = name.partition("@")
+    by_step = dict(zip(losses["steps"], losses["loss"], strict=True))
+    return float(by_step.get(int(step), "nan") if step.isdigit() else losses["loss"][-1])

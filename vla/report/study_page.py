@@ -10,11 +10,11 @@ import pandas as pd
 from vla.experiments.experiment import Outcome
 from vla.experiments.naming import trunk
 from vla.experiments.study import OUTER_FOLDS
+from vla.report.claims import NOT_RUN
 from vla.report.figures.style import metric_words
 from vla.report.run_folder import RunFolder
 from vla.report.sections import model_places
-from vla.report.verdicts import NOT_RUN
-from vla.report.words import NONE, figures, number, sentence, table
+from vla.report.words import NONE, anchor, figures, number, sentence, table, thumbnail_url
 
 _VERDICTS = (("agree with the paper", "agrees"), ("agree in part", "agrees in part"), ("differ", "differs"))
 _COMMANDS = {"run": "The whole run:", "report": "This page, drawn again from the same files:"}
@@ -34,7 +34,7 @@ def page(
     main: Sequence[Outcome],
     citation: str = "",
 ) -> str:
-    """The page, from what `vla.report.sections`, `vla.report.claims` and `vla.report.drawing` made of a run.
+    """The page, from what `vla.report.sections`, `vla.report.claims` and `vla.report.write` made of a run.
 
     `citation` is that of the paper with which the run is compared; "" for none.
     """
@@ -171,3 +171,48 @@ def _pairs(caption: str, first: str, second: str, values: Mapping[str, Any]) -> 
 def metrics_in_words(names: Sequence[str]) -> str:
     """Names of metrics for a sentence."""
     return ", ".join(metric_words(name) for name in names)
+
+
+def views(run: RunFolder) -> tuple[list[dict[str, Any]], dict[tuple[str, str], str]]:
+    """Sample items by file.
+
+    Returns:
+      What the template shows of each file that a condition names, and by (experiment, condition) its place on the page.
+    """
+    used: dict[str, list[tuple[str, str]]] = {}
+    for experiment in run.experiments:
+        for condition in experiment.get("conditions", ()):
+            if condition.get("samples") in run.samples:
+                used.setdefault(condition["samples"], []).append((str(experiment["id"]), condition["name"]))
+    shown = [_shown(name, run.samples[name], of) for name, of in used.items()]
+    return shown, {each: f"view-{anchor(name)}" for name, of in used.items() for each in of}
+
+
+def _shown(name: str, sample: dict[str, Any], used: list[tuple[str, str]]) -> dict[str, Any]:
+    by_experiment: dict[str, list[str]] = {}
+    for experiment, condition in used:
+        by_experiment.setdefault(experiment, []).append(condition)
+    images, captions = (sample[f"{kind}_views"] for kind in ("image", "caption"))
+    return {
+        "anchor": f"view-{anchor(name)}",
+        "title": f"{_named(images)}, with {_named(captions)}",
+        "used": "Shown in " + "; ".join(f"{id} ({', '.join(names)})" for id, names in by_experiment.items()),
+        "n_items": sample["n_items"],
+        "left_out": sample["left_out"],
+        "items": [
+            {
+                "id": item["id"],
+                "captions": item["captions"],
+                "images": [
+                    {"data": thumbnail_url(image), "alt": f"Item {item['id']} as {view}: {item['captions'][0]}"}
+                    for image, view in zip(item["images"], images, strict=False)
+                ],
+            }
+            for item in sample["items"]
+        ],
+    }
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}{more}"

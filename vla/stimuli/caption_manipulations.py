@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vla.stimuli.draws import Key, permutation
-from vla.stimuli.manipulation import Manipulation, Parameter, Step
+from vla.stimuli.specs import Manipulation, Parameter, Step
 from vla.stimuli.tagging import Tagger, Token
 
 # The closed classes of Universal Dependencies, except numerals, which describe the content of the scene.

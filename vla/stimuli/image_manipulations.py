@@ -14,7 +14,7 @@ from PIL import Image, ImageColor, ImageEnhance, ImageFilter, ImageOps
 from vla.records import ImageSource, Segmentation, canonical_hash, file_hash
 from vla.stimuli.draws import Key, permutation, uniform
 from vla.stimuli.images import decode_image, image_orientation
-from vla.stimuli.manipulation import Manipulation, Parameter, Step
+from vla.stimuli.specs import Manipulation, Parameter, Step
 
 # Fill colours by name.
 FILLS = {

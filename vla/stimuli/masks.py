@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from vla.records import Dataset, Item, listed
 from vla.stimuli.image_manipulations import item_mask
-from vla.stimuli.manipulation import Step
+from vla.stimuli.specs import Step
 
 _THREADS = 4
 

@@ -5,10 +5,9 @@ from typing import Any
 from vla.records import Dataset, View
 from vla.stimuli.caption_manipulations import CAPTION_MANIPULATIONS, apply_steps
 from vla.stimuli.image_manipulations import IMAGE_MANIPULATIONS, ManipulatedImage
-from vla.stimuli.manipulation import Step
 from vla.stimuli.masks import without_masks
 from vla.stimuli.published import captions_of, images_of
-from vla.stimuli.specs import ORIGINAL, read_spec, read_steps
+from vla.stimuli.specs import ORIGINAL, Step, read_spec, read_steps
 from vla.stimuli.tagging import DEFAULT_PIPELINE, Tagger
 from vla.stimuli.view_content import make_view
 

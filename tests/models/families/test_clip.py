@@ -5,7 +5,7 @@ import pytest
 
 from tests.models.families.tables import parameters
 from tests.vision_checkpoints import write_vision_family
-from vla.models.families.clip import read_clip_text, read_clip_vision, tower_fields
+from vla.models.families.clip import read_clip_text, read_clip_vision, read_siglip_vision, tower_fields
 from vla.models.fields import Fields
 
 
@@ -38,3 +38,22 @@ def test_defaults_are_those_of_the_published_towers():
     assert (vision.patch, vision.grid, vision.nonlinearity, vision.embedding_norm) == (32, 7, "quick_gelu", True)
     assert (text.width, text.heads, text.length, text.vocabulary) == (512, 8, 77, 49408)
     assert text.rotary is None and text.learned_positions
+
+
+@pytest.mark.parametrize("kind", ["siglip", "siglip_vision"])
+def test_the_tower_is_found_alone_and_beside_text(kind, tmp_path):
+    twin = write_vision_family(tmp_path, kind)
+    found = parameters(tmp_path)
+    [(_, positions)] = [
+        (name, module)
+        for name, module in twin.named_modules()
+        if name.endswith("position_embedding") and "text_model" not in name
+    ]
+    np.testing.assert_array_equal(found["embedding.positions"], positions.weight.detach())
+    assert not [path for path in found if "cls" in path or "head" in path]
+
+
+def test_there_is_no_class_token_to_read():
+    config = read_siglip_vision(Fields({"vision_use_head": True}, "config.json"))
+    assert config.pools == ("mean",) and config.extra == config.placed == 0
+    assert config.nonlinearity == "gelu_pytorch_tanh"

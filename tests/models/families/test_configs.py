@@ -8,8 +8,8 @@ import pytest
 import transformers
 
 from vla.models.families import FAMILIES
+from vla.models.linear import NONLINEARITIES
 from vla.models.loading import read_config
-from vla.models.nonlinearities import NONLINEARITIES
 
 CLASSES = {
     "clip": transformers.CLIPConfig,

@@ -6,8 +6,11 @@ import torch
 
 from tests.checkpoints import write_vision
 from tests.models.families.tables import applied, parameters, some
-from vla.models.families.vit import read_vit
+from tests.vision_checkpoints import write_vision_family
+from vla.models.checkpoint import open_tensors
+from vla.models.families.vit import read_deit, read_vit, read_vit_mae
 from vla.models.fields import Fields
+from vla.models.loading import load_model
 
 
 @pytest.mark.parametrize("kind, prefix", [("vit", ""), ("vit_classifier", "vit.")])
@@ -42,3 +45,34 @@ def test_sides_may_be_pairs_of_one_number():
 def test_sizes_at_odds_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
         read_vit(Fields(given, "config.json"))
+
+
+def test_the_distillation_token_is_hugging_faces(tmp_path):
+    twin = write_vision_family(tmp_path, "deit")
+    found, embedding = parameters(tmp_path), twin.get_submodule("embeddings")
+    np.testing.assert_array_equal(found["embedding.distillation"], embedding.distillation_token[0, 0].detach())
+    np.testing.assert_array_equal(found["embedding.cls"], embedding.cls_token[0, 0].detach())
+    # 4 x 4 patches and two tokens
+    assert found["embedding.positions"].shape == (18, 24)
+
+
+def test_both_tokens_can_be_read():
+    config = read_deit(Fields({}, "config.json"))
+    assert config.pools == ("cls", "mean", "distillation") and config.extra == config.placed == 2
+
+
+def test_the_encoder_of_a_whole_autoencoder_is_found(tmp_path):
+    write_vision_family(tmp_path, "mae_whole")
+    assert any(name.startswith("decoder.") for name in open_tensors(tmp_path))
+    assert parameters(tmp_path)["blocks.feed_forward.up.weight"].shape == (40, 24)
+    assert load_model(tmp_path).layer_names[-2] == "block_3"
+
+
+def test_the_config_is_vits_but_for_masking_and_decoder():
+    fields = Fields({"mask_ratio": 0.75, "norm_pix_loss": True, "decoder_hidden_size": 512}, "config.json")
+    assert read_vit_mae(fields) == read_vit(Fields({}, "config.json"))
+    fields.finish()
+    with pytest.raises(ValueError, match="mask_ratio"):
+        vit = Fields({"mask_ratio": 0.75}, "config.json")
+        read_vit(vit)
+        vit.finish()

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from vla.paper import find
-from vla.report.claims import growth, outcomes
+from vla.report.claims import outcomes
 from vla.report.figures import growth as figure
-from vla.report.run_folder import RunFolder
+from vla.report.run_folder import RunFolder, growth
 
 SIZES = {"t-1b": 1e9, "t-3b": 3e9, "t-7b": 7e9, "t-13b": 13e9}
 EMPTY = pd.DataFrame({name: pd.Series(dtype=object) for name in ("experiment", "series", "metric", "k", "score")})

@@ -8,9 +8,8 @@ from scipy import stats
 
 from configs import paper
 from vla.experiments.choices import Choices
-from vla.experiments.experiment import as_experiment
-from vla.experiments.sides import read_side
-from vla.experiments.tables import directions, needs, tables
+from vla.experiments.experiment import as_experiment, read_side
+from vla.experiments.scoring import directions, needs, tables
 from vla.paper import study
 from vla.paper.seeing_through_words.experiments import PRINTED, experiments
 

@@ -6,8 +6,7 @@ import pytest
 from scipy import stats
 
 from vla.report.figures import backbones, conditions, curves, depth, layer_maps, losses, overview, spectrum, training
-from vla.report.figures.pairs import interval
-from vla.report.figures.style import PALETTE, save, settle, styled
+from vla.report.figures.style import PALETTE, interval, save, settle, styled
 
 PAIRS = [("seer", "teller"), ("seer", "reader"), ("watcher", "teller"), ("watcher", "reader")]
 LAYERS = ("embed", "block_1", "block_2")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.stimuli.datasets.published import CATEGORIES, coco_image, coco_instance, write_coco, write_json
-from vla.stimuli.datasets.coco_annotations import (
+from vla.stimuli.datasets.coco import (
     CocoCategory,
     CocoImage,
     coco_categories,

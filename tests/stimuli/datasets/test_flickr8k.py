@@ -11,7 +11,7 @@ import pytest
 from tests.stimuli.datasets.published import write_flickr8k_original
 from vla.records import Item
 from vla.stimuli import read_captioned_folder
-from vla.stimuli.datasets.captions_file import read_captions
+from vla.stimuli.datasets.captioned_folder import read_captions
 from vla.stimuli.datasets.flickr8k import read_flickr8k
 
 ODD = "2258277193_586949ec62.jpg.1"

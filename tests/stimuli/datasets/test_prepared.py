@@ -15,7 +15,7 @@ from tests.stimuli.datasets.published import coco_instance, jpeg, judgment, writ
 from vla.records import Dataset, Item, Picture, Segmentation
 from vla.stimuli import read_captioned_folder
 from vla.stimuli.datasets import prepare as preparing
-from vla.stimuli.datasets import prepared, records_file
+from vla.stimuli.datasets import prepared
 from vla.stimuli.datasets.coco import read_coco_directory
 from vla.stimuli.datasets.pick_a_pic import read_pick_a_pic
 from vla.stimuli.datasets.prepare import default_data_dir, folder_config, prepare
@@ -166,7 +166,7 @@ def test_a_damaged_file_is_never_taken_for_the_image(folder, tmp_path):
     with pytest.raises(ValueError, match="'a'.*not what was packed"):
         items[1].image.open()
     next(place.glob("*.array_record*")).unlink()
-    records_file._source.cache_clear()
+    prepared._source.cache_clear()
     with pytest.raises(ValueError, match="'c' cannot be read.*prepare the dataset anew"):
         items[2].image.open()
 

@@ -14,10 +14,10 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, UInt8
 
 from vla.microworld.training.architectures import DEVIATION, MEAN
+from vla.models.batch import plain
 from vla.models.decoder import Decoder
 from vla.models.decoder_config import DecoderConfig
 from vla.models.loading import read_config
-from vla.models.sequence import plain
 from vla.models.vision_encoder import VisionEncoder
 
 # Scale of token embeddings: small, so that tied logits start near zero.

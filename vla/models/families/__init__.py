@@ -1,24 +1,16 @@
 """Every architecture family that can be loaded, by the `model_type` of its config.json; timm's has none."""
 
 from vla.models.families.bloom import BLOOM
-from vla.models.families.clip import CLIP, CLIP_TEXT, CLIP_TEXT_TOWER, CLIP_VISION
-from vla.models.families.deit import DEIT
+from vla.models.families.clip import CLIP, CLIP_TEXT, CLIP_TEXT_TOWER, CLIP_VISION, SIGLIP, SIGLIP_VISION
 from vla.models.families.dinov2 import DINOV2, DINOV2_WITH_REGISTERS
 from vla.models.families.dinov3 import DINOV3_VIT
 from vla.models.families.family import Family
 from vla.models.families.gemma import GEMMA, GEMMA2, GEMMA3, GEMMA3_TEXT
 from vla.models.families.gpt2 import GPT2
 from vla.models.families.gpt_neox import GPT_NEOX
-from vla.models.families.llama import LLAMA
-from vla.models.families.mistral import MISTRAL
-from vla.models.families.mixtral import MIXTRAL
-from vla.models.families.olmo import OLMO, OLMO2
-from vla.models.families.phi3 import PHI3
-from vla.models.families.qwen import QWEN2, QWEN3
-from vla.models.families.siglip import SIGLIP, SIGLIP_VISION
+from vla.models.families.llama import LLAMA, MISTRAL, MIXTRAL, OLMO, OLMO2, PHI3, QWEN2, QWEN3
 from vla.models.families.timm_layout import TIMM
-from vla.models.families.vit import VIT
-from vla.models.families.vit_mae import VIT_MAE
+from vla.models.families.vit import DEIT, VIT, VIT_MAE
 
 FAMILIES: dict[str, Family] = {
     "bloom": BLOOM,

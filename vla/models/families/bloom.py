@@ -4,7 +4,7 @@ from typing import Any
 
 from vla.models.decoder_config import DecoderConfig
 from vla.models.families.family import Family, Row, layer_norm, linear
-from vla.models.families.llama_layout import read_causal, share_of_heads
+from vla.models.families.llama import read_causal, share_of_heads
 from vla.models.fields import Fields
 
 

@@ -6,7 +6,7 @@ from vla.models.decoder_config import DecoderConfig
 from vla.models.families.family import Family, Row, layer_norm, linear
 from vla.models.families.vit import check_heads, grid_side
 from vla.models.fields import Fields
-from vla.models.nonlinearities import NONLINEARITIES
+from vla.models.linear import NONLINEARITIES
 from vla.models.vision_encoder import VisionConfig
 
 
@@ -150,3 +150,38 @@ CLIP_TEXT_TOWER = Family(
 _ALONE = (r"(visual|text)_projection\.weight", r"classifier\..*", r"embeddings\.position_ids")
 CLIP_VISION = Family(read_clip_vision, clip_vision_table, _VISION, _ALONE)
 CLIP_TEXT = Family(read_clip_text, clip_text_table, _TEXT, _ALONE, tokenizer=_TOKENIZER)
+
+
+def read_siglip_vision(fields: Fields) -> VisionConfig:
+    """Read a config with `model_type` siglip_vision_model; defaults are those of transformers' SiglipVisionConfig."""
+    fields.ignore("vision_use_head", "projection_dim", "projection_size")
+    return read_vision_tower(
+        fields, patch=16, nonlinearity="gelu_pytorch_tanh", epsilon=1e-6, class_token=False, placed=0
+    )
+
+
+def read_siglip(fields: Fields) -> VisionConfig:
+    """Read the vision tower of a config with `model_type` siglip."""
+    fields.ignore("initializer_factor", "text_config", "text_config_dict")
+    tower = tower_fields(fields, "vision")
+    config = read_siglip_vision(tower)
+    tower.finish()
+    return config
+
+
+def siglip_table(config: VisionConfig) -> tuple[Row, ...]:
+    """Names in the file and where they go."""
+    return (
+        Row("embeddings.position_embedding.weight", "embedding.positions"),
+        Row("embeddings.patch_embedding.weight", "embedding.projection"),
+        Row("embeddings.patch_embedding.bias", "embedding.bias"),
+        *block_rows(),
+        *layer_norm("post_layernorm", "final_norm"),
+    )
+
+
+_PREFIXES = ("", "vision_model.")
+_UNUSED = (r"head\..*", r"classifier\..*", r"embeddings\.position_ids")
+
+SIGLIP = Family(read_siglip, siglip_table, _PREFIXES, (*_UNUSED, r"text_model\..*", r"logit_(scale|bias)"))
+SIGLIP_VISION = Family(read_siglip_vision, siglip_table, _PREFIXES, _UNUSED)

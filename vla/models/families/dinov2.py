@@ -4,7 +4,7 @@ arXiv:2309.16588)."""
 from vla.models.families.family import Family, Row, layer_norm, linear
 from vla.models.families.vit import attention_rows, check_heads, embedding_rows, grid_side, qkv_biases
 from vla.models.fields import Fields
-from vla.models.nonlinearities import NONLINEARITIES
+from vla.models.linear import NONLINEARITIES
 from vla.models.vision_encoder import VisionConfig
 
 

@@ -3,7 +3,7 @@
 from vla.models.families.family import Family, Row, layer_norm, linear
 from vla.models.families.vit import check_heads, grid_side
 from vla.models.fields import Fields
-from vla.models.nonlinearities import NONLINEARITIES
+from vla.models.linear import NONLINEARITIES
 from vla.models.vision_encoder import VisionConfig
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from vla.models.decoder_config import DecoderConfig
 from vla.models.families.family import Family, Row
-from vla.models.families.llama_layout import (
+from vla.models.families.llama import (
     PREFIXES,
     UNUSED,
     attention_rows,
@@ -20,7 +20,7 @@ from vla.models.families.llama_layout import (
 )
 from vla.models.families.rope import KINDS, read_rope, read_rotary
 from vla.models.fields import Fields
-from vla.models.nonlinearities import NONLINEARITIES
+from vla.models.linear import NONLINEARITIES
 from vla.models.rotary import Rotary
 
 _TANH = "gelu_pytorch_tanh"

@@ -2,10 +2,10 @@
 
 from vla.models.decoder_config import DecoderConfig
 from vla.models.families.family import Family, Row, layer_norm, linear
-from vla.models.families.llama_layout import read_causal, share_of_heads
+from vla.models.families.llama import read_causal, share_of_heads
 from vla.models.families.rope import read_rotary
 from vla.models.fields import Fields
-from vla.models.nonlinearities import NONLINEARITIES
+from vla.models.linear import NONLINEARITIES
 
 
 def read_gpt_neox(fields: Fields) -> DecoderConfig:

@@ -4,7 +4,7 @@ from typing import Any
 
 from vla.models.families.family import Family, Row, layer_norm, linear
 from vla.models.fields import Fields
-from vla.models.nonlinearities import NONLINEARITIES
+from vla.models.linear import NONLINEARITIES
 from vla.models.vision_encoder import VisionConfig
 
 
@@ -97,4 +97,43 @@ VIT = Family(
     table=vit_table,
     prefixes=("", "vit."),
     unused=(r"pooler\..*", r"classifier\..*", r"embeddings\.mask_token", r"decoder\..*"),
+)
+
+
+def read_deit(fields: Fields) -> VisionConfig:
+    """Read a config with `model_type` deit; fields and defaults are ViT's."""
+    return read_vit(fields, distillation_token=True, placed=2)
+
+
+def deit_table(config: VisionConfig) -> tuple[Row, ...]:
+    """Names in the file and where they go."""
+    return (*vit_table(config), Row("embeddings.distillation_token", "embedding.distillation", ones=2))
+
+
+DEIT = Family(
+    read=read_deit,
+    table=deit_table,
+    prefixes=("", "deit."),
+    unused=(
+        r"pooler\..*",
+        r"(classifier|cls_classifier|distillation_classifier)\..*",
+        r"embeddings\.mask_token",
+        r"decoder\..*",
+    ),
+)
+
+
+def read_vit_mae(fields: Fields) -> VisionConfig:
+    """Read a config with `model_type` vit_mae; fields and defaults of the encoder are ViT's."""
+    fields.ignore("mask_ratio", "norm_pix_loss")
+    fields.ignore("decoder_hidden_size", "decoder_intermediate_size")
+    fields.ignore("decoder_num_attention_heads", "decoder_num_hidden_layers")
+    return read_vit(fields)
+
+
+VIT_MAE = Family(
+    read=read_vit_mae,
+    table=vit_table,
+    prefixes=("", "vit."),
+    unused=(r"classifier\..*", r"decoder\..*"),
 )

@@ -23,8 +23,7 @@ from vla.report.claims import (
     rises_with_depth,
     stays_flat,
 )
-from vla.report.figures.pairs import PAIR, scores_by_pair
-from vla.report.figures.style import DIRECTION_WORDS
+from vla.report.figures.style import DIRECTION_WORDS, PAIR, scores_by_pair
 from vla.report.run_folder import RunFolder
 
 _LAYERS = (rises_with_depth, early_language_predicts)

@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vla.report.figures.pairs import scores_by_pair, standard_error
 from vla.report.figures.style import (
     DIRECTION_COLOURS,
     DIRECTION_WORDS,
@@ -16,7 +15,9 @@ from vla.report.figures.style import (
     metric_words,
     ordered_directions,
     quiet_grid,
+    scores_by_pair,
     spoken,
+    standard_error,
 )
 
 _LINE_LENGTH = 14

@@ -9,16 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vla.report.figures.pairs import interval, scores_by_pair
 from vla.report.figures.style import (
     DIRECTION_WORDS,
     GREY,
     INK,
     MARKERS,
     PALETTE,
+    interval,
     metric_words,
     ordered_directions,
     quiet_grid,
+    scores_by_pair,
     spoken,
 )
 

@@ -5,8 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from vla.report.figures.pairs import PAIR
-from vla.report.figures.style import DIRECTION_COLOURS, DIRECTION_WORDS, GREY, INK, ordered_directions, quiet_grid
+from vla.report.figures.style import DIRECTION_COLOURS, DIRECTION_WORDS, GREY, INK, PAIR, ordered_directions, quiet_grid
 
 
 def draw(spectrum: pd.DataFrame) -> Figure:

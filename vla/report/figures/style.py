@@ -3,16 +3,20 @@
 Source of the colours: Okabe & Ito (2008), Color Universal Design.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from vla.alignment.paired import Crossed, crossed_test
 
 INK, GREY, PALE = "#1b1b1b", "#6b6b6b", "#c9c9c9"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1b1b1b")
@@ -116,3 +120,36 @@ def quiet_grid(axis: Axes) -> None:
     """Pale horizontal lines behind the data."""
     axis.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axis.set_axisbelow(True)
+
+
+PAIR = ["vision_model", "language_model"]
+
+
+def scores_by_pair(rows: pd.DataFrame, column: str, order: Sequence) -> pd.DataFrame:
+    """Score of each model pair (down) at each value of a column (across), in a given order; NaN where there is none."""
+    return rows.pivot_table(index=PAIR, columns=column, values="score", sort=False).reindex(columns=list(order))
+
+
+def interval(scores: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over model pairs of each column, and the ends of its 95 % interval.
+
+    Args:
+      scores: One row per model pair, with `PAIR` as index.
+
+    Returns:
+      Mean, lower and upper end [column]. The interval takes vision and language models as crossed factors
+      (`vla.alignment.paired.crossed_test`); it is NaN with fewer than two models on a side.
+    """
+    tests = _tests(scores)
+    low, high = (np.array([getattr(test, name) for test in tests], float) for name in ("ci_low", "ci_high"))
+    return scores.to_numpy(float).mean(axis=0), low, high
+
+
+def standard_error(scores: pd.DataFrame) -> np.ndarray:
+    """Standard error of the mean of each column, under the same model as `interval`; NaN where that is."""
+    return np.array([test.standard_error for test in _tests(scores)], float)
+
+
+def _tests(scores: pd.DataFrame) -> list[Crossed]:
+    models = [scores.index.get_level_values(name) for name in PAIR]
+    return [crossed_test(scores.iloc[:, column], *models) for column in range(scores.shape[1])]

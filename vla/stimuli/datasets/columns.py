@@ -6,7 +6,7 @@ from typing import Any
 
 from vla.records import Dataset, ImageSource, Item, listed
 from vla.stimuli.datasets.absences import check_choice, refuse_absent
-from vla.stimuli.datasets.captions_file import MISSING
+from vla.stimuli.datasets.captioned_folder import MISSING
 from vla.stimuli.sampling import sample
 
 

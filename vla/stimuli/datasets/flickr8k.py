@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vla.records import Dataset, Item, is_git_lfs_pointer, listed
 from vla.stimuli.datasets.absences import check_choice, refuse_absent
-from vla.stimuli.datasets.captions_file import read_captions
+from vla.stimuli.datasets.captioned_folder import read_captions
 
 CAPTION_FILES = ("captions.txt", "captions.csv", "Flickr8k.token.txt")
 TEXT_FOLDERS = ("", "Flickr8k_text", "Flickr_TextData")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vla.records import Dataset, ImageSource, is_git_lfs_pointer, listed
-from vla.stimuli.datasets.captions_file import refuse_swallowed_lines
+from vla.stimuli.datasets.captioned_folder import refuse_swallowed_lines
 from vla.stimuli.datasets.columns import Table, read_table
 from vla.stimuli.images import not_an_image
 

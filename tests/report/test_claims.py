@@ -5,7 +5,7 @@ import pytest
 
 from vla.experiments.compare import ALIKE, DIFFERS, FEW, NEITHER, NOT_RUN, SAME, SIGN, UNTESTED
 from vla.experiments.experiment import Outcome
-from vla.report.verdicts import verdict
+from vla.report.claims import verdict
 
 HOLDS, FAILS, OPEN = (Outcome("a claim", "found", holds) for holds in (True, False, None))
 
