@@ -324,13 +324,15 @@ def test_several_metrics_in_one_call_score_as_each_alone(pair):
 def test_metrics_of_the_same_predictions_share_them(pair, monkeypatch):
     x, y = pair
     names, asked = ["retrieval", "cka", "linear_predictivity", "matching_accuracy"], {"null": 2, "bootstrap": 3}
+    asked |= {"halves": 1}
     alone = {name: score(x, y, metric=name, **asked) for name in names}
     searches = []
     search = linear_predictivity.choose_shared
     monkeypatch.setattr(linear_predictivity, "choose_shared", lambda *args: searches.append(0) or search(*args))
     together = score(x, y, metric=names, **asked)
     assert list(together) == names
-    assert len(searches) == x.sizes["layer"] * 5
+    # Once for all items, and once for each half: those of the split behind bootstrap=3, and of halves=1.
+    assert len(searches) == x.sizes["layer"] * 5 * (1 + 2 + 2)
     for name in names:
         xr.testing.assert_allclose(together[name], alone[name], atol=1e-9)
         assert together[name].attrs == alone[name].attrs

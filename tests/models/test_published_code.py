@@ -21,7 +21,7 @@ CAPTIONS = ["a dog runs in the grass", "two cats", "the old red boat sails"]
 @pytest.mark.parametrize("kind", [*LANGUAGE, "clip", "vit", "dinov2", "dinov2_with_registers", "dinov3_vit", "siglip"])
 def test_all_that_a_config_class_declares_may_be_read(kind):
     declared = [field.name for field in dataclasses.fields(transformers.CONFIG_MAPPING[kind])]
-    assert len(declared) >= 15
+    assert len(declared) >= 10
     assert [name for name in declared if not may_read(kind, name)] == []
 
 

@@ -3,9 +3,10 @@
 N items, X and Y layers, P pairings of items.
 """
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,28 @@ def measure_together(
     if len(tasks) == 1:
         return [measure(first, x, y, advance)]
     measures = [_measure_of(task) for task in tasks]
-    tables = all_measures(
-        x, y, first.settings, pairings(first, x.shape[1]), lambda cells: advance(len(tasks) * cells), measures=measures
-    )
-    return [measure(task, x, y, advance, table) for task, table in zip(tasks, tables, strict=True)]
+
+    def advance_all(cells: int) -> None:
+        advance(len(tasks) * cells)
+
+    def of_subset(rows: Int[np.ndarray, " m"]) -> list[Float[np.ndarray, "X Y"]]:
+        settings = subsets.settings_of(first.settings, rows)
+        orders = np.arange(len(rows))[None]
+        tables = all_measures(x[:, rows], y[:, rows], settings, orders, advance_all, measures=measures)
+        return [subsets.mean_over_folds(table)[0] for table in tables]
+
+    tables = all_measures(x, y, first.settings, pairings(first, x.shape[1]), advance_all, measures=measures)
+    halves: dict[str, list[Float[np.ndarray, "S X Y"]]] = {}
+    for setting, count in (("bootstrap", splits(first)), ("halves", first.halves)):
+        rows = [rows for pair in subsets.halves(x.shape[1], first.groups, count, first.seed) for rows in pair]
+        with _halves_named(setting, x.shape[1], rows):
+            by_subset = [of_subset(subset) for subset in rows]
+        if by_subset:
+            halves[setting] = [np.stack(scores) for scores in zip(*by_subset, strict=True)]
+    return [
+        measure(task, x, y, advance, table, {setting: scores[i] for setting, scores in halves.items()})
+        for i, (task, table) in enumerate(zip(tasks, tables, strict=True))
+    ]
 
 
 def share(one: Task, other: Task) -> bool:
@@ -101,7 +120,8 @@ def measure(
     x: np.ndarray,
     y: np.ndarray,
     advance: Callable[[int], None] = lambda cells: None,
-    found: Table | None = None,
+    table: Table | None = None,
+    halves: Mapping[str, Float[np.ndarray, "S X Y"]] | None = None,
 ) -> xr.Dataset:
     """Scores of every layer of `x` with every layer of `y`; each pair on its own, whatever other layers there are.
 
@@ -110,7 +130,8 @@ def measure(
       x: Activations [X, N, D].
       y: Activations [Y, N, E] of the same items in the same order and precision.
       advance: Called with the number of cells just finished.
-      found: What the metric gives, where it is there already.
+      table: What the metric gives, where it was computed together with other metrics.
+      halves: The scores of the halves behind "bootstrap" and "halves", likewise.
 
     Returns:
       `score` (x_layer, y_layer); where it is known without shuffling, `chance`; with a null `null_score` (permutation,
@@ -125,12 +146,12 @@ def measure(
     # The mean over all orders of the items is not that over the exchanges of groups.
     also = {} if task.metric.pairwise is None or task.groups is not None else {"expected": True}
     orders = pairings(task, n_items)
-    table = task.metric.all_pairs(
-        x, y, settings=task.settings, pairings=orders, advance=advance, **also
-    ) if found is None else found  # fmt: skip
-    result, scores = xr.Dataset(), table
-    if isinstance(table, Table):
-        result, scores = _of_folds(table), subsets.mean_over_folds(table)
+    measured = table
+    if measured is None:
+        measured = task.metric.all_pairs(x, y, settings=task.settings, pairings=orders, advance=advance, **also)
+    result, scores = xr.Dataset(), measured
+    if isinstance(measured, Table):
+        result, scores = _of_folds(measured), subsets.mean_over_folds(measured)
     result["score"] = (PAIR, scores[0])
     chance = scores[-1] if also else _chance(task, n_items)
     if chance is not None:
@@ -141,10 +162,10 @@ def measure(
             _null_scores(task, x, y, scores[0], np.asarray(scores[1 : len(orders)])),
         )
     if task.bootstrap:
-        result["resampled_score"] = (("resample", *PAIR), _resampled(task, x, y, scores[0], advance))
+        result["resampled_score"] = (("resample", *PAIR), _resampled(task, x, y, scores[0], halves or {}, advance))
     if task.halves:
         sides = [rows for both in subsets.halves(n_items, task.groups, task.halves, task.seed) for rows in both]
-        of_halves = _of_halves(task, x, y, sides, "halves", advance)
+        of_halves = _of_halves(task, x, y, sides, "halves", halves or {}, advance)
         result["half_score"] = (("split", "half", *PAIR), of_halves.reshape(task.halves, 2, *of_halves.shape[1:]))
     return result
 
@@ -181,7 +202,12 @@ def _null_scores(
 
 
 def _resampled(
-    task: Task, x: np.ndarray, y: np.ndarray, score: np.ndarray, advance: Callable[[int], None]
+    task: Task,
+    x: np.ndarray,
+    y: np.ndarray,
+    score: np.ndarray,
+    halves: Mapping[str, Float[np.ndarray, "S X Y"]],
+    advance: Callable[[int], None],
 ) -> np.ndarray:
     """Draws that vary about the score as scores of as many new items do, with new fits and choices of penalties.
 
@@ -197,19 +223,35 @@ def _resampled(
     of cross-validated scores.
     """
     pairs = subsets.halves(x.shape[1], task.groups, splits(task), task.seed)
-    of_halves = _of_halves(task, x, y, [rows for both in pairs for rows in both], "bootstrap", advance)
+    of_halves = _of_halves(task, x, y, [rows for both in pairs for rows in both], "bootstrap", halves, advance)
     half = (of_halves[::2] - of_halves[1::2]) / 2
     return score + np.concatenate([half, -half])
 
 
 def _of_halves(
-    task: Task, x: np.ndarray, y: np.ndarray, some: list[np.ndarray], asked: str, advance: Callable[[int], None]
-) -> np.ndarray:
+    task: Task,
+    x: np.ndarray,
+    y: np.ndarray,
+    rows: Sequence[Int[np.ndarray, " m"]],
+    setting: str,
+    halves: Mapping[str, Float[np.ndarray, "S X Y"]],
+    advance: Callable[[int], None],
+) -> Float[np.ndarray, "S X Y"]:
+    """Scores of halves of the items, which `setting` asks for, unless they are known already."""
+    if setting in halves:
+        return halves[setting]
+    with _halves_named(setting, x.shape[1], rows):
+        return subsets.all_pairs(task.metric, x, y, task.settings, rows, advance)
+
+
+@contextlib.contextmanager
+def _halves_named(setting: str, n_items: int, rows: Sequence[Int[np.ndarray, " m"]]) -> Iterator[None]:
+    """Errors inside say which setting scores halves of the items, and how many items are in each."""
     try:
-        return subsets.all_pairs(task.metric, x, y, task.settings, some, advance)
+        yield
     except ValueError as error:
         raise ValueError(
-            f"{asked}= scores random halves of the {x.shape[1]} items, {len(some[0])} in each: {error}"
+            f"{setting}= scores random halves of the {n_items} items, {len(rows[0])} in each: {error}"
         ) from error
 
 

@@ -75,12 +75,16 @@ def all_pairs(
         return _pairwise(metric.pairwise, x, y, settings, subsets, advance, most_bytes)
     table = np.empty((len(subsets), len(x), len(y)))
     for s, rows in enumerate(subsets):
-        own = settings
-        if getattr(settings, "groups", None) is not None:
-            own = dataclasses.replace(settings, groups=np.asarray(settings.groups)[rows].tolist())
-        found = metric.all_pairs(x[:, rows], y[:, rows], settings=own, advance=advance)
+        found = metric.all_pairs(x[:, rows], y[:, rows], settings=settings_of(settings, rows), advance=advance)
         table[s] = mean_over_folds(found)[0] if isinstance(found, Table) else found[0]
     return table
+
+
+def settings_of(settings: Any, rows: Int[np.ndarray, " m"]) -> Any:
+    """The settings of a metric for a subset of the items: with the groups of these items alone."""
+    if getattr(settings, "groups", None) is None:
+        return settings
+    return dataclasses.replace(settings, groups=np.asarray(settings.groups)[rows].tolist())
 
 
 def mean_over_folds(table: Table) -> Float[np.ndarray, "P X T"]:

@@ -26,7 +26,7 @@ import dataclasses
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +204,7 @@ class Tokenizer:
             )
         return np.array(ids, np.int32)
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Sequence[int] | Int[np.ndarray, " T"]) -> str:
         """The text of token ids; special tokens, such as opening and closing, are left out."""
         return self._vocabulary.decode([int(number) for number in ids])
 
