@@ -45,7 +45,7 @@ def items() -> ConfigDict:
     return config
 
 
-def data(name: str, n: int) -> ConfigDict:
+def data(name: str, n: int | str) -> ConfigDict:
     """The items of a study; documented in `vla.experiments.study.DatasetPlan` and in the reader of the dataset.
 
     `path` is its `directory`, `n` its `n_items`, or "all"; `captions` and `missing_captions` are options of

@@ -6,6 +6,7 @@ models. The paper uses 1,024 items of the Wikipedia-based image text dataset.
 """
 
 from vla.experiments.experiment import Condition, Experiment, Paper
+from vla.experiments.study import MAIN
 from vla.report.claims import grows
 
 
@@ -23,8 +24,11 @@ def experiments() -> dict[str, Experiment]:
             (Condition("original"),),
             figure="3",
             expected="The larger or better the language model, the more it aligns with every vision model.",
+            dataset=MAIN,
             layers="all",
             metrics=("mutual_knn",),
+            vision=MAIN,
+            language=MAIN,
             claims=(grows({"id": id, "against": against}, words),),
             against=against,
         )
