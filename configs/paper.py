@@ -43,7 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.title = "Seeing Through Words, Speaking Through Pixels, reproduced"
     config.note = "A smoke run: two small models and 100 items show that everything works, and are no evidence." * smoke
     config.experiments = PARTS[arg]
-    # Experiments of one's own, as dictionaries: see the README.
+    # Experiments of one's own, as dictionaries: see docs/own.md.
     config.own_experiments = ()
     config.captions = 15
     config.images = 10

@@ -1,4 +1,4 @@
-"""The README's own dataset, model, experiment and metric are run as they stand there."""
+"""The own dataset, model, experiment and metric of the documentation are run as they stand there."""
 
 import re
 import runpy
@@ -18,8 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def _section():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return text[text.index("### Your own dataset") : text.index("### GPU, TPU")]
+    return (ROOT / "docs" / "own.md").read_text(encoding="utf-8")
 
 
 def _blocks():
@@ -90,7 +89,7 @@ def test_own_metric(folder):
 
 
 def test_the_study_on_photographs_is_what_its_table_says():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
     (command,) = re.findall(
         r"```\n(python -m launch\.reproduce[^`]*?--workdir=photographs.*?)```", text, flags=re.DOTALL
     )
@@ -103,3 +102,13 @@ def test_the_study_on_photographs_is_what_its_table_says():
     here = [source for source in {*sum(pairs, ())} if "/" in source]
     assert len(here) == 4 and all((ROOT / source / "config.json").is_file() for source in here)
     assert [len(one.conditions) for one in study.experiments] == [1, 5, 5, 5, 10, 4], "no images, five captions"
+
+
+def test_links_of_the_readme_and_the_documentation_lead_to_files():
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert link.startswith("https://") or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 900
