@@ -102,6 +102,48 @@ def test_every_module_keeps_to_its_floor(path):
     assert len(source.splitlines()) <= MOST_LINES
 
 
+def imported_by() -> dict[str, set[str]]:
+    """The modules of `vla` that each module of `vla` imports, wherever in its text."""
+    known = {named(path)[0]: path for path in (ROOT / "vla").rglob("*.py")}
+    graph: dict[str, set[str]] = {}
+    for module, path in known.items():
+        names = imports(path.read_text(encoding="utf-8"), module, named(path)[1])
+        # A name is a module, or what a module defines.
+        found = {name if name in known else name.rpartition(".")[0] for name in names}
+        graph[module] = (found & known.keys()) - {module, "vla"}
+    return graph
+
+
+def chain(module: str, graph: dict[str, set[str]], above: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The longest chain of imports down from a module; an AssertionError for a circle."""
+    assert module not in above, f"a circle of imports: {' > '.join((*above, module))}"
+    if module not in CHAINS:
+        below = (chain(name, graph, (*above, module)) for name in graph[module])
+        CHAINS[module] = (module, *max(below, key=len, default=()))
+    return CHAINS[module]
+
+
+CHAINS: dict[str, tuple[str, ...]] = {}
+# Lower it when the house allows, never raise it.
+LONGEST_CHAIN = 27
+
+
+def test_no_modules_import_each_other_and_chains_of_imports_are_short():
+    graph = imported_by()
+    longest = max((chain(module, graph) for module in graph), key=len)
+    assert len(longest) <= LONGEST_CHAIN, " > ".join(longest)
+
+
+def test_a_short_file_that_its_neighbour_alone_imports_is_part_of_the_neighbour():
+    graph = imported_by()
+    for path in (ROOT / "vla").rglob("*.py"):
+        module, is_package = named(path)
+        importers = [other for other in graph if module in graph[other]]
+        if is_package or len(importers) != 1 or importers[0].rpartition(".")[0] != module.rpartition(".")[0]:
+            continue
+        assert len(path.read_text(encoding="utf-8").splitlines()) >= 60, f"{module} belongs in {importers[0]}"
+
+
 def test_torch_is_imported_within_functions_only():
     for path in (ROOT / "vla").rglob("*.py"):
         body = ast.parse(path.read_text(encoding="utf-8")).body
