@@ -1,6 +1,7 @@
 """Extraction into the store: nothing twice, nothing lost, nothing that looks finished and is not."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -198,8 +199,8 @@ def test_a_caption_has_the_same_company_in_a_resumed_run(model, tmp_path, monkey
 
 
 def test_a_disk_too_small_is_refused_before_anything_is_computed(model, tmp_path, monkeypatch, passes):
-    free = store.shutil._ntuple_diskusage(10**9, 10**9 - 4000, 4000)  # type: ignore[attr-defined]
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: free)
+    free = shutil._ntuple_diskusage(10**9, 10**9 - 4000, 4000)  # type: ignore[attr-defined]
+    monkeypatch.setattr("vla.activations.store.shutil.disk_usage", lambda path: free)
     with pytest.raises(ValueError, match=r"of tiny-llama on world/caption_0 need 0\.0 GiB, but .* Make room"):
         extract_to_store(model, view(), Store(tmp_path / "store"))
     assert passes == [] and not (tmp_path / "store").exists()
@@ -207,8 +208,8 @@ def test_a_disk_too_small_is_refused_before_anything_is_computed(model, tmp_path
 
 def test_all_pools_together_must_fit_the_disk(model, tmp_path, monkeypatch, passes):
     each = 4 * len(tiny.LAYERS) * len(view().ids) * model.width
-    free = store.shutil._ntuple_diskusage(10**9, 10**9 - 2 * each, 2 * each)  # type: ignore[attr-defined]
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: free)
+    free = shutil._ntuple_diskusage(10**9, 10**9 - 2 * each, 2 * each)  # type: ignore[attr-defined]
+    monkeypatch.setattr("vla.activations.store.shutil.disk_usage", lambda path: free)
     with pytest.raises(ValueError, match="Make room"):
         extract_pools_to_store(model, view(), Store(tmp_path / "store"), ("mean", "mean_no_bos", "last"))
     assert passes == [] and not (tmp_path / "store").exists()

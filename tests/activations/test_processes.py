@@ -19,17 +19,17 @@ address, number, model, store = sys.argv[1:]
 devices.join(address, 2, int(number))
 assert devices.this_process() == (int(number), 2)
 from tests.activations.test_extract_to_store import view
-from vla.activations import writer
+from vla.activations import store as stores
 from vla.activations.extract_to_store import extract_to_store
 from vla.activations.store import Store
 from vla.models import load_model
-writer.CHUNK_ITEMS = 4
-write = writer.Writer.write
+stores.CHUNK_ITEMS = 4
+write = stores.Writer.write
 def told(self, chunk, values, first):
     if first == 0:
         print(chunk[0], flush=True)
     write(self, chunk, values, first)
-writer.Writer.write = told
+stores.Writer.write = told
 place = Store(store)
 wanted = extract_to_store(load_model(model), view(), place)
 assert place.read(wanted).shape == (5, 22, 24)

@@ -9,13 +9,12 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.activations.groups import make_recipe, tree, values, write
-from vla.activations import store
-from vla.activations.store import Store
+from vla.activations.store import Store, Writer
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(store, "CHUNK_ITEMS", 4)
+    monkeypatch.setattr("vla.activations.store.CHUNK_ITEMS", 4)
 
 
 class Killed(BaseException):
@@ -128,7 +127,7 @@ def test_only_what_is_missing_is_written_again(tmp_path, done):
 def test_chunks_of_another_size_are_not_taken_up(tmp_path, monkeypatch):
     recipe = make_recipe()
     with monkeypatch.context() as patch:
-        patch.setattr(store, "CHUNK_ITEMS", 2)
+        patch.setattr("vla.activations.store.CHUNK_ITEMS", 2)
         older = Store(tmp_path).writer(recipe)
         older.write((0, 2), values(recipe)[:, :2])
     write(Store(tmp_path), recipe)
@@ -143,7 +142,7 @@ def test_two_writers_at_once_end_as_one(tmp_path, monkeypatch, when):
     recipe = make_recipe()
     write(Store(tmp_path / "alone"), recipe)
     store = Store(tmp_path / "both")
-    real, left = store.Writer._put, [when]
+    real, left = Writer._put, [when]
 
     def put(self, path, data):
         left[0] -= 1
@@ -151,7 +150,7 @@ def test_two_writers_at_once_end_as_one(tmp_path, monkeypatch, when):
             write(store, recipe)
         real(self, path, data)
 
-    monkeypatch.setattr(store.Writer, "_put", put)
+    monkeypatch.setattr(Writer, "_put", put)
     first = store.writer(recipe)
     for start, stop in first.pending:
         first.write((start, stop), values(recipe)[:, start:stop])

@@ -5,7 +5,7 @@ import pytest
 
 from tests.metrics.reference import related
 from vla.metrics import METRICS
-from vla.metrics.neighbours import CknnaSettings
+from vla.metrics.cknna import CknnaSettings
 
 all_pairs = METRICS["cknna"].all_pairs
 

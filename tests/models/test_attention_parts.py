@@ -60,7 +60,7 @@ def test_several_devices_take_the_whole():
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
 import jax.numpy as jnp
-from vla.models import attention_parts
+from vla.models import attention
 attention._WORTHWHILE = 0
 states = (jnp.ones((4, 9, 4, 8)),) * 3
 assert str(jax.make_jaxpr(attention.attend_in_parts)(*states)).count("dot_general") == 2

@@ -144,7 +144,7 @@ def test_several_devices_are_no_chain(folders):
 import sys
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
-from vla.models import block_calls, load_model
+from vla.models import load_model, stages
 stages._WORTHWHILE = 0
 assert load_model(sys.argv[1])._chain is None
 """

@@ -80,7 +80,11 @@ def find_config(source: str | Path, revision: Any = None) -> Path:
     if path.is_file() and path.suffix == ".gguf":
         raise ValueError(_gguf(str(source)))
     directory = find_directory(source, (ADAPTER, MODULES), revision)
-    snapshot = None if path.is_dir() else hub.in_cache(str(source), directory.name)
+    # Without any of the files that were asked for, the cache has no folder of the repository.
+    repository = str(source)
+    snapshot = None if path.is_dir() else hub.in_cache(repository, directory.name)
+    if snapshot is None and not directory.is_dir():
+        snapshot = hub.look_up(repository, directory.name)
     names = {file.name for file in directory.iterdir()} if snapshot is None else set(snapshot.names)
     if ADAPTER in names:
         base = read_json(directory / ADAPTER).get("base_model_name_or_path") or "its base model"

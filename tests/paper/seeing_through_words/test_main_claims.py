@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from vla.alignment.crossed import crossed_test
 
+from vla.alignment.paired import crossed_test
 from vla.experiments.experiment import Comparison
 from vla.paper.seeing_through_words import experiments
 from vla.paper.seeing_through_words.claims import main_claims
