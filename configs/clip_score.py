@@ -20,6 +20,8 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.model = "openai/clip-vit-base-patch32"
     config.dtype = "float32"
+    # Fields of config.json that CLIP is read without, such as ("auto_map",).
+    config.ignore_fields = ()
     config.score = ConfigDict({"weight": 2.5, "prefix": "A photo depicts ", "truncate": False, "batch_size": 32})
     config.score.n_captions = placeholder(int)
     return config

@@ -30,6 +30,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.side = 192
     # A vision model whose own resizing and cutting is done to the images; "" shows what every model is given.
     config.vision_model = ""
+    # Fields of its config.json that it is read without, such as ("auto_map",).
+    config.ignore_fields = ()
     # A spaCy pipeline by name or folder, and where its tags are kept; "" for ~/.cache/vla/tags.
     config.tagger = "en_core_web_sm"
     config.tags = ""

@@ -14,11 +14,12 @@ def main() -> None:
     """Flags to dataset and CLIP to scores."""
     from launch import datasets
     from vla.activations.clip_score import clip_score
+    from vla.experiments.naming import field_names
     from vla.models import load_clip
 
     config = CONFIG.value.to_dict()
     dataset = datasets.read(config)
-    clip = load_clip(config["model"], dtype=config["dtype"])
+    clip = load_clip(config["model"], config["dtype"], ignore_fields=field_names(config["ignore_fields"]))
     folder = entry.directory(WORKDIR.value) / "clip_score"
     scores = clip_score(clip, dataset, cache=folder, show_progress=True, **config["score"])
     spread = scores.max("caption") - scores.min("caption")

@@ -1,6 +1,7 @@
 """What every launch script shares: flags, and one clear line instead of a traceback for a user's mistake."""
 
 import contextlib
+import logging
 import os
 import shlex
 import sys
@@ -8,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_flags
 
 TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where in the code an error arose.")
@@ -49,7 +51,9 @@ def run(main: Callable[[], None]) -> None:
     """Parse flags and run `main`; a ValueError ends the program with its message and status 1, unless --traceback."""
 
     def guarded(argv: list[str]) -> None:
-        logging.set_verbosity(logging.WARNING)
+        absl_logging.set_verbosity(absl_logging.WARNING)
+        # Ours are few, such as the fields of a checkpoint's config that were ignored.
+        logging.getLogger("vla").setLevel(logging.INFO)
         # Tokenizers and processors are all that is wanted of transformers, which advises to install torch.
         os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
         if len(argv) > 1:

@@ -13,6 +13,7 @@ CONFIG, WORKDIR = entry.define("configs/stimuli.py", "workdir")
 def main() -> None:
     """Flags to views to a sheet."""
     from launch import datasets
+    from vla.experiments.naming import field_names
     from vla.models import load_model
     from vla.report.contact_sheet import choose_views, contact_sheet, write_contact_sheet
     from vla.stimuli import Tagger
@@ -22,7 +23,8 @@ def main() -> None:
     tagger = Tagger(config["tagger"], config["tags"] or "default", show_progress=True)
     views, absent = choose_views(dataset, config["image_views"], config["caption_views"], config["seed"], tagger)
     seen_by = config["vision_model"]
-    preprocess = load_model(seen_by, weights=False).preprocess if seen_by else None
+    ignored = field_names(config["ignore_fields"])
+    preprocess = load_model(seen_by, weights=False, ignore_fields=ignored).preprocess if seen_by else None
     sheet = contact_sheet(dataset, views, config["n_shown"], config["side"], preprocess, absent)
     for path in write_contact_sheet(sheet, entry.directory(WORKDIR.value) / "stimuli"):
         print(path)

@@ -24,6 +24,18 @@ def test_a_users_mistake_is_one_line_without_a_traceback(monkeypatch, capsys):
     assert stopped.value.code == "error: the folder is missing; create it"
 
 
+def test_an_info_line_of_the_library_is_shown_and_others_are_not():
+    lines = [
+        "import logging",
+        "from launch import entry",
+        "say = lambda name: logging.getLogger(name).info('a line of %s', name)",
+        "entry.run(lambda: [say(name) for name in ('vla.models.fields', 'other')])",
+    ]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert "a line of vla.models.fields" in done.stderr and "other" not in done.stderr and not done.returncode
+
+
 def test_a_stray_word_is_refused(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["launch", "folder=photos"])
     with flagsaver.flagsaver(), pytest.raises(SystemExit) as stopped:

@@ -13,6 +13,7 @@ from tests.models.reference import TOLERANCE, distance, worst
 from tests.models.vision_reference import tower_layers
 from tests.vision_checkpoints import write_vision_family
 from vla.models import load_clip, load_model
+from vla.models.fields import read_json
 
 TEXTS = ["a dog", "two small red boat sails on the water near old grass", "old", "the cat <|endoftext|> sleeps", "a"]
 
@@ -117,3 +118,16 @@ def test_what_is_no_clip_is_refused(tmp_path):
     edit_config(tmp_path / "clip", model_type="clip_vision_model")
     with pytest.raises(ValueError, match="of type 'clip_vision_model'; expected 'clip'"):
         load_clip(tmp_path / "clip")
+
+
+def test_both_configs_are_read_without_the_fields_to_ignore(tmp_path):
+    write_vision_family(tmp_path, "clip")
+    images = images_of(1)
+    embeddings = load_clip(tmp_path).image_embeddings(images), load_clip(tmp_path).text_embeddings(TEXTS)
+    values = read_json(tmp_path / "config.json")
+    edit_config(tmp_path, vision_config={**values["vision_config"], "is_causal": False})
+    with pytest.raises(ValueError, match="ignore_fields=vision_config.is_causal "):
+        load_clip(tmp_path)
+    clip = load_clip(tmp_path, ignore_fields=("vision_config.is_causal",))
+    assert np.array_equal(clip.image_embeddings(images), embeddings[0])
+    assert np.array_equal(clip.text_embeddings(TEXTS), embeddings[1])

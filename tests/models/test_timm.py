@@ -128,6 +128,25 @@ def test_older_configs_without_sections_are_read(oracle, tmp_path):
     assert load_model(tmp_path, weights=False).network.config == config
 
 
+def test_a_field_at_the_top_that_timm_does_not_read_is_ignored_and_named(oracle, tmp_path, caplog):
+    caplog.set_level("INFO")
+    copied(oracle, "augreg", tmp_path)
+    config = load_model(tmp_path, weights=False).network.config
+    edit_config(tmp_path, training_run="a", model_args_note={"lr": 1})
+    assert load_model(tmp_path, weights=False).network.config == config
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "vla.models.fields"]
+    assert line == f"{tmp_path / 'config.json'}: ignored fields that timm does not read: model_args_note, training_run"
+    edit_config(tmp_path, is_causal=True)
+    with pytest.raises(ValueError, match="ignore_fields=is_causal "):
+        load_model(tmp_path)
+    # timm refuses these itself
+    older = json.loads((tmp_path / "config.json").read_text())
+    del older["is_causal"]
+    (tmp_path / "config.json").write_text(json.dumps({**older.pop("pretrained_cfg"), **older}))
+    with pytest.raises(ValueError, match="not known to matter .*: model_args_note, training_run"):
+        load_model(tmp_path)
+
+
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "an unknown architecture": ({"architecture": "resnet50"}, {}, "architecture 'resnet50' is not known; .*deit3_base"),
     "an unknown argument": ({}, {"wobble": 1}, "'model_args' has fields that are not known .*: wobble"),

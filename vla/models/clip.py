@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from vla.models.checkpoint import open_tensors
-from vla.models.fields import read_json
+from vla.models.fields import read_json, without_fields
 from vla.models.loading import load_model, read_config
 from vla.models.model import Model
 from vla.models.processors import IMAGE_PROCESSOR_FILES
@@ -115,27 +115,33 @@ class Clip:
         return batch, mask
 
 
-def load_clip(source: str | Path, dtype: str = "float32", *, revision: str | None = None) -> Clip:
+def load_clip(
+    source: str | Path, dtype: str = "float32", *, revision: str | None = None, ignore_fields: Sequence[str] = ()
+) -> Clip:
     """Load both towers of a CLIP model with their preprocessing and projections.
 
     Args:
       source: A directory in Hugging Face layout, or a Hub id such as "openai/clip-vit-base-patch32".
       dtype: "float32" or "bfloat16", for weights and compute; embeddings are float32 either way.
       revision: Branch, tag or commit of `source` on the Hub.
+      ignore_fields: As of `load_model`.
 
     Raises:
       ValueError: As of `load_model`; a checkpoint that is no CLIP, or one tower alone.
     """
-    read_config(find_config(source, revision) / "config.json", "text")
-    directory = find_directory(source, (*TOKENIZER_FILES, *IMAGE_PROCESSOR_FILES), revision, weights=True)
-    values = read_json(directory / "config.json")
+    path = find_config(source, revision) / "config.json"
+    values = without_fields(read_json(path), ignore_fields, str(path))
     if values.get("model_type") != "clip":
         raise ValueError(
             f"{source} is a checkpoint of type {values.get('model_type')!r}; expected 'clip', with both of its towers, "
             "such as openai/clip-vit-base-patch32"
         )
-    vision = load_model(directory, dtype=dtype)
-    text = load_model(directory, dtype=dtype, tower="text")
+    # Both configs before any weights are downloaded.
+    for tower in ("vision", "text"):
+        read_config(path, tower, ignore_fields)
+    directory = find_directory(source, (*TOKENIZER_FILES, *IMAGE_PROCESSOR_FILES), revision, weights=True)
+    vision = load_model(directory, dtype=dtype, ignore_fields=ignore_fields)
+    text = load_model(directory, dtype=dtype, tower="text", ignore_fields=ignore_fields)
     projections = (
         _projection(directory, "visual_projection.weight", vision),
         _projection(directory, "text_projection.weight", text),

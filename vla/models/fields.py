@@ -158,6 +158,20 @@ class Fields:
         """Declare fields that cannot change a forward pass."""
         self._known.update(names)
 
+    def ignore_rest(self, reader: str) -> None:
+        """Ignore the fields that nobody has read, and name them once at info level.
+
+        A field whose name says how tokens see one another remains, and `finish` refuses it.
+
+        Args:
+          reader: The reference implementation, which takes the fields that it knows and no others.
+        """
+        unread = sorted(set(self._values) - self._known)
+        ignored = tuple(name for name in unread if not _names_a_mask(name))
+        self._known.update(ignored)
+        if ignored:
+            log_ignored(self.where, ignored, reader)
+
     def finish(self) -> None:
         """Refuse every field that nobody has read or declared irrelevant, all of them in one error."""
         for name, allowed in _ONLY.items():
@@ -178,17 +192,17 @@ class Fields:
 
     def _may_matter(self, name: str) -> bool:
         """Whether the reference implementation may read the field, or its name says that the mask is another."""
-        if any(word in name.lower() for word in _MASKS):
-            return True
-        return not self._model_type or may_read(self._model_type, name)
+        return _names_a_mask(name) or not self._model_type or may_read(self._model_type, name)
+
+
+def _names_a_mask(name: str) -> bool:
+    return any(word in name.lower() for word in _MASKS)
 
 
 @functools.cache
-def log_ignored(where: str, names: tuple[str, ...]) -> None:
+def log_ignored(where: str, names: tuple[str, ...], reader: str = "Hugging Face's implementation") -> None:
     """Name the ignored fields of a file, once a process."""
-    logging.getLogger(__name__).info(
-        "%s: ignored fields that Hugging Face's implementation does not read: %s", where, ", ".join(names)
-    )
+    logging.getLogger(__name__).info("%s: ignored fields that %s does not read: %s", where, reader, ", ".join(names))
 
 
 def without_fields(values: dict[str, Any], names: Sequence[str], where: str) -> dict[str, Any]:

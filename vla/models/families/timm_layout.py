@@ -101,6 +101,9 @@ def _pretrained(fields: Fields) -> tuple[int, int, str | None]:
         side = 224
     if section is not None:
         section.finish()
+        # Without this section timm takes every field at the top for one of it, and refuses what it does not know.
+        fields.ignore("model_args")
+        fields.ignore_rest("timm")
     return channels, side, pool
 
 
