@@ -13,7 +13,7 @@ CONFIG, WORKDIR = entry.define("configs/microworld/llama.py", "training")
 
 def main() -> None:
     """Flags to settings to a trained model."""
-    from vla.microworld.training import Settings, train
+    from examples.microworld_training import Settings, train
 
     print(train(Settings(**CONFIG.value.to_dict()), entry.directory(WORKDIR.value), show_progress=True))
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """Settings; documented in `vla.microworld.training.settings`."""
+    """Settings; documented in `examples.microworld_training.settings`."""
     config = ConfigDict()
     config.model = "micro-vit"
     config.seed = 0

@@ -13,9 +13,8 @@ import vla
 from tests.microworld.hugging_face import CLASSES
 from vla.activations.clip_score import clip_score
 from vla.microworld import describe, draw, scene
+from vla.microworld.checkpoints import write_step_zero
 from vla.microworld.shipped import WEIGHTS, shipped, shipped_models, shipped_steps, training_report
-from vla.microworld.training import MODELS
-from vla.microworld.training.checkpoints import write_step_zero
 from vla.models import load_clip, load_model
 from vla.records import Dataset, Item
 
@@ -26,9 +25,9 @@ FOLDERS = sorted(path for path in WEIGHTS.iterdir() if path.is_dir())
 
 
 def test_all_are_there_and_weigh_at_most_8_megabytes():
-    assert shipped_models() == tuple(sorted(MODELS))
+    assert shipped_models() == tuple(sorted(CLASSES))
     assert sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file()) <= 8_000_000
-    known = {shipped(model, step) for model in MODELS for step in shipped_steps(model)}
+    known = {shipped(model, step) for model in CLASSES for step in shipped_steps(model)}
     assert known == set(FOLDERS)
     for model in ("micro-dinov2", "micro-llama"):
         steps = shipped_steps(model)
@@ -82,7 +81,7 @@ def test_tokenizers_read_the_world_and_any_text(name):
     assert np.mean(lengths) < 1.6
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(CLASSES))
 def test_trained_means_something(name):
     report = training_report(name)
     held_out = report["held_out"]

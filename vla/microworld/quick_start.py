@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from vla import progress
+from vla.microworld.checkpoints import write_step_zero
 from vla.microworld.shipped import WEIGHTS, shipped, shipped_steps
-from vla.microworld.training.checkpoints import write_step_zero
 from vla.microworld.world_folder import write_world
 
 MODELS = ("trained", "untrained")

@@ -11,14 +11,14 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from examples.microworld_training.attributes import Attributes
+from examples.microworld_training.loop import Row, Task, draw_loss_curves, run_loop
+from examples.microworld_training.next_token import NextToken
+from examples.microworld_training.pairs import Pairs
+from examples.microworld_training.self_distillation import SelfDistillation
+from examples.microworld_training.settings import MODELS, Settings
+from examples.microworld_training.training_scenes import TrainingScenes, training_scenes
 from vla.microworld.shipped import checkpoint_name
-from vla.microworld.training.attributes import Attributes
-from vla.microworld.training.loop import Row, Task, draw_loss_curves, run_loop
-from vla.microworld.training.next_token import NextToken
-from vla.microworld.training.pairs import Pairs
-from vla.microworld.training.self_distillation import SelfDistillation
-from vla.microworld.training.settings import MODELS, Settings
-from vla.microworld.training.training_scenes import TrainingScenes, training_scenes
 
 # The task of each training objective in `MODELS`.
 TASKS: dict[str, Callable[[Settings, TrainingScenes, TrainingScenes, Path], Task]] = {

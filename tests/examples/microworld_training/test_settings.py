@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from vla.microworld.training import MODELS, Settings
+from examples.microworld_training import MODELS, Settings
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs" / "microworld").glob("*.py"))
 

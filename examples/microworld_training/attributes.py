@@ -18,11 +18,11 @@ from sklearn.metrics import average_precision_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from vla.microworld.training.architectures import D, write_description
-from vla.microworld.training.checkpoints import save_tensors, tensors_of
-from vla.microworld.training.networks import class_token, pixels_of, untrained
-from vla.microworld.training.settings import Settings
-from vla.microworld.training.training_scenes import ATTRIBUTES, TrainingScenes, jittered
+from examples.microworld_training.architectures import D, write_description
+from examples.microworld_training.networks import class_token, pixels_of
+from examples.microworld_training.settings import Settings
+from examples.microworld_training.training_scenes import ATTRIBUTES, TrainingScenes, jittered
+from vla.microworld.checkpoints import save_tensors, tensors_of, untrained
 from vla.models.vision_encoder import VisionEncoder
 
 LABELS = tuple(f"{group}: {name}" for group, names in ATTRIBUTES.items() for name in names)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from tests.microworld.training.tiny import SEEN, loss_of, scenes, task
+from tests.examples.microworld_training.tiny import SEEN, loss_of, scenes, task
 
 
 def test_unigram_and_uniform():

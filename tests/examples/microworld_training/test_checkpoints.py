@@ -8,9 +8,9 @@ import torch
 from flax import nnx
 from transformers import AutoTokenizer
 
+from examples.microworld_training.networks import class_token, pixels_of, through_blocks
+from tests.examples.microworld_training.tiny import loss_of, scenes, task
 from tests.microworld.hugging_face import CLASSES
-from tests.microworld.training.tiny import loss_of, scenes, task
-from vla.microworld.training.networks import class_token, pixels_of, through_blocks
 from vla.models import load_clip, load_model
 
 

@@ -7,10 +7,10 @@ import torch
 from scipy.stats import entropy
 from transformers import ViTForImageClassification
 
-from tests.microworld.training.tiny import SEEN, loss_of, scenes, task
-from vla.microworld.training.attributes import EXCLUSIVE, LABELS, attribute_losses, prior_logits
-from vla.microworld.training.networks import pixels_of
-from vla.microworld.training.training_scenes import ATTRIBUTES
+from examples.microworld_training.attributes import EXCLUSIVE, LABELS, attribute_losses, prior_logits
+from examples.microworld_training.networks import pixels_of
+from examples.microworld_training.training_scenes import ATTRIBUTES
+from tests.examples.microworld_training.tiny import SEEN, loss_of, scenes, task
 
 
 def test_the_loss_is_torchs():

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.microworld.training.tiny import SEEN, UNSEEN, settings, workdir
+from examples.microworld_training import loop, train
+from tests.examples.microworld_training.tiny import SEEN, UNSEEN, settings, workdir
+from vla.microworld.checkpoints import write_step_zero
 from vla.microworld.shipped import shipped, shipped_models, shipped_steps, training_report
-from vla.microworld.training import loop, train
-from vla.microworld.training.checkpoints import write_step_zero
 from vla.models import load_model
 
 
@@ -25,7 +25,7 @@ def place(tmp_path):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    from tests.microworld.training.tiny import scenes
+    from tests.examples.microworld_training.tiny import scenes
 
     scenes()
     return train(settings("micro-llama", checkpoints=(2,)), place(tmp_path_factory.mktemp("run") / "work"))

@@ -5,9 +5,8 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import log_softmax
 
-from tests.microworld.training.tiny import loss_of, scenes, task
-from vla.microworld.training.networks import pixels_of
-from vla.microworld.training.self_distillation import (
+from examples.microworld_training.networks import pixels_of
+from examples.microworld_training.self_distillation import (
     KOLEO_WEIGHT,
     PROTOTYPES,
     TEACHER_DECAY,
@@ -17,6 +16,7 @@ from vla.microworld.training.self_distillation import (
     koleo,
     sinkhorn,
 )
+from tests.examples.microworld_training.tiny import loss_of, scenes, task
 
 
 def test_agreement_is_with_the_other_view():

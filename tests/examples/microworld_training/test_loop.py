@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 from optax.contrib import MuonDimensionNumbers
 
-from vla.microworld.training import Settings
-from vla.microworld.training.loop import make_optimizer, matrices_of_blocks
+from examples.microworld_training import Settings
+from examples.microworld_training.loop import make_optimizer, matrices_of_blocks
 
 RATE, DECAY = 0.01, 0.5
 

@@ -1,4 +1,4 @@
-"""Writes networks as Hugging Face checkpoints: trained ones, and shipped ones in their state before training.
+"""Draws untrained networks from a seed, and writes networks as Hugging Face checkpoints.
 
 Axes: L blocks.
 """
@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flax import nnx
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from vla.microworld.make_once import make_once
 from vla.microworld.shipped import WEIGHTS, checkpoint_name, shipped, training_report
-from vla.microworld.training.networks import untrained
 from vla.models.decoder import Decoder
+from vla.models.decoder_config import DecoderConfig
 from vla.models.families import FAMILIES, TOWERS
 from vla.models.families.family import Row
+from vla.models.loading import read_config
 from vla.models.vision_encoder import VisionEncoder
 from vla.records import file_hash
 
@@ -29,6 +31,36 @@ Tensors = dict[str, np.ndarray]
 _NOT_COPIED = ("losses.csv", "losses.png", "model.safetensors", "training.json")
 # Prefix of the names of the network's tensors in a model with a head, by `model_type`; Dinov2Model has no head.
 PREFIXES = {"bloom": "transformer.", "clip": "vision_model.", "dinov2": "", "llama": "model.", "vit": "vit."}
+# Scale of token embeddings: small, so that tied logits start near zero.
+_EMBEDDING = 0.2
+# Scale of position embeddings and of the class token; patch embeddings are of order one.
+_POSITION = 0.2
+
+
+def untrained(folder: Path, seed: int, tower: str | None = None) -> VisionEncoder | Decoder:
+    """The network of the config.json in `folder`, with random weights from a seed.
+
+    Initialised as by the constructors, except embeddings, and except the last matrix of each residual branch: it is
+    divided by sqrt(2 L), so that the sum of all branches is of order one (Radford et al. 2019, GPT-2).
+    """
+    _, config = read_config(folder / "config.json", tower)
+    rngs = nnx.Rngs(seed)
+    if isinstance(config, DecoderConfig):
+        network: Any = Decoder(config, rngs=rngs)
+        _scale(network.embedding, _EMBEDDING)
+        if network.positions is not None:
+            _scale(network.positions, _POSITION)
+    else:
+        network = VisionEncoder(config, rngs=rngs)
+        _scale(network.embedding.positions, _POSITION / 0.02)
+        _scale(network.embedding.cls, _POSITION / 0.02)
+    for branch in (network.blocks.attention.out, network.blocks.feed_forward.down):
+        _scale(branch.weight, (2 * config.depth) ** -0.5)
+    return network
+
+
+def _scale(parameter: nnx.Param, factor: float) -> None:
+    parameter[...] = parameter[...] * factor
 
 
 def tensors_of(network: VisionEncoder | Decoder, model_type: str, tower: str | None = None) -> Tensors:

@@ -7,10 +7,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from vla.microworld.training import Settings
-from vla.microworld.training.run import TASKS
-from vla.microworld.training.settings import MODELS
-from vla.microworld.training.training_scenes import TrainingScenes, training_scenes
+from examples.microworld_training import Settings
+from examples.microworld_training.run import TASKS
+from examples.microworld_training.settings import MODELS
+from examples.microworld_training.training_scenes import TrainingScenes, training_scenes
 
 SEEN, UNSEEN = 40, 16
 

@@ -1,55 +1,20 @@
-"""Untrained networks, and the forward passes that the training losses need.
+"""The forward passes that the training losses need.
 
 Axes: B batch, T tokens, D width, V vocabulary.
 """
 
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax import Array
 from jaxtyping import Bool, Float, Int, UInt8
 
-from vla.microworld.training.architectures import DEVIATION, MEAN
+from examples.microworld_training.architectures import DEVIATION, MEAN
 from vla.models.batch import plain
 from vla.models.decoder import Decoder
-from vla.models.decoder_config import DecoderConfig
-from vla.models.loading import read_config
 from vla.models.vision_encoder import VisionEncoder
-
-# Scale of token embeddings: small, so that tied logits start near zero.
-_EMBEDDING = 0.2
-# Scale of position embeddings and of the class token; patch embeddings are of order one.
-_POSITION = 0.2
-
-
-def untrained(folder: Path, seed: int, tower: str | None = None) -> VisionEncoder | Decoder:
-    """The network of the config.json in `folder`, with random weights from a seed.
-
-    Initialised as by the constructors, except embeddings, and except the last matrix of each residual branch: it is
-    divided by sqrt(2 L), so that the sum of all branches is of order one (Radford et al. 2019, GPT-2).
-    """
-    _, config = read_config(folder / "config.json", tower)
-    rngs = nnx.Rngs(seed)
-    if isinstance(config, DecoderConfig):
-        network: Any = Decoder(config, rngs=rngs)
-        _scale(network.embedding, _EMBEDDING)
-        if network.positions is not None:
-            _scale(network.positions, _POSITION)
-    else:
-        network = VisionEncoder(config, rngs=rngs)
-        _scale(network.embedding.positions, _POSITION / 0.02)
-        _scale(network.embedding.cls, _POSITION / 0.02)
-    for branch in (network.blocks.attention.out, network.blocks.feed_forward.down):
-        _scale(branch.weight, (2 * config.depth) ** -0.5)
-    return network
-
-
-def _scale(parameter: nnx.Param, factor: float) -> None:
-    parameter[...] = parameter[...] * factor
 
 
 def pixels_of(images: UInt8[np.ndarray, "B H W 3"]) -> Float[np.ndarray, "B 3 H W"]:

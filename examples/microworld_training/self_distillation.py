@@ -21,12 +21,12 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float, Int, PyTree, UInt8
 
-from vla.microworld.training.architectures import IMAGE, PATCH, D, write_description
-from vla.microworld.training.attributes import probe_results
-from vla.microworld.training.checkpoints import save_tensors, tensors_of
-from vla.microworld.training.networks import class_token, pixels_of, untrained
-from vla.microworld.training.settings import Settings
-from vla.microworld.training.training_scenes import TrainingScenes, jittered
+from examples.microworld_training.architectures import IMAGE, PATCH, D, write_description
+from examples.microworld_training.attributes import probe_results
+from examples.microworld_training.networks import class_token, pixels_of
+from examples.microworld_training.settings import Settings
+from examples.microworld_training.training_scenes import TrainingScenes, jittered
+from vla.microworld.checkpoints import save_tensors, tensors_of, untrained
 from vla.models.vision_encoder import Block, VisionEncoder
 
 PATCHES = (IMAGE // PATCH) ** 2

@@ -1,7 +1,7 @@
 import numpy as np
 
-from vla.microworld.training import training_scenes
-from vla.microworld.training.training_scenes import SHIFT, jittered
+from examples.microworld_training import training_scenes
+from examples.microworld_training.training_scenes import SHIFT, jittered
 
 
 def test_shifts_within_bounds_and_changes_of_light(monkeypatch):

@@ -20,8 +20,8 @@ from jaxtyping import PyTree
 from matplotlib.figure import Figure
 from optax.contrib import MuonDimensionNumbers, muon
 
+from examples.microworld_training.settings import Settings
 from vla import devices, progress
-from vla.microworld.training.settings import Settings
 
 # How often, over a training, held-out losses are computed and the state is saved.
 EVALUATIONS = 12

@@ -16,12 +16,12 @@ from flax import nnx
 from jax import Array
 from jaxtyping import PyTree
 
-from vla.microworld.training.architectures import CLIP_SPACE, EOS, PAD, D, make_tokenizer, write_description
-from vla.microworld.training.attributes import LABELS, attribute_losses, attribute_targets, prior_logits
-from vla.microworld.training.checkpoints import save_tensors, tensors_of
-from vla.microworld.training.networks import class_token, padded, pixels_of, read_texts, untrained
-from vla.microworld.training.settings import Settings
-from vla.microworld.training.training_scenes import TrainingScenes, jittered
+from examples.microworld_training.architectures import CLIP_SPACE, EOS, PAD, D, make_tokenizer, write_description
+from examples.microworld_training.attributes import LABELS, attribute_losses, attribute_targets, prior_logits
+from examples.microworld_training.networks import class_token, padded, pixels_of, read_texts
+from examples.microworld_training.settings import Settings
+from examples.microworld_training.training_scenes import TrainingScenes, jittered
+from vla.microworld.checkpoints import save_tensors, tensors_of, untrained
 
 # The prefix that CLIP Score adds to captions; half of the training captions have it.
 PREFIX = "A photo depicts "

@@ -13,11 +13,11 @@ from flax import nnx
 from jax import Array
 from jaxtyping import PyTree
 
-from vla.microworld.training.architectures import EOS, PAD, make_tokenizer, write_description
-from vla.microworld.training.checkpoints import save_tensors, tensors_of
-from vla.microworld.training.networks import padded, read_texts, tied_logits, untrained
-from vla.microworld.training.settings import Settings
-from vla.microworld.training.training_scenes import TrainingScenes
+from examples.microworld_training.architectures import EOS, PAD, make_tokenizer, write_description
+from examples.microworld_training.networks import padded, read_texts, tied_logits
+from examples.microworld_training.settings import Settings
+from examples.microworld_training.training_scenes import TrainingScenes
+from vla.microworld.checkpoints import save_tensors, tensors_of, untrained
 
 
 class NextToken:
