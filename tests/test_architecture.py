@@ -18,10 +18,20 @@ FLOORS = (
     ("vla.alignment",),
     ("vla.activations",),
     ("vla.metrics", "vla.models", "vla.stimuli"),
-    ("vla.devices", "vla.progress", "vla.records", "vla.registers"),
+    ("vla.checks", "vla.devices", "vla.files", "vla.progress", "vla.records"),
 )
 # Rooms that see less than their floor allows.
-ONLY = {"vla.microworld": {"vla.models", "vla.stimuli", "vla.devices", "vla.progress", "vla.records", "vla.registers"}}
+ONLY = {
+    "vla.microworld": {
+        "vla.models",
+        "vla.stimuli",
+        "vla.checks",
+        "vla.devices",
+        "vla.files",
+        "vla.progress",
+        "vla.records",
+    }
+}
 COMMAND_LINE = {"absl", "ml_collections"}
 INPUT_OUTPUT = {"fsspec", "h5py", "io", "os", "pathlib", "shutil", "tempfile", "urllib", "xarray", "zarr"}
 MOST_LINES = 600

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from vla.records import Dataset, Item, canonical_hash, file_hash, listed
+from vla.records import Dataset, Item, canonical_hash
 
 
 def test_a_hash_is_that_of_the_canonical_text():
@@ -19,19 +19,6 @@ def test_a_hash_is_that_of_the_canonical_text():
 def test_what_has_no_canonical_text_has_no_hash(value):
     with pytest.raises((ValueError, TypeError)):
         canonical_hash(value)
-
-
-def test_a_file_is_its_bytes(tmp_path):
-    content = bytes(range(256)) * 5000
-    (tmp_path / "a").write_bytes(content)
-    assert file_hash(tmp_path / "a") == hashlib.sha256(content).hexdigest()
-
-
-@pytest.mark.parametrize(
-    "count, expected", [(0, ""), (1, "a"), (5, "a, b, c, d, e"), (6, "a, b, c, d, e (and 1 more)")]
-)
-def test_long_lists_are_cut(count, expected):
-    assert listed("abcdefgh"[:count]) == expected
 
 
 def test_a_dataset_is_its_items_in_order(tmp_path):

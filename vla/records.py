@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -122,20 +121,3 @@ def canonical_hash(value: object) -> str:
     """SHA-256 hex digest of a JSON value, independent of the order of keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def is_git_lfs_pointer(data: bytes) -> bool:
-    """Whether the content of a file is the text that Git leaves in place of a file kept in Git LFS."""
-    return data.startswith(b"version https://git-lfs.github.com/spec/")
-
-
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """The first few names and how many more there are, for messages: `a, b, c (and 7 more)`."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} (and {len(names) - most} more)"

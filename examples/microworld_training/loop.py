@@ -22,6 +22,7 @@ from optax.contrib import MuonDimensionNumbers, muon
 
 from examples.microworld_training.settings import Settings
 from vla import devices, progress
+from vla.files import write_file
 
 # How often, over a training, held-out losses are computed and the state is saved.
 EVALUATIONS = 12
@@ -179,9 +180,7 @@ def _save(state: State, path: Path) -> None:
     data = io.BytesIO()
     about = np.array(json.dumps({"step": state.step, "rows": state.rows}))
     np.savez(data, *(np.asarray(leaf) for leaf in leaves), about=about)
-    draft = path.with_suffix(".draft")
-    draft.write_bytes(data.getvalue())
-    draft.replace(path)
+    write_file(path, data.getvalue())
 
 
 def _resume(state: State, path: Path) -> None:

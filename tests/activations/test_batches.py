@@ -43,10 +43,10 @@ def test_every_layer_of_every_item_comes_once(kind, pools, stream, folders):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"batch_size": 0}, "batch_size=0: expected a whole number of at least 1"),
+        ({"batch_size": 0}, "batch_size=0; expected a whole number of at least 1"),
         ({"batch_size": True}, "batch_size=True: expected"),
         ({"batch_size": 2.0}, "batch_size=2.0: expected"),
-        ({"workers": -1}, "workers=-1: expected a whole number of at least 0"),
+        ({"workers": -1}, "workers=-1; expected a whole number of at least 0"),
     ],
 )
 def test_numbers_are_whole(options, message, folders):

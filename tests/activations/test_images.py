@@ -79,5 +79,5 @@ def test_worker_processes_give_what_threads_give(model, tmp_path):
 
 @pytest.mark.parametrize("workers", [-1, 1.5, True, "two"])
 def test_workers_is_a_whole_number(model, workers):
-    with pytest.raises(ValueError, match="workers=.*: expected a whole number of at least 0"):
+    with pytest.raises(ValueError, match="workers=.*; expected a whole number of at least 0"):
         extract(model, tiny.pictures(1), workers=workers)

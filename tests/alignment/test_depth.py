@@ -98,7 +98,7 @@ def test_where_nothing_can_be_said_nothing_is():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match="over='median': expected one of max, mean"):
+    with pytest.raises(ValueError, match="over='median'; expected one of max, mean"):
         depth_profile(np.ones((2, 2)), ["a", "b"], [0], over="median")
     with pytest.raises(ValueError, match=r"3 layer names for scores of shape \(2, 2\) along axis 0"):
         depth_profile(np.ones((2, 2)), ["a", "b", "c"], [0])

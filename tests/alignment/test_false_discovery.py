@@ -110,7 +110,7 @@ def test_comparisons_without_a_test_belong_to_no_family():
 
 def test_bad_input_is_refused():
     frame = pd.DataFrame({"experiment": ["E2"], "metric": ["cka"], "direction": ["symmetric"], "p": [0.5]})
-    with pytest.raises(ValueError, match="family='both': expected one of direction, pooled"):
+    with pytest.raises(ValueError, match="family='both'; expected one of direction, pooled"):
         with_q_values(frame, "both")
     with pytest.raises(ValueError, match="have no column dataset; they have experiment"):
         with_q_values(frame, by=("experiment", "dataset"))

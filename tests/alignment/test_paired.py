@@ -74,7 +74,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="2 scores against 3"):
         paired_test([1, 2], [1, 2, 3])
     for confidence in (0, 1, 95, True):
-        with pytest.raises(ValueError, match=f"confidence={confidence}: expected a share"):
+        with pytest.raises(ValueError, match=f"confidence={confidence}; expected a number > 0 and < 1"):
             paired_test([1, 2, 4], [1, 1, 1], confidence)
 
 

@@ -139,7 +139,7 @@ def test_scores_that_do_not_change_have_no_plateau(shape):
         (np.ones((2, 3)), [1, 2, 3], {}, "at four or more ascending counts"),
         (np.ones((2, 4)), [1, 2, 3], {}, r"curves of shape \(2, 4\) at k=\[1.0, 2.0, 3.0\]"),
         (np.ones((2, 4)), [1, 3, 2, 4], {}, "ascending"),
-        (np.ones((2, 4)), [1, 2, 3, 4], {"fraction": 5}, "fraction=5: expected a share"),
+        (np.ones((2, 4)), [1, 2, 3, 4], {"fraction": 5}, "fraction=5; expected a number > 0 and < 1"),
     ],
 )
 def test_bad_input_is_refused(curves, k, options, words):

@@ -60,7 +60,7 @@ def test_no_images_leave_the_experiment_out_that_averages_images_and_say_so():
 
 @pytest.mark.parametrize(("name", "given", "least"), [("captions", 0, 1), ("captions", -2, 1), ("images", -1, 0)])
 def test_numbers_of_exemplars_that_are_none(name, given, least):
-    said = f"{name}={given}; expected how many {name} are averaged at most, {least} or more"
+    said = f"{name}={given}; expected a whole number of at least {least}"
     with pytest.raises(ValueError, match=said):
         study(values(**{name: given}))
 

@@ -32,28 +32,28 @@ def asking(**condition):
         ({"experiments": asking(image="sepia")}, "experiment 'mine', condition 'a': 'sepia': no image view is called"),
         ({"experiments": asking(vision="wide")}, "vision models 'wide', of which there are none; groups .*: core"),
         ({"language": {}}, "'core', of which there are none; groups with models: none"),
-        ({"metrics": ("cka", "rsaa")}, "Unknown metric 'rsaa'; expected one of .*rsa"),
+        ({"metrics": ("cka", "rsaa")}, "metric='rsaa'; expected one of .*rsa"),
         ({"stage": "draw"}, "stage='draw'; expected one of all, extract, score"),
         ({"shard": (2, 2)}, "shard=2/2: expected i/n"),
         ({"seeds": (1, 2, 1)}, r"seeds=\(1, 2, 1\): expected each once"),
-        ({"overrides": {"outer_folds": 1}}, "overrides.outer_folds=1; expected a number of folds, 2 or more"),
+        ({"overrides": {"outer_folds": 1}}, "overrides.outer_folds=1; expected a whole number of at least 2"),
         ({"overrides": {"outer_folds": "five"}}, "overrides.outer_folds='five'; expected"),
-        ({"overrides": {"outer_fold": 3}}, "overrides outer_fold: none of the metrics linear_predictivity has such a"),
-        ({"overrides": {"seed": 3}}, "overrides seed: none of the metrics"),
+        ({"overrides": {"outer_fold": 3}}, "overrides \\(linear_predictivity\\) has no setting outer_fold"),
+        ({"overrides": {"seed": 3}}, "overrides .* has no setting seed"),
         (
             {"metrics": ("cka",), "overrides": {"alphas": (1.0,)}},
-            "none of the metrics cka has .*they have groups, outer_folds",
+            "overrides \\(cka\\) has no setting .*; it has groups, outer_folds",
         ),
-        ({"dtype": "float16"}, "dtype='float16'; expected one of float32, bfloat16"),
-        ({"tensor_parallel": 0}, "tensor_parallel=0; expected a whole number, 1 or more"),
-        ({"null": -1}, "null=-1; expected a whole number, 0 or more"),
-        ({"halves": -1}, "halves=-1; expected a whole number, 0 or more"),
+        ({"dtype": "float16"}, "dtype='float16'; expected one of bfloat16, float32"),
+        ({"tensor_parallel": 0}, "tensor_parallel=0; expected a whole number of at least 1"),
+        ({"null": -1}, "null=-1; expected a whole number of at least 0"),
+        ({"halves": -1}, "halves=-1; expected a whole number of at least 0"),
         ({"bootstrap": 1}, "bootstrap=1: an interval needs at least 2 draws"),
         ({"confidence": 1.0}, "confidence=1.0"),
-        ({"intervals": "maps"}, "intervals='maps'; expected one of penultimate, all"),
+        ({"intervals": "maps"}, "intervals='maps'; expected one of all, penultimate"),
         ({"overrides": {"inner_cv": "one"}}, "inner_cv='one'"),
-        ({"metrics": ("cka",), "overrides": {"inner_cv": 5}}, "overrides inner_cv: none of the metrics cka has such"),
-        ({"batch_size": -1}, "batch_size=-1; expected a whole number, 0 or more"),
+        ({"metrics": ("cka",), "overrides": {"inner_cv": 5}}, "overrides .cka. has no setting inner_cv"),
+        ({"batch_size": -1}, "batch_size=-1; expected a whole number of at least 0"),
         ({"bootstrap": 9, "choices": Choices(constant_targets="zero")}, "set bootstrap=0 or constant_targets"),
     ],
 )
@@ -75,7 +75,7 @@ def test_what_cannot_be_run(changes, words):
         ({"directory": None, "options": {"missing_masks": "drop"}}, "has no option missing_masks; it has masks"),
         ({"missing_images": "skip"}, "datasets.mine: missing_images='skip'; expected one of drop, refuse"),
         ({"missing": "skip"}, "datasets.mine: missing='skip'; expected one of drop, refuse"),
-        ({"n_items": -1}, "datasets.mine.n_items=-1; expected a number of items, 0 for all"),
+        ({"n_items": -1}, "datasets.mine.n_items=-1; expected a whole number of at least 0"),
     ],
 )
 def test_a_dataset_that_no_files_could_mend_is_refused(changes, words):
@@ -121,7 +121,7 @@ def test_flags_are_those_of_the_config_that_describes_the_study():
     assert main.flag("n_items", 3) == "--config.data.n=3" and main.flag("missing_captions", "drop").endswith("=drop")
     with pytest.raises(ValueError, match="no dataset: set --config.data.path=FOLDER"):
         DatasetPlan("main", "captioned_folder")
-    with pytest.raises(ValueError, match="data.n=-1; expected a number of items, 0 for all"):
+    with pytest.raises(ValueError, match="data.n=-1; expected a whole number of at least 0"):
         DatasetPlan("main", "flickr8k", "x", n_items=-1)
     with pytest.raises(ValueError, match="no vision models: set --config.vision to a Hub id or a folder"):
         study(vision={"main": ()}, experiments=asking(vision="main"))

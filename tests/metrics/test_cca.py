@@ -126,13 +126,13 @@ def test_unrelated_layers_have_the_mean_square_of_their_widths():
 @pytest.mark.parametrize(
     ("settings", "bad", "words"),
     [
-        (cca.CcaSettings, {"components": 0}, "components=0: expected None or a whole number"),
+        (cca.CcaSettings, {"components": 0}, "components=0; expected a whole number of at least 1 or None"),
         (cca.CcaSettings, {"components": 2.5}, "components=2.5"),
-        (cca.CcaSettings, {"regularisation": 0}, "regularisation=0: expected None or a positive"),
-        (cca.SvccaSettings, {"variance": 0}, "variance=0: expected a share above 0"),
-        (cca.SvccaSettings, {"variance": 99}, "at most 1"),
+        (cca.CcaSettings, {"regularisation": 0}, "regularisation=0; expected a number > 0 or None"),
+        (cca.SvccaSettings, {"variance": 0}, "variance=0; expected a number > 0 and <= 1"),
+        (cca.SvccaSettings, {"variance": 99}, "<= 1"),
         (cca.PwccaSettings, {"components": "all"}, "components='all'"),
-        (cca.PwccaSettings, {"weights": "both"}, "weights='both': expected one of x, y"),
+        (cca.PwccaSettings, {"weights": "both"}, "weights='both'; expected one of x, y"),
     ],
 )
 def test_bad_settings(settings, bad, words):

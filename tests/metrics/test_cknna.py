@@ -81,10 +81,10 @@ def test_clipping_comes_before_normalising():
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        ({"neighbours": 1}, "neighbours=1: cknna needs at least 2"),
-        ({"neighbours": 2.5}, "neighbours=2.5: expected a whole number"),
-        ({"clip_quantile": 2}, "clip_quantile=2: expected None or a share"),
-        ({"offset": -1}, "offset=-1: expected a small number"),
+        ({"neighbours": 1}, "neighbours=1; expected a whole number of at least 2"),
+        ({"neighbours": 2.5}, "neighbours=2.5; expected a whole number"),
+        ({"clip_quantile": 2}, "clip_quantile=2; expected a number > 0 and <= 1 or None"),
+        ({"offset": -1}, "offset=-1; expected a number >= 0 and < 1"),
     ],
 )
 def test_bad_settings(bad, words):

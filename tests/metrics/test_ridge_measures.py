@@ -118,5 +118,5 @@ def test_constant_units_and_layers(name):
 
 
 def test_an_unknown_measure_lists_the_known_ones():
-    with pytest.raises(ValueError, match="measure='r': expected one of explained_variance, pearson, r2"):
+    with pytest.raises(ValueError, match="measure='r'; expected one of explained_variance, pearson, r2"):
         PredictivitySettings(measure="r")

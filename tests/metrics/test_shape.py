@@ -92,7 +92,7 @@ def test_a_layer_that_is_constant_over_the_training_items_of_a_fold():
 @pytest.mark.parametrize("alpha", [-0.1, 1.5, "1", True, np.nan])
 def test_alpha_is_a_share(alpha):
     for settings in (shape.ShapeSettings, shape.CrossValidatedShapeSettings):
-        with pytest.raises(ValueError, match="alpha=.*: expected a number from 0 to 1"):
+        with pytest.raises(ValueError, match="alpha=.*; expected a number >= 0 and <= 1"):
             settings(alpha)
 
 

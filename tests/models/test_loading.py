@@ -14,7 +14,7 @@ from vla.models.clip import load_clip
 
 
 def test_an_unknown_dtype_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="dtype 'float16' is not known; known are: bfloat16, float32"):
+    with pytest.raises(ValueError, match="dtype='float16'; expected one of bfloat16, float32"):
         load_model(tmp_path, dtype="float16")
 
 

@@ -92,7 +92,7 @@ def test_only_what_is_wanted(tmp_path):
 
 def test_a_finished_folder_is_not_made_again_and_a_killed_one_is(tmp_path, monkeypatch):
     path = zipped(tmp_path / "a.zip", FILES)
-    stale = tmp_path / ".out.unpacking"
+    stale = tmp_path / ".out.tmp"
     (stale / "val2017").mkdir(parents=True)
     (stale / "rest").write_bytes(b"of a killed run")
     extract(path, tmp_path / "out")

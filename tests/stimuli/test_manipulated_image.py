@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.stimuli.example_images import Masks, noise, values
-from vla.records import Picture, file_hash
+from vla.files import file_hash
+from vla.records import Picture
 from vla.stimuli import IMAGE_MANIPULATIONS, decode_image
 from vla.stimuli.image_manipulations import ManipulatedImage, grayscale, occlusion, rotation, source_content
 from vla.stimuli.specs import read_steps

@@ -64,5 +64,5 @@ def test_too_many():
 
 @pytest.mark.parametrize("n", [0, -1, True, "some"])
 def test_no_number(n):
-    with pytest.raises(ValueError, match=f"n={n!r} items cannot be drawn; expected a positive whole number"):
+    with pytest.raises(ValueError, match=f"n={n!r}; expected a whole number of at least 1"):
         sample(dataset(10), n, seed=0)

@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from vla.activations.captions import caption_batches
 from vla.activations.images import image_batches
 from vla.activations.places import Places
+from vla.checks import check_whole_number, listed
 from vla.models import Model
 from vla.models.batch import Batch
-from vla.records import listed
 
 # Which layers, which items, and their activations.
 Read = tuple[slice, Int[np.ndarray, "N"], Float[np.ndarray, "P R N D"]]
@@ -51,8 +51,8 @@ def read_out(
         by layer and item.
     """
     model.check_weights()
-    _whole(batch_size, "batch_size", 1)
-    _whole(workers, "workers", 0)
+    check_whole_number("batch_size", batch_size, other=[None])
+    check_whole_number("workers", workers, 0, other=[None])
     size = None if batch_size is None else int(batch_size)
     given: Iterable[tuple[Batch, Places]]
     if model.modality == "language":
@@ -73,11 +73,6 @@ def read_out(
         _check_finite(values, model, layers[where], [str(names[item]) for item in items])
         yield where, items, values
         advance(len(items) * part)
-
-
-def _whole(number: Any, name: str, least: int) -> None:
-    if number is not None and (isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least):
-        raise ValueError(f"{name}={number!r}: expected a whole number of at least {least}.")
 
 
 def _check_finite(

@@ -16,11 +16,11 @@ from jaxtyping import Int
 
 from vla import devices
 from vla.activations.places import Places, even_size
+from vla.checks import listed
 from vla.models import Model
 from vla.models.batch import Captions
 from vla.models.decoder_config import DecoderConfig
 from vla.models.pooling import caption_weights
-from vla.records import listed
 from vla.stimuli.images import has_image_suffix
 
 # Long enough that little of a row stays empty, short enough that attention costs little beside the linear maps: at

@@ -18,9 +18,10 @@ from jaxtyping import Float
 from PIL import Image
 
 from vla import progress
-from vla.records import Dataset, Item, canonical_hash, listed
+from vla.checks import listed
+from vla.files import write_file
+from vla.records import Dataset, Item, canonical_hash
 from vla.stimuli import decode_image, image_view
-from vla.stimuli.generators.files import write_whole
 
 WEIGHT = 2.5
 PREFIX = "A photo depicts "
@@ -98,7 +99,7 @@ def clip_score(
         table = scores.to_series().rename("score").dropna().reset_index()
         data = io.BytesIO()
         table.to_parquet(data, index=False)
-        write_whole(path, data.getvalue())
+        write_file(path, data.getvalue())
     return _read(path, captions)
 
 

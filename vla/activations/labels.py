@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from vla.records import listed
+from vla.checks import listed
 
 DIMS = ("layer", "item", "unit")
 

@@ -31,7 +31,7 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from vla.activations.labels import DIMS
-from vla.activations.whole_files import open_root, put_whole
+from vla.files import open_root, put_file
 from vla.records import canonical_hash
 
 # File systems take names of 255 bytes; the key and the endings need some of them.
@@ -213,7 +213,7 @@ class Writer:
 
     def _put(self, path: str, data: bytes) -> None:
         """Put a file in place whole or not at all."""
-        put_whole(self._fs, path, data, f"{self._base}/{self._recipe.name}")
+        put_file(self._fs, path, data, f"{self._base}/{self._recipe.name}")
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

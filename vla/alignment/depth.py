@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vla.alignment.paired import check_confidence, crossed_intervals, crossed_test
+from vla.checks import check_choice, check_number
 
 OVER = ("max", "mean")
 
@@ -82,8 +83,7 @@ def depth_profile(
     Raises:
       ValueError: An unknown `over`, or another number of names than layers.
     """
-    if over not in OVER:
-        raise ValueError(f"over={over!r}: expected one of {', '.join(OVER)}.")
+    check_choice("over", over, OVER)
     table = np.moveaxis(np.asarray(scores, np.float64), axis, 0)
     if table.ndim != 2 or len(layers) != len(table):
         raise ValueError(f"{len(layers)} layer names for scores of shape {np.shape(scores)} along axis {axis}.")
@@ -240,8 +240,7 @@ def plateau(
             f"curves of shape {curves.shape} at k={counts.tolist()}: expected [pair, count] at four or more ascending "
             "counts."
         )
-    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
-        raise ValueError(f"fraction={fraction!r}: expected a share above 0 and below 1, such as 0.05.")
+    check_number("fraction", fraction, above=0, below=1)
     if not len(curves) == len(vision) == len(language):
         raise ValueError(
             f"{len(curves)} curves, {len(vision)} vision and {len(language)} language models: expected one model of "

@@ -17,8 +17,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from vla.alignment.task import Task
+from vla.checks import listed
 from vla.metrics.folds import numbered, outer_folds
-from vla.records import listed
 
 DUPLICATES = "duplicates"
 

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from vla import devices
+from vla.checks import check_choice, check_names, check_whole_number
 from vla.metrics.folds import Fold, outer_folds
 from vla.metrics.ridge_measures import rounding
 from vla.metrics.ridge_predictor import prepare_predictor, prepare_targets, solution_weights, target_grams
@@ -214,10 +215,8 @@ def ridge_settings(protocol: str = "paper", seed: int = 42, **overrides: Any) ->
     Raises:
       ValueError: An unknown protocol or setting, or a value without meaning.
     """
-    known = sorted(field.name for field in dataclasses.fields(RidgeSettings) if field.name != "seed")
-    unknown = sorted(set(overrides) - set(known))
-    if unknown:
-        raise ValueError(f"{', '.join(unknown)}: no setting of the ridge map; expected one of {', '.join(known)}.")
+    known = [field.name for field in dataclasses.fields(RidgeSettings) if field.name != "seed"]
+    check_names("the ridge map", overrides, known)
     return RidgeSettings(**{**find_protocol(protocol), **overrides, "seed": seed})
 
 
@@ -340,8 +339,8 @@ def best_and_worst(scores: pd.DataFrame, count: int = 10, by: str = "correlation
     Raises:
       ValueError: No column of that name, or a count below 1.
     """
-    if by not in scores or count < 1:
-        raise ValueError(f"by={by!r}, count={count}: expected one of {', '.join(sorted(scores))}, and at least 1.")
+    check_choice("by", by, scores)
+    check_whole_number("count", count)
     ordered = scores.dropna(subset=[by]).sort_values([by, "item"], ascending=[False, True], kind="stable")
     count = min(count, len(ordered) // 2)
     ends = [ordered.head(count), ordered.tail(count).iloc[::-1]]

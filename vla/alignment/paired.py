@@ -12,6 +12,8 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
+from vla.checks import check_choice, check_number
+
 
 @dataclasses.dataclass(frozen=True)
 class Paired:
@@ -88,8 +90,7 @@ def check_confidence(confidence: Any) -> None:
     Raises:
       ValueError: It is not above 0 and below 1.
     """
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 < confidence < 1:
-        raise ValueError(f"confidence={confidence!r}: expected a share above 0 and below 1, such as 0.95.")
+    check_number("confidence", confidence, above=0, below=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,8 +315,7 @@ def with_q_values(
     Raises:
       ValueError: An unknown family, columns that are not there, or p outside 0..1.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"family={family!r}: expected one of {', '.join(FAMILIES)}.")
+    check_choice("family", family, FAMILIES)
     groups = [*by, "direction"] if family == "direction" else [*by]
     missing = sorted({*groups, "direction", "p"} - set(frame.columns))
     if missing:

@@ -15,8 +15,9 @@ from vla.alignment.inference import significance
 from vla.alignment.measure import measure_together, same_precision, share, steps
 from vla.alignment.permutations import Permutations
 from vla.alignment.resampled import interval, reliability
-from vla.alignment.task import Task, check_names, make_tasks
-from vla.records import canonical_hash, listed
+from vla.alignment.task import Task, check_metrics, make_tasks
+from vla.checks import listed
+from vla.records import canonical_hash
 
 
 def conclude(task: Task, measured: xr.Dataset, x: xr.DataArray, y: xr.DataArray) -> xr.Dataset:
@@ -156,7 +157,7 @@ def score(
         that do not match or are too few; groups of which so few can trade places that no p-value could reach .05.
     """
     names = [metric] if isinstance(metric, str) else list(metric)
-    check_names(names)
+    check_metrics(names)
     groups = overrides.pop("groups", None)
     tasks = make_tasks(names, protocol, seed, null, overrides, bootstrap, halves, confidence)
     several = isinstance(y, Mapping) and not isinstance(y, xr.Dataset)

@@ -27,8 +27,8 @@ import xarray as xr
 from zarr.abc.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from vla.activations.whole_files import open_root, put_whole
 from vla.alignment.task import Task, make_tasks
+from vla.files import open_root, put_file
 from vla.records import canonical_hash
 
 # Raised whenever some score would come out otherwise, so that stored ones are computed anew.
@@ -208,7 +208,7 @@ class ScoreStore:
     def _put(self, recipe: ScoreRecipe, path: str, data: bytes) -> None:
         """Put a file in place whole or not at all."""
         try:
-            put_whole(self._fs, path, data, f"{self._base}/{recipe.name}")
+            put_file(self._fs, path, data, f"{self._base}/{recipe.name}")
         except OSError as error:
             raise ValueError(
                 f"Scores cannot be written to {path}: {error}. Make room, permit writing, or remove what is in the "

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from vla.alignment.paired import check_confidence
+from vla.checks import check_names, check_whole_number
 from vla.metrics import Metric, RidgeSettings, find, find_protocol
 
 
@@ -115,12 +116,12 @@ def make_tasks(
         knows.
     """
     names = list(names)
-    check_names(names)
+    check_metrics(names)
     metrics = [find(name) for name in names]
-    whole("seed", seed, 2**32 - 1)
-    whole("null", null)
-    whole("bootstrap", bootstrap)
-    whole("halves", halves)
+    check_whole_number("seed", seed, 0, 2**32 - 1)
+    check_whole_number("null", null, 0)
+    check_whole_number("bootstrap", bootstrap, 0)
+    check_whole_number("halves", halves, 0)
     if bootstrap == 1:
         raise ValueError("bootstrap=1: an interval needs at least 2 draws, and some 200 to be of use.")
     check_confidence(confidence)
@@ -134,7 +135,7 @@ def make_tasks(
     return tasks if groups is None else [task.with_groups(groups) for task in tasks]
 
 
-def check_names(names: Iterable[str], setting: str = "metric") -> None:
+def check_metrics(names: Iterable[str], setting: str = "metric") -> None:
     """Refuse no metric, and a metric named twice.
 
     Args:
@@ -166,23 +167,7 @@ def check_overrides(names: Iterable[str], overrides: Iterable[str], also: Iterab
     metrics = list(dict.fromkeys(names))
     known = {field.name for name in metrics for field in dataclasses.fields(find(name).settings)} - {"seed"}
     known.update(also, ["groups"])
-    unknown = sorted(set(overrides) - known)
-    if unknown:
-        raise ValueError(
-            f"overrides {', '.join(unknown)}: none of the metrics {', '.join(metrics)} has such a setting; they have "
-            f"{', '.join(sorted(known)) or 'none'}."
-        )
-
-
-def whole(name: str, value: Any, most: int | None = None) -> None:
-    """Refuse what is no whole number from 0 to `most`.
-
-    Raises:
-      ValueError: With the name, the value and what was expected.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value <= (most or value):
-        limit = "0 or more" if most is None else f"0 to {most}"
-        raise ValueError(f"{name}={value!r}: expected a whole number, {limit}.")
+    check_names(f"overrides ({', '.join(metrics)})", overrides, known)
 
 
 def _plain(value: Any) -> list:
@@ -207,12 +192,9 @@ def _settings(metrics: list[Metric], protocol: str, seed: int, overrides: dict[s
     defaults = find_protocol(protocol)
     known = {metric.name: {field.name for field in dataclasses.fields(metric.settings)} for metric in metrics}
     every = sorted(set().union(*known.values()) - {"seed"})
-    unknown = sorted(set(overrides) - set(every))
-    if unknown:
-        expected = f"expected some of {every}" if every else "it has no settings"
-        raise ValueError(f"{', '.join(known)} does not know the settings {unknown}; {expected}.")
+    check_names(" / ".join(known), overrides, every)
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in overrides.items()}
-    whole("outer_folds", plain.get("outer_folds", 2))
+    check_whole_number("outer_folds", plain.get("outer_folds", 2), 0)
     plain["seed"] = seed
     chosen = []
     for metric in metrics:

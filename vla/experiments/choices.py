@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from vla.checks import check_choice, check_whole_number
 from vla.metrics import find_protocol
 
 
@@ -67,12 +68,9 @@ class Choices:
         """Refuse what is no alternative."""
         find_protocol(self.protocol)
         for name, allowed in ALTERNATIVES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {', '.join(map(str, allowed))}")
-        if self.caption != "seeded" and not _counts(self.caption, 0):
-            raise ValueError(f"caption={self.caption!r}; expected the number of a caption from 0, or 'seeded'")
-        if not _counts(self.human_captions, 1):
-            raise ValueError(f"human_captions={self.human_captions!r}; expected how many, 1 or more")
+            check_choice(name, getattr(self, name), allowed)
+        check_whole_number("caption", self.caption, 0, other=["seeded"])
+        check_whole_number("human_captions", self.human_captions)
 
     def of_step(self, name: str, modality: str) -> dict[str, Any]:
         """Parameters of a manipulation that differ from its own defaults by these choices."""
@@ -97,10 +95,6 @@ class Choices:
             if getattr(self, name) != "protocol":
                 given[name] = getattr(self, name)
         return given
-
-
-def _counts(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 ALTERNATIVES: dict[str, tuple[Any, ...]] = {

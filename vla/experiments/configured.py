@@ -5,11 +5,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from vla.checks import check_names, listed
 from vla.experiments.choices import Choices
 from vla.experiments.content_plan import ContentPlan
 from vla.experiments.experiment import Condition, Experiment, Paper, as_experiment
 from vla.experiments.study import IN_DATA, MAIN, MODALITIES, DatasetPlan, Study
-from vla.records import listed
 
 Kind = TypeVar("Kind", Choices, ContentPlan)
 
@@ -172,6 +172,4 @@ def _plain(value: Any) -> Any:
 
 
 def _refuse(what: str, values: Mapping[str, Any], known: set[str]) -> None:
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ValueError(f"{what} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    check_names(what, values, known)

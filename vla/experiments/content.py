@@ -29,13 +29,15 @@ from vla.alignment.item_scores import (
     ridge_settings,
 )
 from vla.alignment.table import DIRECTIONS
+from vla.checks import check_choice
 from vla.experiments.experiment import LENGTH, Condition, Experiment, Side
 from vla.experiments.gallery import Resolved, groups_of
 from vla.experiments.scoring import Bench
 from vla.experiments.study import DatasetPlan
 from vla.experiments.unchanged import remove_made, unchanged, write_record
+from vla.files import file_hash, replacing
 from vla.metrics.ridge_settings import RidgeSettings
-from vla.records import View, canonical_hash, file_hash
+from vla.records import View, canonical_hash
 from vla.stimuli.datasets.coco import coco_categories, locate_coco
 from vla.stimuli.samples import write_samples
 from vla.stimuli.word_norms import VALUE, WORD, caption_norms, read_norms
@@ -156,8 +158,7 @@ def content(
     Raises:
       ValueError: several layers; a bad setting; an item without a caption; or as `vla.alignment.item_scores`.
     """
-    if score not in ("correlation", "match"):
-        raise ValueError(f"score={score!r}; expected one of correlation, match")
+    check_choice("score", score, ("correlation", "match"))
     x, y = join(as_activations(x, "x"), as_activations(y, "y"))
     for role, array in (("x", x), ("y", y)):
         if array.sizes["layer"] != 1:
@@ -187,16 +188,15 @@ def tagged(table: pd.DataFrame, **words: Any) -> pd.DataFrame:
 
 def write_content(parts: Sequence[Content], folder: Path) -> list[Path]:
     """The tables of several model pairs and directions in one file each, put in place whole; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for field, name in NAMES.items():
         table = pd.concat([getattr(part, field) for part in parts], ignore_index=True)
-        path, draft = folder / name, folder / f".{name}.draft"
-        if path.suffix == ".parquet":
-            table.to_parquet(draft, index=False)
-        else:
-            table.to_csv(draft, index=False)
-        draft.replace(path)
+        path = folder / name
+        with replacing(path) as temporary:
+            if path.suffix == ".parquet":
+                table.to_parquet(temporary, index=False)
+            else:
+                table.to_csv(temporary, index=False)
         paths.append(path)
     return paths
 

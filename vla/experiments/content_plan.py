@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from vla.checks import check_choice
 from vla.experiments.experiment import Layers, read_layers
 from vla.records import Modality
 from vla.stimuli.word_norms import VALUE, WORD
@@ -52,8 +53,7 @@ class ContentPlan:
     def __post_init__(self) -> None:
         """Refuse what would fail only after hours of extraction."""
         for name, value, allowed in (("pairs", self.pairs, PAIRS), ("score", self.score, SCORES)):
-            if value not in allowed:
-                raise ValueError(f"content.{name}={value!r}; expected one of {', '.join(allowed)}")
+            check_choice(f"content.{name}", value, allowed)
         for name, layer in (("vision_layer", self.vision_layer), ("language_layer", self.language_layer)):
             layers = read_layers(layer)
             if layers == "all" or (layers != "penultimate" and len(layers) > 1):

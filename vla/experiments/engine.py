@@ -9,6 +9,7 @@ from pathlib import Path
 from vla import devices, progress
 from vla.activations.store import Store
 from vla.alignment.score_store import ScoreStore
+from vla.checks import listed
 from vla.experiments import run_folder
 from vla.experiments.expected import expected, table_work
 from vla.experiments.experiment import LENGTH, Condition, Layers
@@ -16,7 +17,7 @@ from vla.experiments.gallery import Gallery, Resolved, resolve
 from vla.experiments.participants import Checkpoint, Participant, check_configs, gather, refuse_older
 from vla.experiments.scoring import Bench, Table, needs, side_by_side, tables
 from vla.experiments.study import Study
-from vla.records import Modality, View, listed
+from vla.records import Modality, View
 
 LOOKING = "looking at views"
 

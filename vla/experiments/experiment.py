@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from vla.checks import check_choice
 from vla.experiments.choices import Choices
 from vla.records import Modality
 from vla.stimuli import CAPTION_MANIPULATIONS, IMAGE_MANIPULATIONS
@@ -178,8 +179,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         """Fill conditions in; refuse what could not be told apart or does not exist."""
-        if self.against not in GROWTH:
-            raise ValueError(f"experiment {self.id!r}: against={self.against!r}; expected one of {GROWTH}")
+        check_choice(f"experiment {self.id!r}: against", self.against, GROWTH)
         shared = ("dataset", "layers", "vision", "language")
         filled = tuple(
             dataclasses.replace(one, **{name: getattr(one, name) or getattr(self, name) for name in shared})

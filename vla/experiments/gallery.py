@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vla.activations.clip_score import clip_score
+from vla.checks import listed
 from vla.experiments import advice
 from vla.experiments.experiment import BEST, LENGTH, WORST, Condition, Experiment
 from vla.experiments.study import OUTER_FOLDS, DatasetPlan, Study
 from vla.metrics import find
 from vla.models import load_clip
 from vla.models.source import is_cached
-from vla.records import Dataset, Modality, View, canonical_hash, listed
+from vla.records import Dataset, Modality, View, canonical_hash
 from vla.stimuli import Tagger, above_and_below_median, best_and_worst, read_dataset, view
 from vla.stimuli.generators import with_paraphrases, with_synthetic
 from vla.stimuli.specs import read_spec

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Printed
 
+from vla.checks import listed
 from vla.experiments import engine, estimates
 from vla.experiments.estimates import Hardware, Work, accelerators, this_machine
 from vla.experiments.expected import table_work, views_work
@@ -23,7 +24,7 @@ from vla.experiments.study import MODALITIES, Study
 from vla.models.catalogue import alike, checkpoints
 from vla.models.loading import check_config
 from vla.models.source import Unreachable, is_cached
-from vla.records import Modality, listed
+from vla.records import Modality
 
 # Share of a device's memory that weights may take beside a batch.
 ROOM = 0.8

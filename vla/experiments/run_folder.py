@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from vla import __version__
+from vla.checks import listed
 from vla.experiments.assemble import curves, depths, plateaus, scores, summary
 from vla.experiments.choices import ALTERNATIVES, POINTS
 from vla.experiments.compare import statistics
@@ -25,8 +26,8 @@ from vla.experiments.participants import Participant
 from vla.experiments.scoring import Bench, Table
 from vla.experiments.study import MODALITIES, Study
 from vla.experiments.unchanged import unchanged, write_record
-from vla.records import View, listed
-from vla.stimuli.generators.files import write_whole
+from vla.files import write_file
+from vla.records import View
 from vla.stimuli.samples import write_samples
 
 
@@ -83,7 +84,7 @@ def write(bench: Bench, resolved: Resolved, finished: Sequence[Table], workdir: 
     found = statistics(study, table, resolved.absent)
     data = io.BytesIO()
     table.to_parquet(data, index=False)
-    write_whole(workdir / "scores.parquet", data.getvalue())
+    write_file(workdir / "scores.parquet", data.getvalue())
     _csv(workdir / "statistics.csv", found)
     counted = curves(table, study.experiments)
     flat = plateaus(counted, [one.id for one in study.experiments if one.along_training])
@@ -273,11 +274,11 @@ def _activations(bench: Bench, finished: Sequence[Table]) -> dict[str, Any]:
 
 
 def _csv(path: Path, frame: pd.DataFrame) -> None:
-    write_whole(path, frame.to_csv(index=False).encode())
+    write_file(path, frame.to_csv(index=False).encode())
 
 
 def _json(path: Path, value: Any) -> None:
-    write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    write_file(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _version(name: str) -> str:

@@ -11,10 +11,12 @@ import numpy as np
 import xarray as xr
 
 from vla.activations.labels import as_activations
+from vla.checks import listed
 from vla.experiments.experiment import Layers
 from vla.experiments.naming import named
 from vla.experiments.penultimate import penultimate
-from vla.records import Modality, View, canonical_hash, file_hash, listed
+from vla.files import file_hash
+from vla.records import Modality, View, canonical_hash
 
 ENDINGS = (".npy", ".npz", ".zarr")
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vla.alignment.duplicates import DUPLICATES
-from vla.alignment.task import check_names, check_overrides, make_tasks
+from vla.alignment.task import check_metrics, check_overrides, make_tasks
+from vla.checks import POLICIES, check_choice, check_whole_number
 from vla.experiments.choices import Choices
 from vla.experiments.content_plan import ContentPlan
 from vla.experiments.experiment import Condition, Experiment, Layers, Side, read_side
@@ -15,7 +16,6 @@ from vla.experiments.naming import field_names
 from vla.metrics import find
 from vla.records import Modality
 from vla.stimuli.catalogue import check_asked
-from vla.stimuli.datasets.absences import check_choice
 
 MODALITIES: tuple[Modality, ...] = ("vision", "language")
 # The role of the dataset, and the group of models, of a study that has one of each: a config's `data`, `vision` and
@@ -74,12 +74,11 @@ class DatasetPlan:
           ValueError: A setting with a value that it cannot have; an option that the reader does not have.
         """
         where = self._key()
-        if isinstance(self.n_items, bool) or not isinstance(self.n_items, int) or self.n_items < 0:
-            raise ValueError(f"{self._key('n_items')}={self.n_items!r}; expected a number of items, 0 for all")
+        check_whole_number(self._key("n_items"), self.n_items, 0)
         if self.role == MAIN and not self.directory and self.name == "captioned_folder":
             raise ValueError(f"no dataset: set {self.flag('directory', 'FOLDER')} to a folder of images with captions")
         try:
-            check_choice("missing", self.missing)
+            check_choice("missing", self.missing, POLICIES)
             check_asked(self.name, self.directory, missing_images=self.missing_images, options=self.options)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
@@ -183,12 +182,9 @@ class Study:
             ("dtype", self.dtype, DTYPES),
             ("intervals", self.intervals, INTERVALS),
         ):
-            if value not in allowed:
-                raise ValueError(f"{setting}={value!r}; expected one of {', '.join(allowed)}")
+            check_choice(setting, value, allowed)
         for setting in _COUNTS:
-            value, least = getattr(self, setting), int(setting == "tensor_parallel")
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{setting}={value!r}; expected a whole number, {least} or more")
+            check_whole_number(setting, getattr(self, setting), int(setting == "tensor_parallel"))
         if self.bootstrap and self.choices.constant_targets == "zero":
             raise ValueError(
                 f"bootstrap={self.bootstrap} with constant_targets='zero': draws leave constant units out; "
@@ -197,9 +193,7 @@ class Study:
         object.__setattr__(self, "ignore_fields", field_names(self.ignore_fields))
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds={self.seeds}: expected each once")
-        folds = self.overrides.get("outer_folds", OUTER_FOLDS)
-        if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
-            raise ValueError(f"overrides.outer_folds={folds!r}; expected a number of folds, 2 or more")
+        check_whole_number("overrides.outer_folds", self.overrides.get("outer_folds", OUTER_FOLDS), 2)
         i, n = self.shard
         if not 0 <= i < n:
             raise ValueError(f"shard={i}/{n}: expected i/n with i from 0 to n - 1")
@@ -221,7 +215,7 @@ class Study:
         self._check_content(ids)
 
     def _check(self, experiment: Experiment) -> None:
-        check_names(self.metrics_of(experiment), "metrics")
+        check_metrics(self.metrics_of(experiment), "metrics")
         for name in self.metrics_of(experiment):
             find(name)
         for modality in MODALITIES:

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import vla.records
-from vla.records import canonical_hash, file_hash
-from vla.stimuli.generators.files import write_whole
+from vla.files import file_hash, write_file
+from vla.records import canonical_hash
 
 _SOURCES = (".py", ".toml", ".csv", ".j2", ".css", ".json")
 
@@ -67,7 +67,7 @@ def write_record(record: Path, made_from: object, files: Iterable[Path]) -> None
     root = record.parent.absolute()
     hashes = {os.path.relpath(path.absolute(), root): file_hash(path) for path in sorted(files)}
     text = json.dumps({"made_from": _key(made_from), "files": hashes}, indent=1, ensure_ascii=False)
-    write_whole(record, f"{text}\n".encode())
+    write_file(record, f"{text}\n".encode())
 
 
 def _key(made_from: object) -> str:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from vla.checks import check_choice, check_number, check_whole_number
 from vla.metrics import states
 from vla.metrics.gram import Principal, principal
 from vla.metrics.metric import ROTATIONS, Metric
@@ -42,12 +43,8 @@ class CcaSettings:
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
-        _check_components(self.components)
-        ridge = self.regularisation
-        if ridge is not None and (
-            isinstance(ridge, bool) or not isinstance(ridge, int | float) or not 0 < ridge < np.inf
-        ):
-            raise ValueError(f"regularisation={ridge!r}: expected None or a positive finite number.")
+        check_whole_number("components", self.components, other=[None])
+        check_number("regularisation", self.regularisation, above=0, other=[None])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +61,7 @@ class SvccaSettings:
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
-        share = self.variance
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
-            raise ValueError(f"variance={share!r}: expected a share above 0 and at most 1.")
+        check_number("variance", self.variance, above=0, most=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,14 +78,8 @@ class PwccaSettings:
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
-        _check_components(self.components)
-        if self.weights not in ("x", "y"):
-            raise ValueError(f"weights={self.weights!r}: expected one of x, y.")
-
-
-def _check_components(count: Any) -> None:
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1):
-        raise ValueError(f"components={count!r}: expected None or a whole number of at least 1.")
+        check_whole_number("components", self.components, other=[None])
+        check_choice("weights", self.weights, ("x", "y"))
 
 
 class Basis(NamedTuple):

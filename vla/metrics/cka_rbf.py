@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from vla.checks import check_number
 from vla.metrics import signatures
 from vla.metrics.cka import normalised
 from vla.metrics.gram import centred, squared_euclidean, u_centred
@@ -32,14 +33,7 @@ class KernelSettings:
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
-        if (
-            isinstance(self.bandwidth, bool)
-            or not isinstance(self.bandwidth, int | float)
-            or not 0 < self.bandwidth < np.inf
-        ):
-            raise ValueError(
-                f"bandwidth={self.bandwidth!r}: expected a positive finite multiple of the median distance."
-            )
+        check_number("bandwidth", self.bandwidth, above=0)
 
 
 def gaussian_gram(x: Float[Array, "N D"], bandwidth: float) -> Float[Array, "N N"]:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from vla.checks import check_number, check_whole_number
 from vla.metrics import states
 from vla.metrics.gram import cosine_similarity, power_of_two, symmetric_product
 from vla.metrics.metric import Metric
@@ -42,10 +43,8 @@ class CknnaSettings:
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
         NeighbourSettings(self.neighbours, clip_quantile=self.clip_quantile)
-        if self.neighbours < 2:
-            raise ValueError(f"neighbours={self.neighbours!r}: cknna needs at least 2.")
-        if isinstance(self.offset, bool) or not isinstance(self.offset, int | float) or not 0 <= self.offset < 1:
-            raise ValueError(f"offset={self.offset!r}: expected a small number, 0 or more.")
+        check_whole_number("neighbours", self.neighbours, 2)
+        check_number("offset", self.offset, least=0, below=1)
 
 
 class Neighbourhood(NamedTuple):

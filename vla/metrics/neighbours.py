@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from vla import devices
+from vla.checks import check_choice, check_number, check_whole_number
 from vla.devices import AnyArray
 from vla.metrics.gram import TIE, cosine_similarity, distances_and_power, symmetric_product
 from vla.metrics.metric import Metric, Pairwise
@@ -46,14 +47,9 @@ class NeighbourSettings:
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
-        k = self.neighbours
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise ValueError(f"neighbours={k!r}: expected a whole number of at least 1.")
-        if self.nearness not in NEARNESS:
-            raise ValueError(f"nearness={self.nearness!r}: expected one of {', '.join(NEARNESS)}.")
-        q = self.clip_quantile
-        if q is not None and (isinstance(q, bool) or not isinstance(q, int | float) or not 0 < q <= 1):
-            raise ValueError(f"clip_quantile={q!r}: expected None or a share above 0 and at most 1.")
+        check_whole_number("neighbours", self.neighbours)
+        check_choice("nearness", self.nearness, NEARNESS)
+        check_number("clip_quantile", self.clip_quantile, above=0, most=1, other=[None])
 
 
 class Neighbours(NamedTuple):

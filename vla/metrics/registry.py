@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from vla.checks import check_choice
 from vla.metrics.cca import CCA, PWCCA, SVCCA
 from vla.metrics.cka import CKA, CKA_DEBIASED
 from vla.metrics.cka_rbf import CKA_RBF, CKA_RBF_DEBIASED
@@ -54,8 +55,7 @@ def find(name: str) -> Metric:
     Raises:
       ValueError: There is none; the message lists those there are.
     """
-    if name not in METRICS:
-        raise ValueError(f"Unknown metric {name!r}; expected one of {sorted(METRICS)}.")
+    check_choice("metric", name, METRICS)
     return METRICS[name]
 
 

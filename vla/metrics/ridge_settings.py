@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from vla.checks import check_choice, check_whole_number
+
 PAPER_ALPHAS = tuple(10.0**k for k in range(-8, 9))
 
 
@@ -42,11 +44,8 @@ class RidgeSettings:
         if not alphas.size or not np.all(np.isfinite(alphas)) or np.any(alphas <= 0):
             raise ValueError(f"alphas={self.alphas!r}: expected one or more positive finite numbers.")
         object.__setattr__(self, "alphas", tuple(alphas.tolist()))
-        if self.test_statistics not in ("test", "train"):
-            raise ValueError(f"test_statistics={self.test_statistics!r}: expected one of 'test', 'train'.")
-        cv = self.inner_cv
-        if cv != "loo" and (isinstance(cv, bool) or not isinstance(cv, int | np.integer) or cv < 2):
-            raise ValueError(f"inner_cv={cv!r}: expected 'loo' or a number of folds of at least 2.")
+        check_choice("test_statistics", self.test_statistics, ("test", "train"))
+        check_whole_number("inner_cv", self.inner_cv, 2, other=["loo"])
 
 
 UNIT_MEASURES = ("explained_variance", "pearson", "r2")
@@ -65,8 +64,7 @@ class PredictivitySettings(RidgeSettings):
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
         super().__post_init__()
-        if self.measure not in UNIT_MEASURES:
-            raise ValueError(f"measure={self.measure!r}: expected one of {', '.join(UNIT_MEASURES)}.")
+        check_choice("measure", self.measure, UNIT_MEASURES)
 
 
 PROTOCOLS: dict[str, dict[str, Any]] = {
@@ -81,6 +79,5 @@ def find_protocol(name: str) -> dict[str, Any]:
     Raises:
       ValueError: There is none; the message lists those there are.
     """
-    if name not in PROTOCOLS:
-        raise ValueError(f"Unknown protocol {name!r}; expected one of {sorted(PROTOCOLS)}.")
+    check_choice("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from scipy import stats
 
 from vla import devices
+from vla.checks import check_choice
 from vla.metrics import signatures
 from vla.metrics.gram import TIE, correlation, squared_euclidean
 from vla.metrics.metric import Metric, Pairwise
@@ -101,8 +102,7 @@ class RsaSettings:
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
         for name, known in (("dissimilarity", DISSIMILARITIES), ("comparison", COMPARISONS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}={getattr(self, name)!r}: expected one of {', '.join(known)}.")
+            check_choice(name, getattr(self, name), known)
 
 
 def all_pairs(

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from vla.checks import check_number
 from vla.metrics import procrustes, states
 from vla.metrics.folds import outer_folds
 from vla.metrics.gram import decomposed, principal
@@ -34,8 +35,7 @@ class ShapeSettings:
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
-        if isinstance(self.alpha, bool) or not isinstance(self.alpha, int | float) or not 0 <= self.alpha <= 1:
-            raise ValueError(f"alpha={self.alpha!r}: expected a number from 0 to 1.")
+        check_number("alpha", self.alpha, least=0, most=1)
         object.__setattr__(self, "alpha", float(self.alpha))
 
 

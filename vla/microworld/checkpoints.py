@@ -16,6 +16,7 @@ from flax import nnx
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from vla.files import file_hash
 from vla.microworld.make_once import make_once
 from vla.microworld.shipped import WEIGHTS, checkpoint_name, shipped, training_report
 from vla.models.decoder import Decoder
@@ -24,7 +25,6 @@ from vla.models.families import FAMILIES, TOWERS
 from vla.models.families.family import Row
 from vla.models.loading import read_config
 from vla.models.vision_encoder import VisionEncoder
-from vla.records import file_hash
 
 Tensors = dict[str, np.ndarray]
 # Files of a shipped model that its state before training does not share.

@@ -2,12 +2,11 @@
 
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from vla.records import listed
+from vla.checks import listed
+from vla.files import replacing
 
 RECIPE = "microworld.json"
 
@@ -32,22 +31,18 @@ def make_once(folder: str | os.PathLike[str], recipe: Mapping[str, object], fill
     path = Path(os.path.abspath(Path(folder).expanduser()))
     if _is_complete(path, recipe):
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.parent / f".{path.name}.{uuid.uuid4().hex}"
-    draft.mkdir()
     try:
-        fill(draft)
-        files = {file.relative_to(draft).as_posix(): file.stat().st_size for file in _files(draft)}
-        content = {"recipe": recipe, "files": files}
-        (draft / RECIPE).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        try:
-            draft.rename(path)
-        except OSError:
-            # Another process may have created the same folder in the meantime.
-            if not _is_complete(path, recipe):
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        with replacing(path) as temporary:
+            temporary.mkdir()
+            fill(temporary)
+            files = {file.relative_to(temporary).as_posix(): file.stat().st_size for file in _files(temporary)}
+            content = {"recipe": recipe, "files": files}
+            text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+            (temporary / RECIPE).write_text(text, encoding="utf-8")
+    except OSError:
+        # Another process may have created the same folder in the meantime.
+        if not _is_complete(path, recipe):
+            raise
     return path
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vla import progress
+from vla.checks import check_choice
 from vla.microworld.checkpoints import write_step_zero
 from vla.microworld.shipped import WEIGHTS, shipped, shipped_steps
 from vla.microworld.world_folder import write_world
@@ -40,8 +41,7 @@ def fill_config(config: Mapping[str, Any], folder: Path, show_progress: bool = F
     """
     values = {**config}
     options = values.pop("microworld")
-    if options["models"] not in MODELS:
-        raise ValueError(f"microworld.models={options['models']!r}; expected one of {', '.join(MODELS)}")
+    check_choice("microworld.models", options["models"], MODELS)
     n, seed = options["n"], options["seed"]
     progress.expect({stage: fixed + per_scene * n for stage, (fixed, per_scene) in _EXPECTED.items()})
     world = write_world(

@@ -5,6 +5,7 @@ from random import Random
 
 import numpy as np
 
+from vla.checks import check_choice, check_whole_number
 from vla.microworld.placement import RELATIONS, Body, Spot, arrange, inverse, possible_relations
 from vla.microworld.world import ACTIONS, CATEGORIES, COLOURS, POSITIONS, SIZES, STUFF, WEATHER, colours
 from vla.records import canonical_hash
@@ -134,10 +135,9 @@ def scene(seed: int, index: int, part: str = "evaluation") -> Scene:
     Raises:
       ValueError: `seed` or `index` is negative, or `part` is unknown.
     """
-    if part not in PARTS:
-        raise ValueError(f"part={part!r}; expected one of {', '.join(sorted(PARTS))}")
-    if seed < 0 or index < 0:
-        raise ValueError(f"seed={seed}, index={index}; expected whole numbers of 0 or more")
+    check_choice("part", part, PARTS)
+    check_whole_number("seed", seed, 0)
+    check_whole_number("index", index, 0)
     return sample_scene(Random(f"scene {seed} {index}"), Description(), part)
 
 

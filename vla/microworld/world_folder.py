@@ -8,6 +8,7 @@ from random import Random
 from typing import NamedTuple
 
 from vla import progress
+from vla.checks import check_whole_number
 from vla.microworld.captions import Caption, describe, paraphrase
 from vla.microworld.drawing import ImageTask, drawing_process, write_images
 from vla.microworld.make_once import make_once
@@ -78,8 +79,7 @@ def write_world(
         ("judgments", judgments, 0, 10**6),
         ("flickr8k", flickr8k, 0, 10**6),
     ):
-        if isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f"{name}={value!r}; expected a whole number from {low} to {high}")
+        check_whole_number(name, value, low, high)
     recipe = {
         "what": "world",
         "version": VERSION,

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from vla.registers import register_path
+from vla.files import register_path
 
 REGISTER = register_path("checkpoints.toml")
 

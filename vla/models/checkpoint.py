@@ -9,10 +9,10 @@ import ml_dtypes  # noqa: F401
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from vla.checks import listed
 from vla.models.fields import read_json
 from vla.models.tensor import FLOATS, Index, Tensor
 from vla.models.torch_archive import archive_tensors
-from vla.records import listed
 
 __all__ = ["Index", "Tensor", "choose_weights", "open_tensors", "weight_files"]
 

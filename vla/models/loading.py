@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from vla import devices
+from vla.checks import check_choice
 from vla.models.checkpoint import weight_files
 from vla.models.decoder import Decoder, DecoderConfig
 from vla.models.families import FAMILIES, TOWERS
@@ -67,8 +68,7 @@ def load_model(
       ValueError: No such checkpoint, an unknown architecture, a config field that is not understood, tensors that
         are missing, unknown or mis-shaped, an unreadable file, no tokenizer or image processor.
     """
-    if dtype not in _DTYPES:
-        raise ValueError(f"dtype {dtype!r} is not known; known are: {', '.join(sorted(_DTYPES))}")
+    check_choice("dtype", dtype, _DTYPES)
     if processor is None and processor_revision is not None:
         raise ValueError(f"processor_revision {processor_revision!r} was given without processor=; leave it out")
     processor_files = (*TOKENIZER_FILES, *IMAGE_PROCESSOR_FILES)

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from vla import devices
+from vla.files import file_hash
 from vla.models.batch import Batch, Images, one_per_row
 from vla.models.decoder import Decoder
 from vla.models.decoder_config import DecoderConfig
@@ -26,7 +27,7 @@ from vla.models.processors import ImageProcessor
 from vla.models.stages import Chain, Network, chain_of, compiled_for, forward
 from vla.models.tokenizer import Tokenizer
 from vla.models.vision_encoder import VisionEncoder
-from vla.records import Modality, canonical_hash, file_hash
+from vla.records import Modality, canonical_hash
 
 # Which layers (a slice of those asked for), the number of the batch, and what was read: [R, B, S, D].
 Reading = tuple[slice, int, np.ndarray]

@@ -15,11 +15,11 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
+from vla.checks import listed
 from vla.models import hub
 from vla.models.catalogue import alike, checkpoints, pinned
 from vla.models.checkpoint import choose_weights
 from vla.models.fields import read_json
-from vla.records import listed
 
 CONFIG, ADAPTER, MODULES = "config.json", "adapter_config.json", "modules.json"
 

@@ -37,9 +37,9 @@ from jaxtyping import Int
 from tokenizers import AddedToken, normalizers, pre_tokenizers
 from tokenizers import models as token_models
 
+from vla.checks import listed
 from vla.models.decoder_config import DecoderConfig
 from vla.models.fields import read_json
-from vla.records import listed
 
 TOKENIZER_FILES = (
     "added_tokens.json",

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vla.checks import check_choice
 from vla.experiments import configured
 from vla.experiments.experiment import Paper
 from vla.experiments.study import Study
@@ -20,8 +21,7 @@ def find(name: str) -> Paper:
     Raises:
       ValueError: There is none; the message lists the papers.
     """
-    if name not in PAPERS:
-        raise ValueError(f'paper={name!r}: expected one of {", ".join(sorted(PAPERS))}, or "" for none')
+    check_choice("paper", name, PAPERS)
     return PAPERS[name]
 
 

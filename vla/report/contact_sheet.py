@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from vla.files import replacing, write_file
 from vla.records import Dataset, Modality, View
-from vla.report.whole import whole
 from vla.stimuli import CAPTION_MANIPULATIONS, IMAGE_MANIPULATIONS, decode_image, view
 
 ALL = "all"
@@ -283,8 +283,9 @@ def write_contact_sheet(sheet: Sheet, folder: Path) -> tuple[Path, Path]:
     """Write a sheet as `contact_sheet.png` and as the self-contained page `contact_sheet.html`; returns both."""
     png, page = folder / "contact_sheet.png", folder / "contact_sheet.html"
     picture = draw_sheet(sheet)
-    whole(png, lambda path: picture.save(path, "PNG"))
-    whole(page, lambda path: path.write_text(_page(sheet), encoding="utf-8"))
+    with replacing(png) as temporary:
+        picture.save(temporary, "PNG")
+    write_file(page, _page(sheet))
     return png, page
 
 

@@ -18,7 +18,7 @@ from vla import devices, progress
 from vla.experiments.experiment import Paper
 from vla.experiments.run_folder import RECORD, files
 from vla.experiments.unchanged import still_made, unchanged, write_record
-from vla.records import file_hash
+from vla.files import file_hash, write_file
 from vla.report.claims import comparison_claims
 from vla.report.extras import extra_sections
 from vla.report.figures import losses as losses_figure
@@ -28,7 +28,6 @@ from vla.report.illustrations import Illustration, illustrations
 from vla.report.run_folder import RunFolder, read
 from vla.report.sections import section
 from vla.report.study_page import page, views
-from vla.report.whole import whole
 from vla.report.words import svg_url
 
 # Of the figures' files unless asked otherwise; PDF takes as long as the rest together.
@@ -58,14 +57,11 @@ def drawn(
     with styled():
         picture = settle(shown.draw())
     for suffix in formats:
-        whole(folder / f"{shown.name}{suffix}", lambda path: save(picture, path))
-    whole(folder / f"{shown.name}.csv", lambda path: shown.rows.to_csv(path, index=False))
+        save(picture, folder / f"{shown.name}{suffix}")
+    write_file(folder / f"{shown.name}.csv", shown.rows.to_csv(index=False))
     made = {"command": command, "source": shown.source, "rows": len(shown.rows), "keys": list(keys)}
     described = {"figure": figure, "caption": shown.caption, **made}
-    whole(
-        folder / f"{shown.name}.json",
-        lambda path: path.write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"),
-    )
+    write_file(folder / f"{shown.name}.json", json.dumps(described, indent=1, ensure_ascii=False) + "\n")
     data, width, height = svg_url(folder / f"{shown.name}.svg")
     more = [f"and {len(keys) - _MOST_KEYS} more in {shown.name}.json"] if len(keys) > _MOST_KEYS else []
     return {
@@ -315,7 +311,7 @@ def write_report(
     main = [*(paper.main_claims(run) if paper else ()), *comparison_claims(run)]
     citation = paper.citation if paper else ""
     text = page(run, sections, extras, seen, alone.get("overview"), alone.get("losses"), main, citation)
-    whole(index, lambda path: path.write_text(text, encoding="utf-8"))
+    write_file(index, text)
     names = [figure.shown.name for figure in figures]
     drawn = [workdir / FIGURES / f"{name}{suffix}" for name in names for suffix in (*formats, ".csv", ".json")]
     for path in before:
@@ -331,4 +327,4 @@ def _complete(run: RunFolder) -> None:
     tables = {"plateaus": run.plateaus, "depth": run.profiles, "peaks": run.peaks, "summary": run.summary}
     for name, frame in ((f"{stem}.csv", table) for stem, table in tables.items()):
         if not (run.path / name).is_file():
-            whole(run.path / name, lambda path, frame=frame: frame.to_csv(path, index=False))
+            write_file(run.path / name, frame.to_csv(index=False))

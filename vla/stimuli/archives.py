@@ -14,6 +14,8 @@ from typing import IO, Any
 
 from filelock import FileLock
 
+from vla.files import replacing
+
 CHUNK = 1 << 20
 # Limit of total unpacked size / archive size. Images and label maps hardly shrink, JSON shrinks by a factor of ten;
 # the limit of deflate is about 1,030.
@@ -72,17 +74,11 @@ def extract(
     """
     source, target = (Path(os.path.abspath(Path(path).expanduser())) for path in (archive, folder))
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.parent / f".{target.name}.unpacking"
     with FileLock(f"{target}.lock"):
-        if target.is_dir():
-            return target
-        shutil.rmtree(draft, ignore_errors=True)
-        try:
-            draft.mkdir()
-            _unpack(source, draft, wanted, max_growth)
-            os.replace(draft, target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        if not target.is_dir():
+            with replacing(target, target.parent / f".{target.name}.tmp") as temporary:
+                temporary.mkdir()
+                _unpack(source, temporary, wanted, max_growth)
     return target
 
 

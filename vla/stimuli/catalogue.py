@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from vla.checks import POLICIES, check_choice, check_names
 from vla.records import Dataset
 from vla.stimuli.datasets import sources
-from vla.stimuli.datasets.absences import check_choice
 from vla.stimuli.datasets.captioned_folder import read_captioned_folder
 from vla.stimuli.datasets.coco import read_coco_directory
 from vla.stimuli.datasets.flickr8k import read_flickr8k
@@ -78,7 +78,7 @@ def read_dataset(
       ValueError: no dataset of this name; an option that it does not have; or as the reader.
     """
     _check_name(name)
-    check_choice("missing_images", missing_images)
+    check_choice("missing_images", missing_images, POLICIES)
     dataset = _found(name, directory, n, seed, data_dir, missing_images, options)
     return dataclasses.replace(dataset, name=called) if called else dataset
 
@@ -102,7 +102,7 @@ def check_asked(
       ValueError: No dataset of this name; an option that it does not have; no directory where one is needed.
     """
     _check_name(name)
-    check_choice("missing_images", missing_images)
+    check_choice("missing_images", missing_images, POLICIES)
     if directory is None and name not in (*ARCHIVES, "pick_a_pic"):
         _given(name, directory)
     if directory is None or not is_prepared(directory):
@@ -222,7 +222,4 @@ def _check_prepared(name: str, directory: str | os.PathLike[str], options: dict[
 def _check_options(name: str, reader: Callable[..., Any], options: Iterable[str]) -> None:
     """Refuse options that the reader does not have."""
     taken = inspect.signature(reader).parameters
-    known = sorted(set(taken) - OWN)
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise ValueError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+    check_names(name, options, set(taken) - OWN, "option")

@@ -7,13 +7,13 @@ import os
 import re
 import shutil
 import time
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 import requests
 from filelock import FileLock
 
+from vla.files import write_file
 from vla.progress import bar
 
 ATTEMPTS = 6
@@ -150,10 +150,7 @@ def _record_path(path: Path) -> Path:
 
 def _record_checksum(path: Path, digest: str) -> None:
     """Record the SHA-256 of the file at `path`."""
-    record = _record_path(path)
-    draft = record.with_name(f".{record.name}.{uuid.uuid4().hex}")
-    draft.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
-    os.replace(draft, record)
+    write_file(_record_path(path), f"{digest}  {path.name}\n")
 
 
 def digest_of(path: Path, algorithm: str) -> str:

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vla.records import Dataset, Item, View, listed
+from vla.checks import check_choice, check_whole_number, listed
+from vla.records import Dataset, Item, View
 from vla.stimuli.common_items import common_items
 from vla.stimuli.draws import shuffled
 from vla.stimuli.tagging import DEFAULT_PIPELINE
@@ -45,8 +46,10 @@ def caption_exemplars(
       ValueError: items have too few captions and paraphrases; or as `caption_view`.
     """
     fewest = min((len(item.captions) for item in dataset.items), default=0)
-    own = _count("human", fewest if human is None else human, lowest=0)
-    wanted = _count("k", k)
+    own = fewest if human is None else human
+    check_whole_number("human", own, 0)
+    check_whole_number("k", k)
+    wanted = k
     places = [("human", i) for i in range(min(wanted, own))] + [("paraphrase", i) for i in range(wanted - own)]
     _refuse_short(dataset, wanted, min(wanted, own), "human captions", lambda item: item.captions)
     _refuse_short(dataset, wanted, max(wanted - own, 0), "paraphrases", lambda item: item.paraphrases)
@@ -82,9 +85,9 @@ def image_exemplars(
     Raises:
       ValueError: items have too few images; an unknown source; or as `image_view`.
     """
-    if source not in IMAGE_SETS:
-        raise ValueError(f"source={source!r}; expected one of {', '.join(IMAGE_SETS)}")
-    wanted, first = _count("k", k), int(source == "with_photograph")
+    check_choice("source", source, IMAGE_SETS)
+    check_whole_number("k", k)
+    wanted, first = k, int(source == "with_photograph")
     _refuse_short(dataset, wanted, wanted - first, "synthetic images", lambda item: item.synthetic)
     ordered, mark = _ordered(dataset, order, seed, "synthetic")
     views = [image_view(ordered, manipulation, seed=seed)] * first
@@ -92,12 +95,6 @@ def image_exemplars(
         image_view(ordered, manipulation, source="synthetic", index=index, seed=seed) for index in range(wanted - first)
     ]
     return _same_items(views, mark)
-
-
-def _count(setting: str, given: Any, lowest: int = 1) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or given < lowest:
-        raise ValueError(f"{setting}={given!r}; expected a whole number of at least {lowest}")
-    return given
 
 
 def _refuse_short(dataset: Dataset, k: int, needed: int, what: str, own: Callable[[Item], Sequence[Any]]) -> None:
@@ -113,8 +110,7 @@ def _refuse_short(dataset: Dataset, k: int, needed: int, what: str, own: Callabl
 
 def _ordered(dataset: Dataset, order: str, seed: int, *fields: str) -> tuple[Dataset, str]:
     """The dataset with fields of its items put in the asked order, and what to add to names of views."""
-    if order not in ORDERS:
-        raise ValueError(f"order={order!r}; expected one of {', '.join(ORDERS)}")
+    check_choice("order", order, ORDERS)
     if order == "published":
         return dataset, ""
     items = tuple(

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image, ImageColor, ImageEnhance, ImageFilter, ImageOps
 
-from vla.records import ImageSource, Segmentation, canonical_hash, file_hash
+from vla.files import file_hash
+from vla.records import ImageSource, Segmentation, canonical_hash
 from vla.stimuli.draws import Key, permutation, uniform
 from vla.stimuli.images import decode_image, image_orientation
 from vla.stimuli.specs import Manipulation, Parameter, Step

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from vla.records import Picture, is_git_lfs_pointer
+from vla.files import is_git_lfs_pointer
+from vla.records import Picture
 
 WHITE = (255, 255, 255, 255)
 GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N")

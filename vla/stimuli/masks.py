@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from vla.records import Dataset, Item, listed
+from vla.checks import listed
+from vla.records import Dataset, Item
 from vla.stimuli.image_manipulations import item_mask
 from vla.stimuli.specs import Step
 

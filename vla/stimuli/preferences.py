@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from vla.records import Dataset, View, listed
+from vla.checks import check_choice, check_whole_number, listed
+from vla.records import Dataset, View
 from vla.stimuli.view_content import make_view
 from vla.stimuli.views import image_view
 
@@ -108,10 +109,8 @@ def _ends(
 
 def _ranked(dataset: Dataset, scores: Any, n_captions: int | None, ties: str) -> dict[str, list[int]]:
     """Places of each item's captions, the highest score first, without the items that are left out."""
-    if ties not in TIES:
-        raise ValueError(f"ties={ties!r}; expected one of {', '.join(TIES)}")
-    if n_captions is not None and n_captions < 1:
-        raise ValueError(f"n_captions={n_captions}; expected a whole number of at least 1, or None for all captions")
+    check_choice("ties", ties, TIES)
+    check_whole_number("n_captions", n_captions, other=[None])
     by_item = _by_item(scores)
     lacking = [id for id in dataset.ids if id not in by_item]
     if lacking:

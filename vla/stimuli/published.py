@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vla.records import Dataset, ImageSource, Item, listed
+from vla.checks import check_choice, listed
+from vla.records import Dataset, ImageSource, Item
 from vla.stimuli.draws import permutation
 
 IMAGE_SOURCES = ("photograph", "rejected", "synthetic")
@@ -17,7 +18,7 @@ def images_of(dataset: Dataset, source: str, index: Any) -> tuple[str, tuple[Ima
     Raises:
       ValueError: an unknown source; a bad index; items without such an image.
     """
-    _check("source", source, IMAGE_SOURCES)
+    check_choice("source", source, IMAGE_SOURCES)
     place = _place(index, "the image's place in its item, from 0")
     if source == "synthetic":
         _refuse_short(dataset, place, lambda item: item.synthetic, "synthetic image")
@@ -42,7 +43,7 @@ def captions_of(dataset: Dataset, source: str, index: Any, seed: int) -> tuple[s
     Raises:
       ValueError: an unknown source; a bad index; items with too few captions.
     """
-    _check("source", source, CAPTION_SOURCES)
+    check_choice("source", source, CAPTION_SOURCES)
     spoken = "caption" if source == "human" else "paraphrase"
 
     def own(item: Item) -> Sequence[str]:
@@ -55,11 +56,6 @@ def captions_of(dataset: Dataset, source: str, index: Any, seed: int) -> tuple[s
     place = _place(index, f'the {spoken}\'s place in published order, from 0, or "{SEEDED}"')
     _refuse_short(dataset, place, own, spoken)
     return f"{spoken}_{place}", tuple(own(item)[place] for item in dataset.items)
-
-
-def _check(setting: str, value: object, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{setting}={value!r}; expected one of {', '.join(sorted(allowed))}")
 
 
 def _place(index: Any, expected: str) -> int:

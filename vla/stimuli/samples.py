@@ -15,6 +15,7 @@ from typing import Any
 
 from PIL import Image
 
+from vla.files import write_file
 from vla.records import View
 from vla.stimuli.images import decode_image
 
@@ -70,12 +71,7 @@ def write_samples(
             for id in shown
         ],
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{_file_name(name)}.json"
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    unfinished.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-    unfinished.replace(path)
-    return path
+    return write_file(folder / f"{_file_name(name)}.json", json.dumps(content, ensure_ascii=False, indent=1))
 
 
 def _file_name(name: str) -> str:

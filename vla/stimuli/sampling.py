@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from vla.checks import check_whole_number
 from vla.records import Dataset, canonical_hash
 
 
@@ -19,12 +20,11 @@ def sample(dataset: Dataset, n: int | str | None, seed: int) -> Dataset:
       seed: Which sample; any whole number.
 
     Raises:
-      ValueError: `n` is more than there are, or no positive whole number.
+      ValueError: `n` is larger than the dataset, or not a positive whole number.
     """
-    if n is None or n == "all":
+    check_whole_number("n", n, other=["all", None])
+    if n is None or isinstance(n, str):
         return dataset
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f'a sample of n={n!r} items cannot be drawn; expected a positive whole number or "all"')
     if n > len(dataset):
         raise ValueError(
             f"a sample of {n} items was asked for, but {dataset.name} has {len(dataset)}; "

@@ -1,19 +1,19 @@
 """Tags the tokens of captions with their parts of speech by a spaCy pipeline, and caches the tags on disk."""
 
-import contextlib
 import functools
 import hashlib
 import importlib.metadata
 import json
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vla import progress
-from vla.records import canonical_hash, file_hash
+from vla.checks import check_whole_number
+from vla.files import file_hash, write_file
+from vla.records import canonical_hash
 
 DEFAULT_PIPELINE = "en_core_web_sm"
 
@@ -60,8 +60,7 @@ class Tagger:
         """
         if not isinstance(pipeline, str | os.PathLike) or not str(pipeline):
             raise ValueError(f"tagger={pipeline!r}; expected the name of a spaCy pipeline or its folder")
-        if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
-            raise ValueError(f"processes={processes!r}; expected a whole number of at least 1")
+        check_whole_number("processes", processes)
         self.pipeline = os.fspath(pipeline)
         self._folder = default_cache() if cache == "default" else cache
         self._processes = processes
@@ -165,18 +164,9 @@ class TagCache:
 
     def add(self, tokens: Mapping[str, Pairs]) -> None:
         """Add the tokens of texts."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         for name, group in _by_file(tokens).items():
             merged = {**self._file(name), **{text: tokens[text] for text in group}}
-            handle, draft = tempfile.mkstemp(dir=self._folder, prefix=f".{name}-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(merged, file, ensure_ascii=True)
-                os.replace(draft, self._folder / name)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(draft)
-                raise
+            write_file(self._folder / name, json.dumps(merged))
 
     def _file(self, name: str) -> dict[str, Pairs]:
         """The content of a file; empty if it does not exist or is damaged, then its texts are tagged again."""

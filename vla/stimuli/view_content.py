@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from vla.records import ImageSource, Modality, View, canonical_hash, listed
+from vla.checks import listed
+from vla.records import ImageSource, Modality, View, canonical_hash
 from vla.stimuli.image_manipulations import source_content
 
 # Hashing and most decoders let other threads run.

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from vla.checks import check_choice
 from vla.records import Dataset, View
 from vla.stimuli.caption_manipulations import CAPTION_MANIPULATIONS, apply_steps
 from vla.stimuli.image_manipulations import IMAGE_MANIPULATIONS, ManipulatedImage
@@ -128,8 +129,7 @@ def view(
     Raises:
       ValueError: As both.
     """
-    if modality not in ("language", "vision"):
-        raise ValueError(f"modality={modality!r}; expected one of language, vision")
+    check_choice("modality", modality, ("language", "vision"))
     which: dict[str, Any] = {}
     steps = []
     for name, given in read_spec(spec):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from vla.records import listed
+from vla.checks import listed
 
 # As Brysbaert, Warriner & Kuperman (2014) publish their ratings of concreteness of 40,000 English words.
 WORD, VALUE = "Word", "Conc.M"

@@ -125,7 +125,7 @@ def own(found):
     ("changes", "words"),
     [
         ({"experiments": ("E3", "E33")}, "no experiment is called 'E33'; there are E1, E2"),
-        ({"metrics": ("ckaa",)}, "Unknown metric 'ckaa'; expected one of"),
+        ({"metrics": ("ckaa",)}, "metric='ckaa'; expected one of"),
         ({"shard": "4/4"}, "shard=4/4: expected i/n"),
         ({"shard": "4"}, "expected i/n, such as 0/4"),
         ({"older": "use"}, "older='use'; expected one of refuse, recompute"),

@@ -6,6 +6,7 @@ import functools
 from collections import defaultdict
 from pathlib import Path
 
+from vla.checks import check_whole_number
 from vla.experiments.experiment import Comparison, Condition, Experiment, PrintedTest
 from vla.paper.seeing_through_words.claims import CLAIMS
 
@@ -103,9 +104,8 @@ def experiments(captions: int = CAPTIONS, images: int = IMAGES) -> dict[str, Exp
     Raises:
       ValueError: A number out of range.
     """
-    for name, most, least in (("captions", captions, 1), ("images", images, 0)):
-        if isinstance(most, bool) or not isinstance(most, int) or most < least:
-            raise ValueError(f"{name}={most!r}; expected how many {name} are averaged at most, {least} or more")
+    check_whole_number("captions", captions)
+    check_whole_number("images", images, 0)
     e1 = Experiment(
         "E1",
         "Layer by layer",

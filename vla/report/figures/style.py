@@ -17,6 +17,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from vla.alignment.paired import Crossed, crossed_test
+from vla.files import replacing
 
 INK, GREY, PALE = "#1b1b1b", "#6b6b6b", "#c9c9c9"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1b1b1b")
@@ -86,7 +87,7 @@ def save(figure: Figure, path: Path) -> None:
       ValueError: Another suffix.
     """
     # By the canvas itself: `savefig` draws everything once more beforehand.
-    with styled(), path.open("wb") as file:
+    with styled(), replacing(path) as temporary, temporary.open("wb") as file:
         if path.suffix == ".svg":
             FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
         elif path.suffix == ".pdf":

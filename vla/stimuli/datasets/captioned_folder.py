@@ -10,7 +10,9 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from vla.records import Dataset, Item, is_git_lfs_pointer, listed
+from vla.checks import POLICIES, check_choice, listed
+from vla.files import is_git_lfs_pointer
+from vla.records import Dataset, Item
 from vla.stimuli.images import has_image_suffix, not_an_image
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".txt": "csv"}
@@ -228,7 +230,6 @@ def _id(fields: dict, image: str) -> str | None:
 
 
 CAPTION_FILES = ("captions.txt", "captions.csv", "captions.jsonl", "metadata.jsonl", "metadata.csv")
-POLICIES = ("drop", "refuse")
 
 
 def read_captioned_folder(
@@ -264,8 +265,7 @@ def read_captioned_folder(
         names every offender (the first few, and how many more) and the remedy.
     """
     for setting, value in (("missing_images", missing_images), ("missing_captions", missing_captions)):
-        if value not in POLICIES:
-            raise ValueError(f"{setting}={value!r}; expected one of {', '.join(POLICIES)}")
+        check_choice(setting, value, POLICIES)
     # Made absolute but not resolved: where Images is a link, its parent is the folder the user sees.
     base = Path(os.path.abspath(Path(folder).expanduser()))
     if not base.is_dir():

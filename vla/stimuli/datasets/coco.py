@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vla.records import Dataset, Item, Segmentation, is_git_lfs_pointer, listed
-from vla.stimuli.datasets.absences import check_choice, refuse_absent
+from vla.checks import POLICIES, check_choice, listed, refuse_absent
+from vla.files import is_git_lfs_pointer
+from vla.records import Dataset, Item, Segmentation
 from vla.stimuli.datasets.coco_masks import InstanceMasks, PixelMap, label_convention
 
 THING_IDS = range(1, 91)
@@ -370,8 +371,8 @@ def read_coco(
         missing under "refuse"; the annotations disagree on an image's size; no item is left. Each error names
         every offender (the first few, and how many more) and the remedy.
     """
-    check_choice("missing_images", missing_images)
-    check_choice("missing_captions", missing_captions)
+    check_choice("missing_images", missing_images, POLICIES)
+    check_choice("missing_captions", missing_captions, POLICIES)
     check_choice("missing_masks", missing_masks, MASK_POLICIES)
     folder = Path(os.path.abspath(Path(images).expanduser()))
     if not folder.is_dir():

@@ -17,7 +17,9 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import ExifTags, Image
 
-from vla.records import canonical_hash, is_git_lfs_pointer, listed
+from vla.checks import listed
+from vla.files import is_git_lfs_pointer
+from vla.records import canonical_hash
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vla.records import Dataset, ImageSource, Item, listed
-from vla.stimuli.datasets.absences import check_choice, refuse_absent
+from vla.checks import POLICIES, check_choice, listed, refuse_absent
+from vla.records import Dataset, ImageSource, Item
 from vla.stimuli.datasets.captioned_folder import MISSING
 from vla.stimuli.sampling import sample
 
@@ -66,7 +66,7 @@ def read_table(
     Raises:
       ValueError: a column is absent or of another kind; ids repeat; an image or a caption is empty.
     """
-    check_choice("missing_images", missing_images)
+    check_choice("missing_images", missing_images, POLICIES)
     texts = [text] if isinstance(text, str) else list(text)
     for setting, column in [("image", image), *(("text", each) for each in texts), *([("id", id)] if id else [])]:
         table.check(setting, column)

@@ -4,8 +4,9 @@ import os
 import re
 from pathlib import Path
 
-from vla.records import Dataset, Item, is_git_lfs_pointer, listed
-from vla.stimuli.datasets.absences import check_choice, refuse_absent
+from vla.checks import POLICIES, check_choice, listed, refuse_absent
+from vla.files import is_git_lfs_pointer
+from vla.records import Dataset, Item
 from vla.stimuli.datasets.captioned_folder import read_captions
 
 CAPTION_FILES = ("captions.txt", "captions.csv", "Flickr8k.token.txt")
@@ -53,8 +54,8 @@ def read_flickr8k(
         "refuse"; a split's list is absent or names what has no captions; no item left. Each error names every
         offender (the first few, and how many more) and the remedy.
     """
-    check_choice("missing_images", missing_images)
-    check_choice("missing_captions", missing_captions)
+    check_choice("missing_images", missing_images, POLICIES)
+    check_choice("missing_captions", missing_captions, POLICIES)
     if split is not None:
         check_choice("split", split, SPLITS)
     base = Path(os.path.abspath(Path(directory).expanduser()))

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vla.records import Dataset, ImageSource, is_git_lfs_pointer, listed
+from vla.checks import listed
+from vla.files import is_git_lfs_pointer
+from vla.records import Dataset, ImageSource
 from vla.stimuli.datasets.captioned_folder import refuse_swallowed_lines
 from vla.stimuli.datasets.columns import Table, read_table
 from vla.stimuli.images import not_an_image

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vla.records import Dataset, Item, is_git_lfs_pointer, listed
-from vla.stimuli.datasets.absences import check_choice, refuse_absent
+from vla.checks import POLICIES, check_choice, listed, refuse_absent
+from vla.files import is_git_lfs_pointer
+from vla.records import Dataset, Item
 from vla.stimuli.sampling import sample
 
 # The images wanted of some 1,500 judgments of Pick-a-Pic, or of one row group read in order.
@@ -174,8 +175,8 @@ def read_pick_a_pic(
         something refused as above. The message names the rows.
     """
     check_choice("ties", ties, TIES)
-    check_choice("unlabelled", unlabelled)
-    check_choice("empty_prompts", empty_prompts)
+    check_choice("unlabelled", unlabelled, POLICIES)
+    check_choice("empty_prompts", empty_prompts, POLICIES)
     paths = _shards(source, split)
     judgments = [judgment for path in paths for judgment in _judgments(path)]
     _check(judgments)

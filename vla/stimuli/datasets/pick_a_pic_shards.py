@@ -7,11 +7,12 @@ import math
 import os
 import re
 import shutil
-import uuid
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vla.records import Dataset, canonical_hash, listed
+from vla.checks import check_whole_number, listed
+from vla.files import write_file
+from vla.records import Dataset, canonical_hash
 from vla.stimuli.datasets.pick_a_pic import SHARD, read_pick_a_pic
 from vla.stimuli.datasets.prepare import prepare
 from vla.stimuli.datasets.prepared import read_prepared
@@ -120,8 +121,8 @@ def _enough(n: Any, shards: Any) -> float:
             'shards of about 500 MB to take all with shards= (a number, or "all")'
         )
     for setting, value, free in (("n", n, everything), ("shards", shards, shards is None or shards == "all")):
-        if not free and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise ValueError(f'{setting}={value!r}; expected a positive whole number, "all", or None')
+        if not free:
+            check_whole_number(setting, value, other=["all", None])
     return math.inf if shards is not None or n is None else float(n)
 
 
@@ -155,10 +156,7 @@ def _listing(repository: str, revision: str, data_dir: Path) -> tuple[str, list[
     path = data_dir / "downloads" / "pick_a_pic" / f"{_plain(repository)}-{_plain(revision)}.json"
     if not path.is_file():
         listing = _ask(repository, revision)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        draft.write_text(json.dumps(listing, indent=1), encoding="utf-8")
-        os.replace(draft, path)
+        write_file(path, json.dumps(listing, indent=1))
     listing = json.loads(path.read_text(encoding="utf-8"))
     return listing["commit"], [Shard(**shard) for shard in listing["shards"]]
 

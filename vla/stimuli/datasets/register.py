@@ -5,7 +5,7 @@ import functools
 import tomllib
 from pathlib import Path
 
-from vla.registers import register_path
+from vla.files import register_path
 
 REGISTER = register_path("datasets.toml")
 

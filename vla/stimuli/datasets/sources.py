@@ -4,9 +4,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from vla.checks import check_choice
 from vla.records import Dataset
 from vla.stimuli.archives import extract
-from vla.stimuli.datasets.absences import check_choice
 from vla.stimuli.datasets.coco import MASKS, read_coco
 from vla.stimuli.datasets.flickr8k import read_flickr8k
 from vla.stimuli.datasets.prepare import prepare

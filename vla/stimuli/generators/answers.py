@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from vla.records import listed
+from vla.checks import listed
 
 _THOUGHT = re.compile(r"<(think|thinking)>.*?</\1>", re.DOTALL | re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]")

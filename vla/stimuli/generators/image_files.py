@@ -15,8 +15,9 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from vla.records import Dataset, listed
-from vla.stimuli.generators.files import safe_name, write_whole
+from vla.checks import listed
+from vla.files import safe_name, write_file
+from vla.records import Dataset
 
 # Name of the text chunk of a PNG file that holds the record of its origin.
 RECORD_CHUNK = "vla"
@@ -37,7 +38,7 @@ def write_image(path: Path, image: Image.Image, record: Mapping[str, Any]) -> No
     text.add_itxt(RECORD_CHUNK, json.dumps(record, ensure_ascii=False))
     data = io.BytesIO()
     image.convert("RGB").save(data, "PNG", pnginfo=text)
-    write_whole(path, data.getvalue())
+    write_file(path, data.getvalue())
 
 
 def read_record(path: Path) -> dict[str, Any] | None:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vla.records import Dataset, Item, listed
+from vla.checks import POLICIES, check_choice, check_whole_number, listed
+from vla.records import Dataset, Item
 from vla.stimuli.generators.image_files import LAYOUT, find_images, is_blank_file, read_record
-
-POLICIES = ("drop", "refuse")
 
 
 def with_paraphrases(dataset: Dataset, source: str | os.PathLike[str], *, missing: str = "refuse") -> Dataset:
@@ -28,7 +27,7 @@ def with_paraphrases(dataset: Dataset, source: str | os.PathLike[str], *, missin
       ValueError: The source does not exist; an entry is invalid; an item has two entries; captions have changed; items
         have no paraphrases and `missing` is "refuse".
     """
-    _check_policy(missing)
+    check_choice("missing", missing, POLICIES)
     items = {item.id: item for item in dataset.items}
     paraphrases: dict[str, tuple[str, ...]] = {}
     stale: list[str] = []
@@ -70,9 +69,8 @@ def with_synthetic(
       ValueError: The folder does not exist; there are no images or duplicates; images were made from other captions;
         images are missing or of one colour and `missing` is "refuse". The images are named.
     """
-    _check_policy(missing)
-    if count is not None and count < 1:
-        raise ValueError(f"count={count}; expected a whole number of at least 1, or None for all")
+    check_choice("missing", missing, POLICIES)
+    check_whole_number("count", count, other=[None])
     images = find_images(dataset, folder)
     numbers = range(count or max(number + 1 for of_item in images.values() for number in of_item))
     absent, blank, stale = [], [], []
@@ -106,11 +104,6 @@ def with_synthetic(
             f"are kept in the dataset's `dropped`), or request fewer with count=. The layout is {LAYOUT}"
         )
     return _joined(dataset, kept, missing, "synthetic images")
-
-
-def _check_policy(missing: str) -> None:
-    if missing not in POLICIES:
-        raise ValueError(f"missing={missing!r}; expected one of {', '.join(POLICIES)}")
 
 
 def _joined(dataset: Dataset, fields: dict[str, dict[str, Any]], missing: str, name: str) -> Dataset:

@@ -11,7 +11,9 @@ from typing import Any
 import huggingface_hub
 from PIL import Image
 
-from vla.records import canonical_hash, file_hash
+from vla.checks import check_choice, check_whole_number
+from vla.files import file_hash
+from vla.records import canonical_hash
 from vla.stimuli.generators.client import require_packages
 from vla.stimuli.generators.image_files import is_blank
 
@@ -49,8 +51,7 @@ class LocalModel:
 
     def __post_init__(self) -> None:
         """Check the number type."""
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype={self.dtype!r}; expected one of {', '.join(DTYPES)}")
+        check_choice("dtype", self.dtype, DTYPES)
 
     @property
     def name(self) -> str:
@@ -170,10 +171,8 @@ class StableDiffusion:
 
     def __post_init__(self) -> None:
         """Check the number type and the steps."""
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype={self.dtype!r}; expected one of {', '.join(DTYPES)}")
-        if self.steps < 1:
-            raise ValueError(f"steps={self.steps}; expected at least 1")
+        check_choice("dtype", self.dtype, DTYPES)
+        check_whole_number("steps", self.steps)
 
     @property
     def name(self) -> str:

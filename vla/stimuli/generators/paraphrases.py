@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from vla import progress
-from vla.records import Dataset, Item, canonical_hash, listed
+from vla.checks import check_whole_number, listed
+from vla.files import safe_name, write_file
+from vla.records import Dataset, Item, canonical_hash
 from vla.stimuli.generators.answers import InvalidAnswer, read_answer
 from vla.stimuli.generators.client import BackOff, Client, Transient
-from vla.stimuli.generators.files import safe_name, write_whole
 
 TEMPLATE = "paraphrase_request.txt"
 _PLACEHOLDER = re.compile(r"\{(captions|count)\}")
@@ -92,8 +93,8 @@ def plan_paraphrases(
       ValueError: Items have fewer captions than `n_captions`; a count, the template or the model is invalid; a file of
         an answer is damaged.
     """
-    if count < 1 or (n_captions is not None and n_captions < 1):
-        raise ValueError(f"count={count}, n_captions={n_captions}; expected whole numbers of at least 1")
+    check_whole_number("count", count)
+    check_whole_number("n_captions", n_captions, other=[None])
     short = [f"{item.id} ({len(item.captions)})" for item in dataset.items if len(item.captions) < (n_captions or 1)]
     if short:
         raise ValueError(
@@ -141,8 +142,8 @@ def generate_paraphrases(
       ValueError: There is no key; a request fails permanently; items have no valid answer after `asks` requests (all
         other items come first). Finished items are kept, and the next run resumes.
     """
-    if at_once < 1 or asks < 1:
-        raise ValueError(f"at_once={at_once}, asks={asks}; expected whole numbers of at least 1")
+    check_whole_number("at_once", at_once)
+    check_whole_number("asks", asks)
     total = len(plan.pending) + len(plan.finished)
     invalid: list[str] = []
     stop = threading.Event()
@@ -252,7 +253,7 @@ def _ask(plan: ParaphrasePlan, request: Request, asks: int, back_off: BackOff, s
             "seed": seed,
             "settings": plan.settings,
         }
-        write_whole(request.path, json.dumps(record, ensure_ascii=False, indent=1).encode() + b"\n")
+        write_file(request.path, json.dumps(record, ensure_ascii=False, indent=1).encode() + b"\n")
         return
 
 

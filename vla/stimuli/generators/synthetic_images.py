@@ -15,8 +15,9 @@ from typing import Any, Protocol, runtime_checkable
 from PIL import Image
 
 from vla import progress
-from vla.records import Dataset, Item, canonical_hash, listed
-from vla.stimuli.generators.files import safe_name, write_whole
+from vla.checks import check_choice, check_whole_number, listed
+from vla.files import safe_name, write_file
+from vla.records import Dataset, Item, canonical_hash
 from vla.stimuli.generators.image_files import read_record, write_image
 
 MANIFEST = "manifest.json"
@@ -128,8 +129,8 @@ def plan_images(
       ValueError: Items have fewer captions than `n_captions`; a number is invalid; the folder has images that were
         generated from other captions.
     """
-    if min(n_captions, variants, together) < 1:
-        raise ValueError(f"n_captions={n_captions}, variants={variants}, together={together}; expected at least 1")
+    for name, value in (("n_captions", n_captions), ("variants", variants), ("together", together)):
+        check_whole_number(name, value)
     short = [f"{item.id} ({len(item.captions)})" for item in dataset.items if len(item.captions) < n_captions]
     if short:
         raise ValueError(
@@ -168,8 +169,7 @@ def generate_images(plan: ImagePlan, *, flagged: str = "redraw", show_progress: 
     Raises:
       ValueError: Prompts are too long; images could not be generated (all others are generated first).
     """
-    if flagged not in FLAGGED:
-        raise ValueError(f"flagged={flagged!r}; expected one of {', '.join(FLAGGED)}")
+    check_choice("flagged", flagged, FLAGGED)
     failed: list[str] = []
     if plan.pending:
         plan.model.open()
@@ -259,4 +259,4 @@ def _write_manifest(plan: ImagePlan) -> None:
     redrawn = sum(image["redrawn"] > 0 for image in images)
     manifest = {"settings": plan.settings, "software": plan.model.software, "n_redrawn": redrawn, "images": images}
     text = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
-    write_whole(plan.folder / MANIFEST, text.encode())
+    write_file(plan.folder / MANIFEST, text.encode())
