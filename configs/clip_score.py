@@ -13,7 +13,7 @@ from configs.parts import items
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Values by name; the words behind them are in `vla.activations.clip_score`."""
+    """Settings; documented in `vla.activations.clip_score`."""
     if arg:
         raise ValueError(f"Unknown argument {arg!r}; this config takes none.")
     config = items()

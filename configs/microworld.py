@@ -39,6 +39,6 @@ def get_config(arg: str = "") -> ConfigDict:
     for group in config.language:
         config.language[group] = ()
     config.null = 0 if quick else 1
-    # Networks this small take more pictures at a time than large ones.
+    # Small networks take small batches.
     config.batch_size = 8
     return config

@@ -34,7 +34,7 @@ ELSEWHERE = ("E4", "E12", "flickr8k", "E13", "extra_llms")
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Values by name; the words behind them are in `vla.experiments.study`, `choices` and `configured`."""
+    """Settings; documented in `vla.experiments.study`, `choices` and `configured`."""
     if arg not in PARTS:
         raise ValueError(f"Unknown argument {arg!r}; expected one of {', '.join(sorted(filter(None, PARTS)))}.")
     smoke = arg == "smoke"

@@ -18,7 +18,7 @@ from configs.parts import items
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Values by name; the words behind specs of views are in `vla.stimuli.view`."""
+    """Settings; specs of views are documented in `vla.stimuli.view`."""
     if arg:
         raise ValueError(f"Unknown argument {arg!r}; expected ''.")
     config = items()

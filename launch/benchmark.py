@@ -17,7 +17,7 @@ file such as Flickr8k's, FOLDER a tokenizer. Weights are random, written under t
 and deleted after each comparison, unless --size=keep=1. About ten minutes on two cores.
 
 Stimuli: seconds for 1,000 items by every manipulation of images, in one thread and in several, and of captions, and by
-tagging; on drawn pictures or on a dataset's. About three minutes on two cores.
+tagging; on drawn images or on those of a dataset. About three minutes on two cores.
 """
 
 import json

@@ -35,21 +35,21 @@ def rows() -> list[dict[str, Any]]:
         for checkpoint in checkpoints()
         if MODALITY.value in (None, checkpoint.modality) and FAMILY.value in (None, checkpoint.family)
     ]
-    found = []
+    entries = []
     for checkpoint in chosen:
         values = {column: getattr(checkpoint, column, None) for column in COLUMNS}
         values["layers"], values["disk_gb"] = checkpoint.depth, round(checkpoint.disk_bytes / 1e9, 2)
-        found.append({**values, "cached": is_cached(checkpoint.id), "revision": checkpoint.revision})
-    return found
+        entries.append({**values, "cached": is_cached(checkpoint.id), "revision": checkpoint.revision})
+    return entries
 
 
-def print_table(found: list[dict[str, Any]]) -> None:
+def print_table(entries: list[dict[str, Any]]) -> None:
     """As people read it."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(*("id", "family", "layers", "width", "input", "parameters", "disk", "licence", "commit", "cached"))
-    for row in found:
+    for row in entries:
         side = f"{row['input']} {'px' if row['modality'] == 'vision' else ''}"
         numbers = str(row["layers"]), str(row["width"]), side
         size = f"{row['parameters'] / 1e6:,.0f} M", f"{row['disk_gb']:.2f} GB {row['dtype']}"
@@ -62,15 +62,15 @@ def print_table(found: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Flags to a list on standard output."""
-    found = rows()
+    entries = rows()
     if FORMAT.value == "json":
-        print(json.dumps(found, indent=1))
+        print(json.dumps(entries, indent=1))
     elif FORMAT.value == "csv":
-        writer = csv.DictWriter(sys.stdout, list(found[0]) if found else COLUMNS)
+        writer = csv.DictWriter(sys.stdout, list(entries[0]) if entries else COLUMNS)
         writer.writeheader()
-        writer.writerows(found)
+        writer.writerows(entries)
     else:
-        print_table(found)
+        print_table(entries)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,21 @@ from vla import progress
 from vla.microworld.captions import describe
 from vla.microworld.drawing import SIDE, draw
 from vla.microworld.make_once import make_once
-from vla.microworld.scenes import LABEL_NAMES, labels, scene
+from vla.microworld.scenes import Scene, scene
+from vla.microworld.world import CATEGORIES, COLOURS, STUFF, WEATHER
 
 # Raise it whenever the same seed would give other images, labels or captions.
 VERSION = 2
 
-# The arrays of `labels` that are kept; of "counts", the sum.
-KEPT = ("stuff", "weather", "things", "colours", "coloured_things")
-ATTRIBUTES: dict[str, tuple[str, ...]] = {**{name: LABEL_NAMES[name] for name in KEPT}, "count": ("1", "2", "3")}
+# What models are trained on and probed for: the labels of each attribute of a scene.
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "stuff": tuple(STUFF),
+    "weather": ("none", *WEATHER),
+    "things": tuple(CATEGORIES),
+    "colours": COLOURS,
+    "coloured_things": tuple(f"{colour} {name}" for name, colours in CATEGORIES.items() for colour in colours),
+    "count": ("1", "2", "3"),
+}
 
 # Largest shift in pixels. Images are not mirrored, because captions distinguish left and right.
 SHIFT = 4
@@ -66,7 +73,7 @@ def training_scenes(folder: Path, n: int, world_seed: int, show_progress: bool =
             for index in range(n):
                 sampled = scene(world_seed, index, "training")
                 images[index] = draw(sampled)
-                attributes.append(_attributes(labels(sampled)))
+                attributes.append(_attributes(sampled))
                 captions.append([caption.text for caption in describe(sampled)])
                 advance(1)
         images.flush()
@@ -82,14 +89,17 @@ def training_scenes(folder: Path, n: int, world_seed: int, show_progress: bool =
     return TrainingScenes(np.load(path / "pictures.npy", mmap_mode="r"), attributes, tuple(map(tuple, captions)))
 
 
-def _attributes(labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The attributes of a scene as zeros and ones."""
-    count = int(labels["counts"].sum())
-    values = {name: np.asarray(labels[name]) for name in KEPT} | {"count": np.array(count - 1)}
-    return {
-        name: (value if value.ndim else np.arange(len(ATTRIBUTES[name])) == value).astype(np.uint8)
-        for name, value in values.items()
+def _attributes(scene: Scene) -> dict[str, np.ndarray]:
+    """The attributes of a scene: for each label of ATTRIBUTES, 1 if it is true of the scene, else 0."""
+    present = {
+        "stuff": [scene.stuff],
+        "weather": [scene.weather or "none"],
+        "things": [group.category for group in scene.groups],
+        "colours": [group.colour for group in scene.groups],
+        "coloured_things": [f"{group.colour} {group.category}" for group in scene.groups],
+        "count": [str(sum(group.count for group in scene.groups))],
     }
+    return {name: np.isin(labels, present[name]).astype(np.uint8) for name, labels in ATTRIBUTES.items()}
 
 
 def jittered(images: UInt8[np.ndarray, "B S S 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "B S S 3"]:

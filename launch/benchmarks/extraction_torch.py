@@ -20,11 +20,11 @@ from vla.models.batch import Images
 _OUR_IMAGES = 2
 
 
-def captions(given: Sequence[str], tokenizer: str, slow_ones: int, blocks: int, depth: int, where: Path) -> Figures:
+def captions(texts: Sequence[str], tokenizer: str, slow_ones: int, blocks: int, depth: int, where: Path) -> Figures:
     """Mean over the tokens of every caption at every layer.
 
     Args:
-      given: The captions.
+      texts: The captions.
       tokenizer: Folder of the tokenizer.
       slow_ones: How many captions torch is timed on as platonic-rep feeds it.
       blocks: Of the checkpoint.
@@ -33,7 +33,7 @@ def captions(given: Sequence[str], tokenizer: str, slow_ones: int, blocks: int, 
     """
     ours = vla.load_model(where, processor=tokenizer)
     peer = AutoModel.from_pretrained(where, dtype=torch.float32).eval()
-    ids = ours.preprocess(given)
+    ids = ours.preprocess(texts)
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     longest, slow = max(map(len, ids)), list(range(min(slow_ones, len(ids))))
     scale = len(ids) / len(slow)
@@ -41,12 +41,12 @@ def captions(given: Sequence[str], tokenizer: str, slow_ones: int, blocks: int, 
     _torch_captions(peer, ids, slow[:4], 4, longest)  # what torch does once is not scaled
     said = f"torch, {len(slow)} captions in fours padded to the longest"
     padded = timed(lambda: _torch_captions(peer, ids, slow, 4, longest), said)[0] * scale
-    first, _ = timed(lambda: vla.extract(ours, given), f"ours, {len(ids)} captions, with compilation")
+    first, _ = timed(lambda: vla.extract(ours, texts), f"ours, {len(ids)} captions, with compilation")
     # in turns, the better of two each: what else the machine does hits both alike
     turns = [
         (
             timed(lambda: _torch_captions(peer, ids, order, 32), f"torch, sorted by length, turn {turn} of 2"),
-            timed(lambda: vla.extract(ours, given), f"ours, turn {turn} of 2"),
+            timed(lambda: vla.extract(ours, texts), f"ours, turn {turn} of 2"),
         )
         for turn in (1, 2)
     ]
@@ -57,7 +57,7 @@ def captions(given: Sequence[str], tokenizer: str, slow_ones: int, blocks: int, 
     placed = np.empty_like(theirs)
     placed[:, order] = theirs
     off = np.linalg.norm(shown - placed, axis=-1) / np.linalg.norm(placed, axis=-1)
-    rows = sum(batch.tokens.size for batch, _ in caption_batches(ours, given, given, ("mean",)))
+    rows = sum(batch.tokens.size for batch, _ in caption_batches(ours, texts, texts, ("mean",)))
     return {
         f"captions, through {blocks} of {depth} blocks": len(ids),
         "tokens": sum(map(len, ids)),

@@ -70,7 +70,7 @@ def size(config: dict[str, Any], dtype: str = "float32") -> int:
 
 
 def write(folder: Path, config: dict[str, Any], dtype: str = "float32") -> Path:
-    """The checkpoint of that config, four blocks per file; what is there already is taken as it is.
+    """The checkpoint of that config, four blocks per file; an existing checkpoint is reused.
 
     Raises:
       ValueError: The disk has no room for it.

@@ -18,7 +18,7 @@ from vla.stimuli import CAPTION_MANIPULATIONS, IMAGE_MANIPULATIONS, Tagger, capt
 from vla.stimuli.datasets.coco_masks import PixelMap
 from vla.stimuli.images import decode_image
 
-# Pixels of a drawn picture: those of most photographs of Flickr8k.
+# Pixels of a drawn image: those of most photographs of Flickr8k.
 WIDTH, HEIGHT = 500, 375
 DRAWN = 100
 
@@ -29,7 +29,7 @@ class Sizes:
 
     Attributes:
       dataset: Name of a dataset, as of `vla.stimuli.read_dataset`; items without their photograph are passed over.
-      directory: Its files; "" draws pictures with masks of things and stuff.
+      directory: Its files; "" draws images with masks of things and stuff.
       n_items: How many items, at most.
       tagger: A spaCy pipeline by name or folder.
       processes: Processes of the second measurement of tagging.
@@ -114,7 +114,7 @@ def _published(sizes: Sizes) -> Dataset:
 
 def _drawn(folder: Path, n: int) -> Dataset:
     """Blurred noise as JPEG files with pixel maps, each of them serving several items."""
-    place = folder / "drawn_pictures"
+    place = folder / "drawn_images"
     place.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     items = []
@@ -129,4 +129,4 @@ def _drawn(folder: Path, n: int) -> Dataset:
         items.append(
             Item(str(number), photograph, (caption,), segmentation=PixelMap(str(number), labels, HEIGHT, WIDTH))
         )
-    return Dataset("drawn pictures", tuple(items))
+    return Dataset("drawn images", tuple(items))

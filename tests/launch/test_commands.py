@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 
 from tests.launch.forks import commands
+from tests.test_docs import undocumented
 from vla.microworld.captions import describe
 from vla.microworld.published_layouts import write_coco, write_flickr8k
 from vla.microworld.scenes import distinct_scenes
@@ -102,6 +103,11 @@ def test_the_quick_start_is_the_whole_study(quick_start):
     assert (paired["n_pairs"] == 4).all() and paired["p"].notna().all()
     curve = pd.read_csv(where / "workdir" / "curves.csv")
     assert set(curve["k"]) == set(range(1, 7))
+
+
+def test_every_file_and_column_of_a_run_is_documented(quick_start):
+    where, _ = quick_start
+    assert undocumented(where / "workdir") == set()
 
 
 def test_a_second_run_uses_the_stores(quick_start):

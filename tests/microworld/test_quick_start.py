@@ -17,19 +17,25 @@ def config(**changes):
     return values
 
 
-def test_the_trained_models_look_at_the_world(tmp_path):
-    values = fill_config(config(), tmp_path)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The folder of the world, which the first test that needs it draws."""
+    return tmp_path_factory.mktemp("microworld")
+
+
+def test_the_trained_models_look_at_the_world(folder):
+    values = fill_config(config(), folder)
     assert values["vision"]["core"] == (str(shipped("micro-dinov2")), str(shipped("micro-vit")))
     assert values["language"]["core"] == (str(shipped("micro-llama")), str(shipped("micro-bloom")))
     assert values["datasets"]["coco"]["clip"] == str(shipped("micro-clip"))
     assert len(read_dataset("coco_val2017", values["datasets"]["coco"]["directory"])) == 8
     assert "microworld" not in values
-    assert fill_config(config(), tmp_path) == values
+    assert fill_config(config(), folder) == values
 
 
-def test_models_that_are_named_stay(tmp_path):
+def test_models_that_are_named_stay(folder):
     asked = config(training=True) | {"vision": {"core": ("a",)}}
-    values = fill_config(asked, tmp_path)
+    values = fill_config(asked, folder)
     assert values["vision"] == {"core": ("a",)}
     assert values["language"]["core"] == (str(shipped("micro-llama")), str(shipped("micro-bloom")))
     # Of models of one's own there are no checkpoints on the way.
@@ -42,21 +48,19 @@ def test_other_models_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_study_takes_them(tmp_path):
-    values = microworld.get_config("quick").to_dict()
-    values["microworld"] |= {"n": 8, "renderings": 0, "paraphrases": 1, "training": True}
-    study = paper.study(fill_config(values, tmp_path))
-    found = {one.id: one for one in study.experiments}
-    trained, untrained = found["Untrained"].conditions
+def test_a_study_takes_them(folder):
+    study = paper.study(fill_config(config(training=True), folder))
+    experiments = {one.id: one for one in study.experiments}
+    trained, untrained = experiments["Untrained"].conditions
     before, after = ([named(given)[0] for pair in study.pairs(one) for given in pair] for one in (untrained, trained))
     assert before == [f"{name}@0" for name in after] and len(after) == 8
-    (first, *_, last) = found["Training"].conditions
+    (first, *_, last) = experiments["Training"].conditions
     assert [named(given)[0] for given in study.pairs(first)[0]] == ["micro-dinov2@0", "micro-llama@0"]
     # The end is the very model of the other experiments, so that nothing of it is extracted twice.
     assert study.pairs(last) == [(str(shipped("micro-dinov2")), str(shipped("micro-llama")))]
-    assert study.pairs(last)[0] in study.pairs(found["E1"].conditions[0])
+    assert study.pairs(last)[0] in study.pairs(experiments["E1"].conditions[0])
     for one in ("Vision training", "Language training"):
-        assert study.pairs(found[one].conditions[-1]) == study.pairs(last)
+        assert study.pairs(experiments[one].conditions[-1]) == study.pairs(last)
 
 
 def test_every_checkpoint_has_its_place(tmp_path):

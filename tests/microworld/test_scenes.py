@@ -33,7 +33,7 @@ def test_a_thousand_scenes_are_all_different():
 
 
 def test_training_and_evaluation_share_no_scene():
-    training = {scene(seed, index, "training").key for seed in (0, 7) for index in range(400)}
+    training = {scene(seed, index, "training").key for seed in (0, 7) for index in range(200)}
     evaluation = {what.key for what in SCENES} | {scene(7, index).key for index in range(200)}
     assert not training & evaluation
     assert all(what.part == "evaluation" for what in SCENES)

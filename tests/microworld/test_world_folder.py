@@ -14,7 +14,7 @@ from vla.stimuli.tagging import Tagger
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    return write_world(tmp_path_factory.mktemp("world") / "w", 12, 3, renderings=6, judgments=12, flickr8k=4)
+    return write_world(tmp_path_factory.mktemp("world") / "w", 12, 3, renderings=6, judgments=6, flickr8k=4)
 
 
 def test_coco_with_paraphrases_and_renderings(world):
@@ -36,7 +36,7 @@ def test_coco_with_paraphrases_and_renderings(world):
 
 def test_judgments_flickr8k_and_tags(world):
     judged = read_dataset("pick_a_pic", world.pick_a_pic)
-    assert len(judged) == 12 and all(item.rejected for item in judged.items)
+    assert len(judged) == 6 and all(item.rejected for item in judged.items)
     other = read_dataset("flickr8k", world.flickr8k)
     assert [len(item.captions) for item in other.items] == [5] * 4
     captions = [caption for what in distinct_scenes(30, 9) for caption in describe(what)]

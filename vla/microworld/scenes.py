@@ -3,11 +3,9 @@
 import dataclasses
 from random import Random
 
-import numpy as np
-
 from vla.checks import check_choice, check_whole_number
-from vla.microworld.placement import RELATIONS, Body, Spot, arrange, inverse, possible_relations
-from vla.microworld.world import ACTIONS, CATEGORIES, COLOURS, POSITIONS, SIZES, STUFF, WEATHER, colours
+from vla.microworld.placement import Body, Spot, arrange, inverse, possible_relations
+from vla.microworld.world import ACTIONS, CATEGORIES, COLOURS, SIZES, STUFF, WEATHER, colours
 from vla.records import canonical_hash
 
 PARTS = ("training", "evaluation")
@@ -195,48 +193,6 @@ def sample_mismatching(description: Description, rng: Random, part: str) -> tupl
         if not description.fits(scene):
             return scene, mistake
     raise ValueError(f"no scene violates {description} in one detail. Describe more details of a scene")
-
-
-# The names of the entries of each array of `labels`.
-LABEL_NAMES: dict[str, tuple[str, ...]] = {
-    "stuff": tuple(STUFF),
-    "weather": ("none", *WEATHER),
-    "things": tuple(CATEGORIES),
-    "counts": tuple(CATEGORIES),
-    "colours": COLOURS,
-    "coloured_things": tuple(f"{colour} {name}" for name, colours in CATEGORIES.items() for colour in colours),
-    "sizes": tuple(f"{size} {name}" for name in CATEGORIES for size in SIZES),
-    "actions": tuple(f"{name} {action}" for name in CATEGORIES for action in ACTIONS),
-    "relation": ("none", *RELATIONS),
-    "position": POSITIONS,
-}
-
-
-def labels(scene: Scene) -> dict[str, np.ndarray]:
-    """Everything about a scene except exact positions, as numbers.
-
-    Returns:
-      "stuff", "weather", "relation", "position": int32 [], index of the value in LABEL_NAMES.
-      "counts": int32 [16], number of things of each category.
-      "things", "colours", "coloured_things", "sizes", "actions": float32, 1 if present, else 0, as in LABEL_NAMES.
-    """
-    present = {
-        "things": [group.category for group in scene.groups],
-        "colours": [group.colour for group in scene.groups],
-        "coloured_things": [f"{group.colour} {group.category}" for group in scene.groups],
-        "sizes": [f"{group.size} {group.category}" for group in scene.groups],
-        "actions": [f"{group.category} {group.action}" for group in scene.groups],
-    }
-    exclusive = {
-        "stuff": scene.stuff,
-        "weather": scene.weather or "none",
-        "relation": scene.relation or "none",
-        "position": scene.position,
-    }
-    arrays = {name: np.isin(LABEL_NAMES[name], values).astype(np.float32) for name, values in present.items()}
-    arrays |= {name: np.array(LABEL_NAMES[name].index(value), np.int32) for name, value in exclusive.items()}
-    counts = {group.category: group.count for group in scene.groups}
-    return arrays | {"counts": np.array([counts.get(name, 0) for name in CATEGORIES], np.int32)}
 
 
 def _ground_fits(stuff: str, description: Description) -> bool:

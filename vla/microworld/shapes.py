@@ -1,5 +1,6 @@
 """Draws each category of things from polygons, such that its colour and its action are visible."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
@@ -18,48 +19,34 @@ STEEL = (188, 188, 194)
 WATER = (52, 122, 190)
 
 
+@dataclasses.dataclass
 class Pen:
     """Draws one thing in its own coordinates: x points where it faces, y down; its body spans -1 to 1.
 
     Attributes:
+      canvas: The image, in a mode that blends.
+      mask: The map of thing numbers; None if it is not needed.
+      number: Number of the thing in the map.
+      centre: Centre of the thing in pixels.
+      radius: Half the extent of the thing in pixels.
+      flipped: Whether it faces left.
       colour: Colour of the thing.
       action: Action of the thing, such as "fly".
+      ink: Width of outlines in pixels.
       streak: Colour of motion streaks, visible on the ground of the scene.
     """
 
-    def __init__(
-        self,
-        canvas: ImageDraw.ImageDraw,
-        mask: ImageDraw.ImageDraw | None,
-        number: int,
-        centre: tuple[Number, Number],
-        radius: Number,
-        flipped: bool,
-        colour: Colour,
-        action: str,
-        ink: int,
-        streak: Colour,
-    ):
-        """Create a pen for one thing.
-
-        Args:
-          canvas: The image, in a mode that blends.
-          mask: The map of thing numbers; None if it is not needed.
-          number: Number of the thing in the map.
-          centre: Centre of the thing in pixels.
-          radius: Half the extent of the thing in pixels.
-          flipped: Whether it faces left.
-          colour: Colour of the thing.
-          action: Action of the thing.
-          ink: Width of outlines in pixels.
-          streak: Colour of motion streaks.
-        """
-        self._canvas, self._mask, self._number = canvas, mask, number
-        self._x, self._y = centre
-        self._radius, self._ink = radius, ink
-        self._side = -1 if flipped else 1
-        self._cos, self._sin = 1.0, 0.0
-        self.colour, self.action, self.streak = colour, action, streak
+    canvas: ImageDraw.ImageDraw
+    mask: ImageDraw.ImageDraw | None
+    number: int
+    centre: tuple[Number, Number]
+    radius: Number
+    flipped: bool
+    colour: Colour
+    action: str
+    ink: int
+    streak: Colour
+    _cos, _sin = 1.0, 0.0
 
     def tilt(self, degrees: Number) -> None:
         """Rotate everything drawn from now on about the centre, forwards (the front goes down)."""
@@ -74,14 +61,14 @@ class Pen:
     def shape(self, points: Points, fill: Colour | None = None, outlined: bool = True) -> None:
         """Draw a filled polygon, by default in the colour of the thing."""
         corners = self._at(points)
-        self._canvas.polygon(corners, fill or self.colour)
+        self.canvas.polygon(corners, fill or self.colour)
         if outlined:
             # The outline option of PIL's polygon leaves gaps at the corners of wide outlines.
-            self._canvas.line([*corners, *corners[:2]], INK, width=self._ink, joint="curve")
-        if self._mask:
-            self._mask.polygon(corners, self._number)
+            self.canvas.line([*corners, *corners[:2]], INK, width=self.ink, joint="curve")
+        if self.mask:
+            self.mask.polygon(corners, self.number)
             if outlined:
-                self._mask.line([*corners, *corners[:2]], self._number, width=self._ink, joint="curve")
+                self.mask.line([*corners, *corners[:2]], self.number, width=self.ink, joint="curve")
 
     def oval(
         self, x: Number, y: Number, rx: Number, ry: Number, fill: Colour | None = None, outlined: bool = True
@@ -91,30 +78,31 @@ class Pen:
 
     def line(self, points: Points, fill: Colour = INK, width: Number = 0.08) -> None:
         """Draw a line that is part of the thing."""
-        corners, pixels = self._at(points), max(self._ink, round(width * self._radius))
-        self._canvas.line(corners, fill, width=pixels, joint="curve")
-        if self._mask:
-            self._mask.line(corners, self._number, width=pixels, joint="curve")
+        corners, pixels = self._at(points), max(self.ink, round(width * self.radius))
+        self.canvas.line(corners, fill, width=pixels, joint="curve")
+        if self.mask:
+            self.mask.line(corners, self.number, width=pixels, joint="curve")
 
     def trace(self, points: Points, fill: Colour, width: Number = 0.09) -> None:
         """Draw a line that shows the action and is not part of the thing, such as steam."""
-        self._canvas.line(self._at(points), fill, width=max(self._ink, round(width * self._radius)), joint="curve")
+        self.canvas.line(self._at(points), fill, width=max(self.ink, round(width * self.radius)), joint="curve")
 
     def patch(self, points: Points, fill: Colour) -> None:
         """Draw a filled polygon that is not part of the thing, such as a splash."""
-        self._canvas.polygon(self._at(points), fill)
+        self.canvas.polygon(self._at(points), fill)
 
     def cover(self, points: Points, fill: Colour) -> None:
         """Draw a filled polygon that hides the thing, such as water in front of it."""
         corners = self._at(points)
-        self._canvas.polygon(corners, fill)
-        if self._mask:
-            self._mask.polygon(corners, 0)
+        self.canvas.polygon(corners, fill)
+        if self.mask:
+            self.mask.polygon(corners, 0)
 
     def _at(self, points: Points) -> list[tuple[Number, Number]]:
         """Pixel coordinates of points."""
-        cos, sin, r, side = self._cos, self._sin, self._radius, self._side
-        return [(self._x + side * r * (x * cos - y * sin), self._y + r * (x * sin + y * cos)) for x, y in points]
+        cos, sin, r, side = self._cos, self._sin, self.radius, -1 if self.flipped else 1
+        left, top = self.centre
+        return [(left + side * r * (x * cos - y * sin), top + r * (x * sin + y * cos)) for x, y in points]
 
 
 _CIRCLE = [(math.cos(math.radians(angle)), math.sin(math.radians(angle))) for angle in range(0, 361, 15)]

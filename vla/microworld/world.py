@@ -24,106 +24,67 @@ class Stuff:
     things: dict[str, tuple[str, ...]]
 
 
+def _things(text: str) -> dict[str, tuple[str, ...]]:
+    """The actions of each category of things, from text such as "ball: lie roll; kite: fly"."""
+    pairs = (part.split(": ") for part in text.split("; "))
+    return {category: tuple(actions.split()) for category, actions in pairs}
+
+
 # Things and actions depend on the ground, so that co-occurrence carries meaning, as in real images.
 STUFF: dict[str, Stuff] = {
     "brick wall": Stuff(
         False,
         ("red", "orange", "brown"),
-        {
-            "balloon": ("float",),
-            "car": ("wait",),
-            "cat": ("sit", "sleep"),
-            "chair": ("stand",),
-            "flower": ("bloom",),
-            "star": ("hang",),
-            "umbrella": ("stand", "lie"),
-        },
+        _things(
+            "balloon: float; car: wait; cat: sit sleep; chair: stand; flower: bloom; star: hang; umbrella: stand lie"
+        ),
     ),
     "grass": Stuff(
         True,
         ("green",),
-        {
-            "ball": ("lie", "roll", "bounce"),
-            "balloon": ("float",),
-            "bird": ("sit", "fly"),
-            "cat": ("sit", "sleep", "walk"),
-            "flower": ("bloom",),
-            "house": ("stand",),
-            "kite": ("fly", "lie"),
-            "tree": ("grow",),
-        },
+        _things(
+            "ball: lie roll bounce; balloon: float; bird: sit fly; cat: sit sleep walk; flower: bloom; house: "
+            "stand; kite: fly lie; tree: grow"
+        ),
     ),
     "night sky": Stuff(
         False,
         ("black", "blue", "purple", "brown"),
-        {
-            "balloon": ("float",),
-            "bird": ("fly",),
-            "kite": ("fly",),
-            "plane": ("fly",),
-            "star": ("shine", "fall"),
-        },
+        _things("balloon: float; bird: fly; kite: fly; plane: fly; star: shine fall"),
     ),
     "road": Stuff(
         True,
         ("black",),
-        {
-            "ball": ("lie", "roll", "bounce"),
-            "bird": ("sit", "fly"),
-            "car": ("wait", "speed"),
-            "cat": ("sit", "walk"),
-            "house": ("stand",),
-            "plane": ("stand", "fly"),
-            "tree": ("grow",),
-        },
+        _things(
+            "ball: lie roll bounce; bird: sit fly; car: wait speed; cat: sit walk; house: stand; plane: stand "
+            "fly; tree: grow"
+        ),
     ),
     "sand": Stuff(
         True,
         ("yellow", "orange", "brown"),
-        {
-            "ball": ("lie", "bounce"),
-            "bird": ("sit", "fly"),
-            "chair": ("stand",),
-            "cup": ("stand", "lie"),
-            "fish": ("lie",),
-            "kite": ("fly", "lie"),
-            "umbrella": ("stand", "lie"),
-        },
+        _things(
+            "ball: lie bounce; bird: sit fly; chair: stand; cup: stand lie; fish: lie; kite: fly lie; umbrella: "
+            "stand lie"
+        ),
     ),
     "sea": Stuff(
         True,
         ("blue",),
-        {
-            "ball": ("float",),
-            "bird": ("fly",),
-            "boat": ("sail", "drift"),
-            "fish": ("swim", "jump"),
-            "plane": ("fly",),
-        },
+        _things("ball: float; bird: fly; boat: sail drift; fish: swim jump; plane: fly"),
     ),
     "snow": Stuff(
         True,
         ("white",),
-        {
-            "bird": ("sit", "fly"),
-            "car": ("wait", "speed"),
-            "cat": ("sit", "walk"),
-            "house": ("stand",),
-            "kite": ("fly",),
-            "tree": ("grow",),
-        },
+        _things("bird: sit fly; car: wait speed; cat: sit walk; house: stand; kite: fly; tree: grow"),
     ),
     "wooden floor": Stuff(
         False,
         ("orange", "brown"),
-        {
-            "ball": ("lie", "roll", "bounce"),
-            "balloon": ("float",),
-            "cat": ("sit", "sleep", "walk"),
-            "chair": ("stand", "lie"),
-            "cup": ("stand", "steam", "lie"),
-            "umbrella": ("stand", "lie"),
-        },
+        _things(
+            "ball: lie roll bounce; balloon: float; cat: sit sleep walk; chair: stand lie; cup: stand steam lie; "
+            "umbrella: stand lie"
+        ),
     ),
 }
 

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -14,7 +15,7 @@ from vla.microworld.shipped import shipped, shipped_models, shipped_steps, train
 from vla.models import load_model
 
 
-def place(tmp_path):
+def folder_with_scenes(tmp_path):
     """A workdir that has the scenes already."""
     tmp_path.mkdir(exist_ok=True)
     name = f"scenes-{SEEN + UNSEEN}-7"
@@ -28,7 +29,7 @@ def done(tmp_path_factory):
     from tests.examples.microworld_training.tiny import scenes
 
     scenes()
-    return train(settings("micro-llama", checkpoints=(2,)), place(tmp_path_factory.mktemp("run") / "work"))
+    return train(settings("micro-llama", checkpoints=(2,)), folder_with_scenes(tmp_path_factory.mktemp("run") / "work"))
 
 
 def weights(folder):
@@ -77,7 +78,7 @@ def test_step_zero_is_drawn_again_from_the_seed(done, tmp_path):
 
 
 def test_a_killed_training_goes_on_and_ends_the_same(done, tmp_path, monkeypatch):
-    home, whole = place(tmp_path), settings("micro-llama", checkpoints=(2,))
+    home, full = folder_with_scenes(tmp_path), settings("micro-llama", checkpoints=(2,))
     real, steps = loop._save, []
 
     def killed(state, path):
@@ -88,25 +89,50 @@ def test_a_killed_training_goes_on_and_ends_the_same(done, tmp_path, monkeypatch
 
     monkeypatch.setattr(loop, "_save", killed)
     with pytest.raises(KeyboardInterrupt):
-        train(whole, home)
+        train(full, home)
     assert not (home / "micro-llama").exists()
     with pytest.raises(ValueError, match="other values of seed"):
         train(settings("micro-llama", checkpoints=(2,), seed=1), home)
-    again = train(whole, home)
+    again = train(full, home)
     assert steps == [0, 1, 2, 3, 4]
     for name in ("model.safetensors", "losses.csv", "training.json"):
         assert (again / name).read_bytes() == (done / name).read_bytes(), name
-    assert train(whole, home) == again
+    assert train(full, home) == again
     with pytest.raises(ValueError, match="other values of batch"):
         train(settings("micro-llama", checkpoints=(2,), batch=4), home)
 
 
 def test_another_seed_is_another_model(done, tmp_path):
-    other = weights(train(settings("micro-llama", seed=1), place(tmp_path)))
+    other = weights(train(settings("micro-llama", seed=1), folder_with_scenes(tmp_path)))
     ours = weights(done)
     assert all(not np.array_equal(value, ours[name]) for name, value in other.items())
 
 
 def test_a_loss_that_explodes_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="is not finite at step"):
-        train(settings("micro-bloom", learning_rate=1e30, warmup=0), place(tmp_path))
+    class Exploding:
+        """A task whose loss is infinite after the first step."""
+
+        held_out = [jnp.ones(1)]
+        trivial = {}
+
+        def initial_parameters(self):
+            return {"network": jnp.zeros(1)}
+
+        def initial_memory(self, parameters):
+            return {}
+
+        def batch(self, rng):
+            return jnp.ones(1)
+
+        def loss(self, parameters, memory, batch):
+            return (batch * jnp.exp(1e4 * jnp.abs(parameters["network"] - 1e-3))).sum() - 1, {}
+
+        def update_memory(self, memory, parameters, progress):
+            return memory
+
+    saved = []
+    with pytest.raises(ValueError, match="loss 'loss' is not finite at step [12]; lower learning_rate"):
+        loop.run_loop(
+            Exploding(), settings("micro-llama", learning_rate=1e3, warmup=0), tmp_path, lambda *at: saved.append(at[0])
+        )
+    assert saved == [0]

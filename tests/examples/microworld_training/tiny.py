@@ -22,7 +22,7 @@ def _folder() -> tempfile.TemporaryDirectory:
 
 
 def workdir() -> Path:
-    """Where the scenes are, for all tests of this process."""
+    """The folder of the scenes, for all tests of this process."""
     return Path(_folder().name)
 
 
@@ -36,10 +36,10 @@ def settings(model: str, **changes) -> Settings:
 
 @functools.cache
 def task(model: str):
-    """A task, and its parameters away from where they begin: heads of zeros would show nothing."""
-    given = scenes()
+    """A task, and its initial parameters with noise added: heads of zeros would show nothing."""
+    sample = scenes()
     made = TASKS[MODELS[model]](
-        settings(model), given.part(slice(0, SEEN)), given.part(slice(SEEN, None)), workdir() / f"scratch-{model}"
+        settings(model), sample.part(slice(0, SEEN)), sample.part(slice(SEEN, None)), workdir() / f"scratch-{model}"
     )
     draws = np.random.default_rng(5)
     shaken = jax.tree.map(
@@ -48,6 +48,11 @@ def task(model: str):
     return made, shaken
 
 
+@functools.cache
+def _compiled(made):
+    return jax.jit(made.loss)
+
+
 def loss_of(made, parameters, memory, batch):
-    """What the loop takes: the loss and its parts, compiled."""
-    return jax.jit(made.loss)(parameters, memory, batch)
+    """The loss and its parts, as in the training loop; compiled once for each task."""
+    return _compiled(made)(parameters, memory, batch)
