@@ -1,6 +1,7 @@
 """Writes scenes in the layouts in which COCO (with COCO-Stuff), Flickr8k and Pick-a-Pic are published.
 
-The readers of the real datasets read them. Images are PNG where the real ones are JPEG; file names say so.
+The readers of the real datasets read them. Images are PNG where the real ones are JPEG; file names say so. Masks of
+things are run lengths where the real ones are mostly polygons.
 
 Axis letters: H height, W width.
 """
@@ -18,7 +19,6 @@ from random import Random
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from vla.microworld.captions import Caption, describe
 from vla.microworld.drawing import SIDE, DrawnImage, draw, draw_with_map, encode, write_images
@@ -111,16 +111,8 @@ def pixel_map(scene: Scene, drawn: DrawnImage) -> UInt8[np.ndarray, "H W"]:
     return (labels + LABEL_OFFSET).astype(np.uint8)
 
 
-def segmentation(mask: Bool[np.ndarray, "H W"]) -> list[list[int]] | dict[str, list[int]]:
-    """A mask in COCO's format; pycocotools decodes it to exactly this mask.
-
-    One polygon along the pixel edges for each connected part. Where polygons cannot represent the mask, for example
-    because a part has a hole: uncompressed run lengths, column by column, as COCO stores crowds.
-    """
-    polygons = _outlines(mask)
-    decoded = _decoded(polygons, mask.shape) if polygons else None
-    if decoded is not None and np.array_equal(decoded, mask):
-        return polygons
+def segmentation(mask: Bool[np.ndarray, "H W"]) -> dict[str, list[int]]:
+    """A mask as COCO's uncompressed run lengths, column by column, the first of zeros."""
     flat = mask.ravel(order="F")
     ends = np.flatnonzero(np.diff(flat)) + 1
     counts = np.diff([0, *ends.tolist(), flat.size]).tolist()
@@ -153,46 +145,6 @@ def _instances(scene: Scene, drawn: DrawnImage, image_id: int, first_id: int) ->
             }
         )
     return instances
-
-
-def _decoded(polygons: list[list[int]], shape: tuple[int, ...]) -> Bool[np.ndarray, "H W"] | None:
-    """The mask that pycocotools decodes from polygons; None if one of them has fewer than three corners."""
-    if any(len(polygon) < 6 for polygon in polygons):
-        return None
-    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, *shape))).astype(bool)
-
-
-def _outlines(mask: Bool[np.ndarray, "H W"]) -> list[list[int]]:
-    """The closed outlines of a mask along pixel edges: corners as x, y, x, y, ..., with the mask on the right."""
-    padded = np.pad(mask, 1)
-    inner = padded[1:-1, 1:-1]
-    # The edges that start at each corner, as the corners where they end.
-    edges: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for neighbour, start, end in (
-        (padded[:-2, 1:-1], (0, 0), (1, 0)),
-        (padded[1:-1, 2:], (1, 0), (1, 1)),
-        (padded[2:, 1:-1], (1, 1), (0, 1)),
-        (padded[1:-1, :-2], (0, 1), (0, 0)),
-    ):
-        for y, x in np.argwhere(inner & ~neighbour).tolist():
-            edges.setdefault((x + start[0], y + start[1]), []).append((x + end[0], y + end[1]))
-    outlines = []
-    while edges:
-        first = point = next(iter(edges))
-        corners, direction = [], (0, 0)
-        while point in edges:
-            ends = edges[point]
-            end = ends.pop()
-            if not ends:
-                del edges[point]
-            step = (end[0] - point[0], end[1] - point[1])
-            if step != direction:
-                corners += point
-            point, direction = end, step
-            if point == first and point not in edges:
-                break
-        outlines.append(corners)
-    return outlines
 
 
 def write_flickr8k(folder: Path, scenes: Sequence[Scene], pool: Executor | None = None) -> None:

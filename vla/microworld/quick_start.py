@@ -8,7 +8,7 @@ from typing import Any
 from vla import progress
 from vla.checks import check_choice
 from vla.microworld.checkpoints import write_step_zero
-from vla.microworld.shipped import WEIGHTS, shipped, shipped_steps
+from vla.microworld.shipped import shipped, shipped_steps
 from vla.microworld.world_folder import write_world
 
 MODELS = ("trained", "untrained")
@@ -116,7 +116,7 @@ def untrained(models: Mapping[str, tuple[str, ...]], folder: Path) -> tuple[dict
     }
 
 
-def along_training(folder: Path, weights: Path = WEIGHTS) -> tuple[dict[str, Groups], tuple[dict[str, Any], ...]]:
+def along_training(folder: Path) -> tuple[dict[str, Groups], tuple[dict[str, Any], ...]]:
     """Three experiments on checkpoints: both models along training, and each of them with the other fully trained.
 
     The checkpoints of both models are paired in their order, first with first and last with last. The weights of
@@ -124,14 +124,13 @@ def along_training(folder: Path, weights: Path = WEIGHTS) -> tuple[dict[str, Gro
 
     Args:
       folder: Folder for the weights before training; what exists is reused.
-      weights: Folder of the trained models.
 
     Returns:
       Groups of models by modality, and the experiments, as for `untrained`.
     """
-    steps = {name: (0, *shipped_steps(name, weights)) for name in (VISION, LANGUAGE)}
+    steps = {name: (0, *shipped_steps(name)) for name in (VISION, LANGUAGE)}
     groups = {
-        modality: {_group_name(name, step): (_source(name, step, folder, weights),) for step in steps[name]}
+        modality: {_group_name(name, step): (_source(name, step, folder),) for step in steps[name]}
         for modality, name in (("vision", VISION), ("language", LANGUAGE))
     }
     last = {name: of_model[-1] for name, of_model in steps.items()}
@@ -191,10 +190,10 @@ def _group_name(model: str, step: int) -> str:
     return f"{model} at {step}"
 
 
-def _source(name: str, step: int, folder: Path, weights: Path = WEIGHTS) -> str:
+def _source(name: str, step: int, folder: Path) -> str:
     """A checkpoint as `name=path`; the end of training is the plain path, as in the other experiments."""
     if step == 0:
-        return f"{name}@0={write_step_zero(name, folder, weights)}"
-    if step == shipped_steps(name, weights)[-1]:
-        return str(shipped(name, weights=weights))
-    return f"{name}@{step}={shipped(name, step, weights)}"
+        return f"{name}@0={write_step_zero(name, folder)}"
+    if step == shipped_steps(name)[-1]:
+        return str(shipped(name))
+    return f"{name}@{step}={shipped(name, step)}"

@@ -16,7 +16,7 @@ from vla.microworld.published_layouts import write_coco, write_flickr8k, write_p
 from vla.microworld.scenes import Scene, distinct_scenes, sample_matching
 from vla.microworld.tagger import write_tagger
 
-# Raise it whenever the same seed would give other files.
+# Raise it whenever the same seed would give other images, captions or masks.
 VERSION = 2
 MAX_RENDERINGS = 15
 DRAWING = "drawing the world"
