@@ -203,7 +203,8 @@ def vague(source: str, module: str) -> list[str]:
     """The names and phrases of a module that a reader would not understand at first reading."""
     tree = ast.parse(source)
     names = [module.rpartition(".")[2], *(name for node in tree.body for name in public_names(node))]
-    words = [name for name in names if not name.startswith("_") and VAGUE & set(name.lower().split("_"))]
+    names = [name for name in names if not name.startswith("_")]
+    words = [name for name in names if VAGUE & set(name.lower().replace("whole_number", "").split("_"))]
     return words + [match[0] for text in public_docstrings(tree) for match in DIALECT.finditer(QUOTED.sub("", text))]
 
 
