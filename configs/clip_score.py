@@ -1,7 +1,7 @@
-"""CLIP Score of every human caption with its photograph.
+"""CLIP Score of every human caption with its image.
 
-Question: which caption of a photograph does CLIP, as a stand-in for people, find the most and the least fitting?
-Cost: one pass of CLIP over the photographs and one over the captions.
+Question: which captions of an image fit best and worst by the judgment of CLIP, as a stand-in for people?
+Cost: one pass of CLIP over the images and one over the captions.
 
     python -m launch.clip_score --config.directory=flickr8k --workdir=run
 """

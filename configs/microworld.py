@@ -1,9 +1,9 @@
-"""The quick start: the whole study on a drawn world, offline, E1 to E9 and E11 by the engine that runs the paper.
+"""The quick start: the study on a drawn world, offline, with E1 to E9 and E11 by the engine that runs the paper.
 
-Question: what does the whole study look like, from conditions to statistics, on a world that fits a laptop?
-Cost: about two minutes on two cores; seconds where nothing has changed. `:quick` takes 60 scenes, short averages.
-Expect: an illustration by four small models that were trained apart, on this world's images or on its captions. As they
-were before training: --config.microworld.models=untrained.
+Question: what does the study look like, from conditions to statistics, on a world that fits a laptop?
+Cost: about two minutes on two cores; seconds if nothing has changed. `:quick` takes 60 scenes and short averages.
+Expect: an illustration by four small models that were trained apart, on images or on captions of this world. The same
+models before training: --config.microworld.models=untrained.
 
     python -m launch.reproduce
 """
@@ -14,14 +14,14 @@ from configs import paper
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """The paper's values, and which world is drawn."""
+    """The settings of the paper, and the world to draw."""
     if arg not in ("", "quick"):
         raise ValueError(f"Unknown argument {arg!r}; expected '' or 'quick'.")
     quick = arg == "quick"
     config = paper.get_config("core")
     config.title = "The study on a drawn world"
     config.note = (
-        "Drawn scenes and small models: this shows what the study does and what its output looks like. It is an "
+        "Drawn scenes and small models: this page shows what the study does and what its output looks like. It is an "
         "illustration, and no evidence about large models or photographs."
     )
     n = 60 if quick else 500

@@ -1,21 +1,21 @@
 """The whole paper: He, Trott & Khosla, Seeing Through Words, Speaking Through Pixels, E1 to E13.
 
-Question: where, how strongly and on what grounds do vision and language models agree?
-Cost: `--dry_run` says it for this machine, a GPU and a TPU. Checkpoints of 60 GB, COCO val2017, Flickr8k and shards of
-Pick-a-Pic are fetched unless directories are named.
-Expect: the outcomes and the printed statistics of the paper, which the report sets beside ours.
+Question: where and how strongly do vision and language models agree, and why?
+Cost: `--dry_run` estimates it for this machine, a GPU and a TPU. Checkpoints of 60 GB, COCO val2017, Flickr8k and
+shards of Pick-a-Pic are downloaded unless folders are named.
+Expect: the outcomes and the statistics that the paper prints; the report compares them.
 
     python -m launch.reproduce --config=configs/paper.py --workdir=paper --dry_run
     python -m launch.reproduce --config=configs/paper.py:core --workdir=paper --config.datasets.coco.directory=coco
     python -m launch.reproduce --config=configs/paper.py:E3 --config.choices.protocol=khosla_lab --config.seed=43 ...
 
 Arguments: E1 ... E13, core (E1 to E9, E11), extra_llms (E13), backbones (E10), flickr8k (E12), smoke (E1 to E5, two
-small models, 100 items). Paraphrases and synthetic images are made by `python -m launch.generate`, and named by
---config.datasets.coco.paraphrases and .synthetic; what needs them is else reported as not run.
+small models, 100 items). `python -m launch.generate` makes paraphrases and synthetic images;
+--config.datasets.coco.paraphrases and .synthetic name their folders. Without them the experiments that need them are
+reported as not run.
 """
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 from configs import parts
 
@@ -29,7 +29,7 @@ PARTS = {
     "flickr8k": ("E12",),
     "smoke": ALL[:5],
 }
-# Parts on other photographs or language models than the sweep over items, for which it would fetch those as well.
+# Parts without the sweep over numbers of items, which would download further datasets and models.
 ELSEWHERE = ("E4", "E12", "flickr8k", "E13", "extra_llms")
 
 
@@ -43,7 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.title = "Seeing Through Words, Speaking Through Pixels, reproduced"
     config.note = "A smoke run: two small models and 100 items show that everything works, and are no evidence." * smoke
     config.experiments = PARTS[arg]
-    # Experiments of one's own, as dictionaries: see docs/own.md.
+    # Your own experiments, as dictionaries: see docs/own.md.
     config.own_experiments = ()
     config.captions = 15
     config.images = 10
@@ -51,7 +51,8 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.datasets = ConfigDict()
     for role in ("coco", "flickr8k", "pick_a_pic"):
-        config.datasets[role] = dataset({"coco": "coco_val2017"}.get(role, role), 100 if smoke else 1000)
+        config.datasets[role] = parts.dataset({"coco": "coco_val2017"}.get(role, role), 100 if smoke else 1000)
+        config.datasets[role].clip = "openai/clip-vit-base-patch32"
 
     config.vision = ConfigDict()
     config.vision.core = ("facebook/dinov2-base",) if smoke else ("facebook/dinov2-base", "facebook/dinov2-large")
@@ -80,58 +81,9 @@ def get_config(arg: str = "") -> ConfigDict:
         "HuggingFaceTB/SmolLM2-1.7B",
     )
 
-    config.choices = choices()
+    config.choices = parts.choices()
     config.content = parts.content()
     config.content.pairs = "first"
     config.metrics = ("linear_predictivity",)
     config.overrides = parts.metric_settings()
-    return config
-
-
-def dataset(name: str, n_items: int) -> ConfigDict:
-    """Where the items of a role come from; the words are in `vla.experiments.study.DatasetPlan`."""
-    config = ConfigDict()
-    config.name = name
-    config.directory = placeholder(str)
-    config.n_items = n_items
-    config.missing_images = "refuse"
-    config.data_dir = placeholder(str)
-    config.options = placeholder(object)
-    config.paraphrases = ""
-    config.synthetic = ""
-    config.missing = "refuse"
-    config.clip = "openai/clip-vit-base-patch32"
-    config.tagger = "en_core_web_sm"
-    return config
-
-
-def choices() -> ConfigDict:
-    """What the paper leaves open, by its likeliest reading; the words are in `vla.experiments.choices`."""
-    config = ConfigDict()
-    config.protocol = "paper"
-    config.inner_cv = placeholder(object)
-    config.inner_cv = "loo"
-    config.alpha_per_target = False
-    config.standardize_targets = placeholder(object)
-    config.standardize_targets = "protocol"
-    config.test_statistics = "protocol"
-    config.constant_targets = "left_out"
-    config.language_pool = "mean"
-    config.vision_pool = "cls"
-    config.caption = placeholder(object)
-    config.caption = 0
-    config.human_captions = 5
-    config.clip_groups = "best_worst"
-    config.long_captions = "refuse"
-    config.ties = "drop"
-    config.grouped = True
-    config.masked_fill = "black"
-    config.rotation_corners = "black"
-    config.unmasked = "refuse"
-    config.scramble_cut = "whitespace"
-    config.empty_captions = "drop"
-    config.averaging = "mean_first"
-    config.synthetic_set = "synthetic"
-    config.family = "pooled"
-    config.symmetric_items = "all"
     return config

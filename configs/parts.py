@@ -1,4 +1,7 @@
-"""Parts that configs share: how a study runs, its items, its settings, the analysis of content."""
+"""Parts that configs share: how a study runs, its items, its settings, the analysis of content.
+
+Defaults are those of the dataclasses that document the settings; a setting of None takes the default.
+"""
 
 from typing import Any
 
@@ -6,14 +9,15 @@ from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
 CHOICES = (
-    "protocol", "constant_targets", "language_pool", "vision_pool", "caption", "human_captions", "clip_groups",
-    "long_captions", "ties", "grouped", "masked_fill", "rotation_corners", "unmasked", "scramble_cut", "empty_captions",
-    "averaging", "synthetic_set", "family", "symmetric_items",
+    "protocol", "inner_cv", "alpha_per_target", "standardize_targets", "test_statistics", "constant_targets",
+    "language_pool", "vision_pool", "caption", "human_captions", "clip_groups", "long_captions", "ties", "grouped",
+    "masked_fill", "rotation_corners", "unmasked", "scramble_cut", "empty_captions", "averaging", "synthetic_set",
+    "family", "symmetric_items",
 )  # fmt: skip
 METRIC_SETTINGS = (
     # ridge regression
     "alphas", "outer_folds", "inner_cv", "alpha_per_target", "standardize_targets", "test_statistics", "measure",
-    # of every metric: "duplicates" keeps items together that are the same stimulus
+    # all metrics: "duplicates" keeps items with the same stimulus together
     "groups",
     # cka_rbf, mutual_knn, cknna
     "bandwidth", "neighbours", "nearness", "clip_quantile", "unbiased", "normalise", "offset",
@@ -24,15 +28,17 @@ METRIC_SETTINGS = (
     # shape distances, matching of units
     "alpha", "absolute",
 )  # fmt: skip
+# Settings of a dataset that are text, besides its folder.
+DATASET = ("missing_images", "data_dir", "paraphrases", "synthetic", "missing", "clip", "tagger", "called")
 
 
 def any_value(value: Any = None) -> FieldReference:
-    """A setting to which a flag may give a value of any type, such as a number in place of a word."""
+    """A setting to which a flag can give a value of any type."""
     return FieldReference(value, field_type=object)
 
 
 def items() -> ConfigDict:
-    """Which items; documented in `vla.stimuli.read_dataset`."""
+    """The items of a dataset; documented in `vla.stimuli.read_dataset`."""
     config = ConfigDict()
     config.dataset = "flickr8k"
     config.directory = placeholder(str)
@@ -40,84 +46,90 @@ def items() -> ConfigDict:
     config.seed = 42
     config.missing_images = "refuse"
     config.data_dir = placeholder(str)
-    # Of the dataset's reader, as in --config.options="{'image': 'img', 'text': 'caption'}".
+    # Options of the reader, as in --config.options="{'image': 'img', 'text': 'caption'}".
     config.options = placeholder(object)
     return config
 
 
+def dataset(name: str, n_items: int) -> ConfigDict:
+    """A dataset of a study; documented in `vla.experiments.study.DatasetPlan`."""
+    config = ConfigDict({"name": name, "n_items": n_items, "options": placeholder(object)})
+    config.update({setting: placeholder(str) for setting in ("directory", *DATASET)})
+    return config
+
+
 def data(name: str, n: int | str) -> ConfigDict:
-    """The items of a study; documented in `vla.experiments.study.DatasetPlan` and in the reader of the dataset.
+    """The only dataset of a study; documented in `vla.experiments.study.DatasetPlan` and in the reader of the dataset.
 
     `path` is its `directory`, `n` its `n_items`, or "all"; `captions` and `missing_captions` are options of
     `vla.stimuli.read_captioned_folder`.
     """
-    config = ConfigDict({"name": name, "path": placeholder(str), "n": any_value(n), "called": ""})
-    config.captions = placeholder(str)
-    config.missing_images = "refuse"
-    config.missing_captions = placeholder(str)
-    config.data_dir = placeholder(str)
-    config.paraphrases = ""
-    config.synthetic = ""
-    config.missing = "refuse"
-    config.clip = ""
-    config.tagger = "en_core_web_sm"
+    config = ConfigDict({"name": name, "n": any_value(n)})
+    config.update({setting: placeholder(str) for setting in ("path", "captions", "missing_captions", *DATASET)})
     return config
 
 
+def choices() -> ConfigDict:
+    """Choices that the paper leaves open; documented in `vla.experiments.choices.Choices`."""
+    return ConfigDict({name: any_value() for name in CHOICES})
+
+
 def metric_settings() -> ConfigDict:
-    """Settings of metrics, documented in `vla.list_metrics()[name].settings`; None keeps the default."""
+    """Settings of metrics; documented in `vla.list_metrics()[name].settings`."""
     return ConfigDict({name: any_value() for name in METRIC_SETTINGS})
 
 
 def settings() -> ConfigDict:
-    """Choices (`vla.experiments.choices.Choices`) and settings of metrics; None keeps the default."""
-    return ConfigDict({name: any_value() for name in (*CHOICES, *METRIC_SETTINGS)})
+    """Choices and settings of metrics together."""
+    return ConfigDict({name: any_value() for name in dict.fromkeys((*CHOICES, *METRIC_SETTINGS))})
 
 
 def run() -> ConfigDict:
     """How a study runs; documented in `vla.experiments.study.Study`."""
-    config = ConfigDict({"title": "", "note": "", "seed": 42, "seeds": ()})
-    # Orders of shuffled items beside every score, such as 200.
+    config = ConfigDict({"title": "", "note": ""})
+    config.seed = placeholder(int)
+    config.seeds = ()
+    # Number of shuffled orders of items beside every score, such as 200.
     config.null = 5
     # Draws of items for intervals of scores, such as 200; splits into halves for the reliability of maps, such as 20.
-    config.bootstrap = 0
-    config.halves = 0
-    config.confidence = 0.95
-    config.intervals = "penultimate"
-    config.dtype = "float32"
-    config.batch_size = 0
-    config.stream = False
-    config.tensor_parallel = 1
-    config.workers = 0
-    # Where the image processor and the tokenizer are, for checkpoints that come without.
+    config.bootstrap = placeholder(int)
+    config.halves = placeholder(int)
+    config.confidence = placeholder(float)
+    config.intervals = placeholder(str)
+    config.dtype = placeholder(str)
+    config.batch_size = placeholder(int)
+    config.stream = placeholder(bool)
+    config.tensor_parallel = placeholder(int)
+    config.workers = placeholder(int)
+    # Image processor and tokenizer for checkpoints without.
     config.processors = ConfigDict({"vision": "", "language": ""})
-    # Fields of config.json that models are read without, such as ("auto_map",).
+    # Fields of config.json to ignore, such as ("auto_map",).
     config.ignore_fields = ()
-    config.store = ""
-    config.scores = ""
-    config.tags = ""
-    config.older = "refuse"
+    config.store = placeholder(str)
+    config.scores = placeholder(str)
+    config.tags = placeholder(str)
+    config.older = placeholder(str)
     config.shard = "0/1"
-    config.stage = "all"
+    config.stage = placeholder(str)
     return config
 
 
 def content() -> ConfigDict:
-    """Which alignment is analysed by content; documented in `vla.experiments.content_plan.ContentPlan`."""
+    """The alignment whose content is analysed; documented in `vla.experiments.study.ContentPlan`."""
     config = ConfigDict()
     # "all" pairs of models, the "first", or "none".
-    config.pairs = "none"
-    config.experiment = ""
-    config.condition = ""
-    config.vision_layer = "penultimate"
-    config.language_layer = "penultimate"
-    # Ratings of words, such as Brysbaert's of concreteness, which you fetch yourself.
-    config.norms = ""
-    config.norms_word = "Word"
-    config.norms_value = "Conc.M"
-    config.norms_view = "original"
-    config.instances = ""
-    config.score = "correlation"
-    config.n_directions = 5
-    config.n_extreme = 5
+    config.pairs = placeholder(str)
+    config.experiment = placeholder(str)
+    config.condition = placeholder(str)
+    config.vision_layer = placeholder(str)
+    config.language_layer = placeholder(str)
+    # Ratings of words, such as Brysbaert's of concreteness, which you download yourself.
+    config.norms = placeholder(str)
+    config.norms_word = placeholder(str)
+    config.norms_value = placeholder(str)
+    config.norms_view = placeholder(str)
+    config.instances = placeholder(str)
+    config.score = placeholder(str)
+    config.n_directions = placeholder(int)
+    config.n_extreme = placeholder(int)
     return config

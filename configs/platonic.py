@@ -1,15 +1,15 @@
 """The Platonic Representation Hypothesis, core figure: alignment against the size or the loss of language models.
 
 Question: do larger or better language models align better with vision models (Huh et al., 2024)?
-Cost: `--dry_run` says it. The models of the default families need some 120 GB of disk.
+Cost: `--dry_run` estimates it. The default models need some 120 GB of disk.
 Expect: the best pair of layers of every pair of models, by mutual k-nearest neighbours (k = 10), rises with the size of
 the language model and falls with its loss.
 
     python -m launch.reproduce --config=configs/platonic.py --config.data.path=coco --workdir=platonic --dry_run
     python -m launch.reproduce --config=configs/platonic.py:microworld --workdir=platonic_drawn
 
-Argument: microworld takes the checkpoints along training that come with the package, on the scenes that the quick start
-has drawn in `workdir`. Run `python -m launch.reproduce` first.
+Argument: microworld takes the checkpoints along training that come with the package, and the scenes that the quick
+start has drawn in `workdir`: run `python -m launch.reproduce` first, or name them by --config.data.path.
 """
 
 from ml_collections import ConfigDict
@@ -30,9 +30,6 @@ def get_config(arg: str = "") -> ConfigDict:
     config.metrics = ("mutual_knn",)
     config.settings = parts.settings()
     config.content = parts.content()
-    config.content.pairs = "none"
-    # Orders of shuffled items beside every score.
-    config.null = 5
     if arg == "microworld":
         config.note = "Drawn scenes and small models: an illustration, and no evidence about large models."
         config.data = parts.data("coco_val2017", n="all")

@@ -1,14 +1,14 @@
-"""Contact sheet of a dataset: its images and captions, original and manipulated, as the models will see them.
+"""Contact sheet of a dataset: its images and captions, original and manipulated, as models are shown them.
 
-Question: do the conditions show what they are meant to show?
-Cost: seconds; with masks of things and stuff every mask is looked at, tens of seconds for 5,000.
+Question: do the conditions show what they should show?
+Cost: seconds; with masks of things and stuff every mask is read, tens of seconds for 5,000.
 
     python -m launch.stimuli --config=configs/stimuli.py --config.directory=flickr8k
     python -m launch.stimuli --config.dataset=coco_val2017 --config.directory=coco \
         --config.image_views='("original", "things_only:fill=mean", "rotation:angle=30 + blur:sigma=2")' \
         --config.caption_views='("original", "nouns", "scrambled:fraction=0.5")'
 
-`all` shows every manipulation for which the dataset has what is needed, and says why the others are not shown.
+`all` shows every manipulation that the dataset allows, and says why others are not shown.
 """
 
 from ml_collections import ConfigDict
@@ -28,11 +28,11 @@ def get_config(arg: str = "") -> ConfigDict:
     config.image_views = config.caption_views = "all"
     config.n_shown = 8
     config.side = 192
-    # A vision model whose own resizing and cutting is done to the images; "" shows what every model is given.
+    # A vision model by whose preprocessing images are resized and cropped; "" shows the original images.
     config.vision_model = ""
     # Fields of its config.json that it is read without, such as ("auto_map",).
     config.ignore_fields = ()
-    # A spaCy pipeline by name or folder, and where its tags are kept; "" for ~/.cache/vla/tags.
+    # A spaCy pipeline by name or folder, and the folder of its cached tags; "" for ~/.cache/vla/tags.
     config.tagger = "en_core_web_sm"
     config.tags = ""
     return config

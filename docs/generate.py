@@ -250,10 +250,11 @@ def _meaning(key: str) -> str:
 @functools.cache
 def _sources() -> dict[str, list[Any]]:
     """The dataclasses and functions whose parameters are settings, by the first part of the setting's name."""
+    from vla.experiments.content_plan import ContentPlan
+
     from examples.microworld_training.settings import Settings
     from vla.activations.clip_score import clip_score
     from vla.experiments.choices import Choices
-    from vla.experiments.content_plan import ContentPlan
     from vla.experiments.study import DatasetPlan, Study
     from vla.metrics import METRICS
     from vla.models import load_clip

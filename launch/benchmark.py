@@ -45,11 +45,11 @@ def main() -> None:
     path = folder / f"{WHAT.value}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     figures: dict[str, float] = {}
-    for found in module.measure(sizes, folder):
-        for name, value in found.items():
+    for part in module.measure(sizes, folder):
+        for name, value in part.items():
             print(f"{value:12.4g}  {name}", flush=True)
-        figures |= found
-        # at once: a run that is killed loses what it was at
+        figures |= part
+        # Written after every part, so that an interrupted run loses one part only.
         path.write_text(json.dumps({"sizes": str(sizes), **figures}, indent=2) + "\n", encoding="utf-8")
     print(path)
 

@@ -1,8 +1,8 @@
-"""Score every caption's fit to its photograph by CLIP.
+"""Compute the CLIP Score of every caption with its image.
 
     python -m launch.clip_score --config.directory=flickr8k --workdir=run
 
-It keeps the scores under `run/clip_score`, a parquet table of item, caption and score, and ends by naming that folder.
+The scores are cached in `run/clip_score`, a parquet table of item, caption and score; the last line names the folder.
 """
 
 from launch import entry
@@ -11,10 +11,10 @@ CONFIG, WORKDIR = entry.define("configs/clip_score.py", "workdir")
 
 
 def main() -> None:
-    """Flags to dataset and CLIP to scores."""
+    """From flags to a dataset, a CLIP model and scores."""
     from launch import datasets
     from vla.activations.clip_score import clip_score
-    from vla.experiments.naming import field_names
+    from vla.experiments.names import field_names
     from vla.models import load_clip
 
     config = CONFIG.value.to_dict()

@@ -1,4 +1,4 @@
-"""From the dataset's part of a config to its items."""
+"""Reads the dataset that a config names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +8,14 @@ from vla.stimuli import read_dataset
 
 
 def read(config: Mapping[str, Any]) -> Dataset:
-    """The sample of the configured dataset.
+    """The sampled items of a dataset.
 
     Args:
       config: `dataset`, `directory`, `n_items` (0 for all), `seed`, `data_dir`, `missing_images`, and `options`, a
         dictionary for the dataset's reader or None.
 
     Raises:
-      ValueError: as `vla.stimuli.read_dataset`.
+      ValueError: As `vla.stimuli.read_dataset`.
     """
     return read_dataset(
         config["dataset"],

@@ -3,7 +3,7 @@
     python -m launch.generate --config=configs/paraphrases.py --config.directory=flickr8k --dry_run
     python -m launch.generate --config=configs/synthetic_images.py --config.directory=flickr8k
 
-At the end it prints the folder for `vla.stimuli.generators.with_paraphrases` or `with_synthetic`.
+The last line is the folder for `vla.stimuli.generators.with_paraphrases` or `with_synthetic`.
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ from absl import flags
 from launch import entry
 
 CONFIG, WORKDIR = entry.define("configs/paraphrases.py", "workdir")
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print how much is pending and how much is finished; generate nothing.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print how many requests are pending and finished; generate nothing.")
 
 
 def main() -> None:
-    """Flags to plan to generated items."""
+    """From flags to a plan to generated items."""
     from launch import datasets
 
     config = CONFIG.value.to_dict()

@@ -1,9 +1,9 @@
-"""List the registered checkpoints: what they are, how large, under which licence, and which are in the cache.
+"""List the registered checkpoints with size and licence, and whether they are cached.
 
     python -m launch.models --modality=language
     python -m launch.models --family=timm --format=csv
 
-Any other checkpoint of these families can be loaded as well, by its Hub id or from a directory.
+Other checkpoints of these families can be loaded too, by Hub id or from a directory.
 """
 
 import csv
@@ -23,7 +23,7 @@ COLUMNS = ("id", "family", "modality", "layers", "width", "heads", "input", "par
 
 
 def rows() -> list[dict[str, Any]]:
-    """The chosen checkpoints in the order of the register, by column."""
+    """The selected checkpoints in the order of the register, as columns."""
     from vla.models.catalogue import checkpoints
     from vla.models.source import is_cached
 
@@ -56,7 +56,7 @@ def print_table(entries: list[dict[str, Any]]) -> None:
         commit = "not pinned" if row["revision"] == "main" else row["revision"][:7]
         known = row["licence"], commit, "yes" if row["cached"] else ""
         table.add_row(row["id"], row["family"], *numbers, *size, *known)
-    # wider than the narrow terminal that rich takes a file for
+    # If the output is a file, rich assumes a narrow terminal.
     Console(width=None if sys.stdout.isatty() else 220).print(table)
 
 

@@ -1,4 +1,4 @@
-"""Draw the figures and the page of a run again, from what it left in its folder; nothing is scored or extracted.
+"""Draw the figures and the page of a run again from the files of its folder; nothing is scored or extracted.
 
 python -m launch.report --workdir=workdir
 python -m launch.report --workdir=workdir --formats=.svg,.png,.pdf
@@ -15,11 +15,11 @@ FORMATS = flags.DEFINE_list("formats", [".svg", ".png"], "Formats of the figures
 
 
 def main() -> None:
-    """Flags to page."""
+    """From flags to a page."""
     from vla import paper
     from vla.report.write import write_report
 
-    # The folder may have been moved since its run.
+    # The folder can have been moved since the run.
     command = f"python -m launch.report --workdir={shlex.quote(WORKDIR.value)}"
     workdir = entry.directory(WORKDIR.value)
     print(write_report(workdir, FORMATS.value, helped=True, command=command, paper=paper.of_run(workdir)))

@@ -1,4 +1,4 @@
-"""Run a study and write its report: by default on a drawn world, offline; with configs/paper.py the paper's.
+"""Run a study and write its report: by default on a drawn world, offline; with configs/paper.py that of the paper.
 
     python -m launch.reproduce
     python -m launch.reproduce --config=configs/microworld.py:quick --workdir=quick
@@ -7,10 +7,10 @@
     python -m launch.reproduce --config=configs/captioned_folder.py --config.data.path=photos --workdir=run \
         --config.vision=facebook/dinov2-base --config.language=HuggingFaceTB/SmolLM2-1.7B
 
-An interrupted run resumes. Models larger than memory: --config.stream=True. Independent processes that share one
---workdir: --config.shard=0/4 to 3/4; the last one, or a later run, writes the report. Several hosts that share each
-view: --coordinator=auto under SLURM and on Cloud TPU, elsewhere --coordinator=host:port --processes=2 --process=0 (on
-the second --process=1). The scripts in launch/cluster do both.
+An interrupted run resumes. For models larger than memory add --config.stream=True. Independent processes can share one
+--workdir with --config.shard=0/4 to 3/4; the last one, or a later run, writes the report. Several hosts can share every
+view: with --coordinator=auto under SLURM and on Cloud TPU, elsewhere with --coordinator=host:port --processes=2 and
+--process=0 on the first, --process=1 on the second. The scripts in launch/cluster do both.
 """
 
 import shlex
@@ -22,16 +22,16 @@ from launch import entry
 
 CONFIG, WORKDIR = entry.define("configs/microworld.py", "workdir")
 DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Only say what is to be done and what it takes; nothing is written but a drawn world."
+    "dry_run", False, "Print the plan and its estimated cost; run nothing. Only a drawn world is written."
 )
 join = entry.define_processes()
 
 
 def main(stage: str = "") -> None:
-    """Flags to study to report.
+    """From flags to a study to its report.
 
     Args:
-      stage: The stage to run, whatever the config says; "" for the config's.
+      stage: The stage to run; "" for that of the config.
     """
     from vla import devices, progress
     from vla import paper as papers
@@ -42,12 +42,12 @@ def main(stage: str = "") -> None:
     commands = {"run": entry.typed("reproduce", without=("dry_run",))}
     commands["report"] = f"python -m launch.report --workdir={shlex.quote(WORKDIR.value)}"
     commands["cell"] = f"{commands['run']} --workdir={shlex.quote(WORKDIR.value.rstrip('/') + '-again')}"
-    first = devices.this_process()[0] == 0
+    first, page = devices.this_process()[0] == 0, None
     if "microworld" not in values:
-        papers.study(values)  # a mistake in the config is said before any progress is shown
+        papers.study(values)  # report a mistake in the config before any progress is shown
     with progress.whole("all stages together", first and not DRY_RUN.value):
         if "microworld" in values:
-            # What compares models along their training is added where none are named; it has no flags of its own.
+            # Only the models of this group have flags; those along training are added without.
             commands["cell_groups"] = "core"
             from vla.microworld.quick_start import fill_config
 
@@ -55,7 +55,7 @@ def main(stage: str = "") -> None:
         study = papers.study(values | ({"stage": stage} if stage else {}), commands)
         if DRY_RUN.value:
             if first:
-                print(plan.written(plan.plan(study, workdir)))
+                print(plan.plan_text(plan.plan(study, workdir)))
             devices.wait_for_all("planned")
             return
         outcome = engine.run(study, workdir, show_progress=first)
@@ -69,10 +69,10 @@ def main(stage: str = "") -> None:
             print(f"not run: {line}", file=sys.stderr)
         print(page)
     elif first:
-        waits = "for --config.stage=score" if study.stage == "extract" else (
-            "for other shards, or for activations that are not extracted yet. When these are done, run again"
+        next_step = "for --config.stage=score" if study.stage == "extract" else (
+            "for other shards, or for activations that are not extracted yet. Run again when these have finished"
         )  # fmt: skip
-        print(f"{outcome.missing} tables of scores are left {waits}.")
+        print(f"{outcome.missing} tables of scores are left {next_step}.")
 
 
 if __name__ == "__main__":

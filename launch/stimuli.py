@@ -1,4 +1,4 @@
-"""Show the images and captions of a dataset in any views, as the models will see them: a PNG and one page.
+"""Write a contact sheet of a dataset in any views, as models are shown them: a PNG and a page.
 
     python -m launch.stimuli --config=configs/stimuli.py --config.directory=flickr8k
     python -m launch.stimuli --config.dataset=coco_val2017 --config.directory=coco \
@@ -11,9 +11,9 @@ CONFIG, WORKDIR = entry.define("configs/stimuli.py", "workdir")
 
 
 def main() -> None:
-    """Flags to views to a sheet."""
+    """From flags to views to a sheet."""
     from launch import datasets
-    from vla.experiments.naming import field_names
+    from vla.experiments.names import field_names
     from vla.models import load_model
     from vla.report.contact_sheet import choose_views, contact_sheet, write_contact_sheet
     from vla.stimuli import Tagger
@@ -22,9 +22,9 @@ def main() -> None:
     dataset = datasets.read(config)
     tagger = Tagger(config["tagger"], config["tags"] or "default", show_progress=True)
     views, absent = choose_views(dataset, config["image_views"], config["caption_views"], config["seed"], tagger)
-    seen_by = config["vision_model"]
+    model = config["vision_model"]
     ignored = field_names(config["ignore_fields"])
-    preprocess = load_model(seen_by, weights=False, ignore_fields=ignored).preprocess if seen_by else None
+    preprocess = load_model(model, weights=False, ignore_fields=ignored).preprocess if model else None
     sheet = contact_sheet(dataset, views, config["n_shown"], config["side"], preprocess, absent)
     for path in write_contact_sheet(sheet, entry.directory(WORKDIR.value) / "stimuli"):
         print(path)

@@ -1,10 +1,23 @@
 """Checks of settings. Each raises a ValueError that names the setting, its value and what is accepted."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+
+class RemediableError(ValueError):
+    """An error that a setting can avoid.
+
+    Attributes:
+      remedy: The value to set by argument of the function that raised it, such as {"missing_images": "drop"}.
+    """
+
+    def __init__(self, message: str, remedy: Mapping[str, Any]) -> None:
+        """The message and the remedy."""
+        super().__init__(message)
+        self.remedy = dict(remedy)
 
 
 def check_whole_number(
@@ -100,12 +113,13 @@ def refuse_absent(setting: str, policy: str, absent: Sequence[str], what: str, r
       remedy: What to do instead of dropping them.
 
     Raises:
-      ValueError: There are such items and the policy is "refuse".
+      RemediableError: There are such items and the policy is "refuse".
     """
     if absent and policy == "refuse":
-        raise ValueError(
+        raise RemediableError(
             f'{len(absent)} {what}: {listed(absent)}. {remedy}, or pass {setting}="drop" to leave them out '
-            "(their ids are kept in the dataset's `dropped`)"
+            "(their ids are kept in the dataset's `dropped`)",
+            {setting: "drop"},
         )
 
 

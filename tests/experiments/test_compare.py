@@ -12,7 +12,7 @@ from vla.experiments.choices import Choices
 from vla.experiments.compare import COLUMNS, LEVEL, statistics, verdict
 from vla.experiments.experiment import Comparison, Condition, Experiment
 from vla.experiments.study import DatasetPlan, Study
-from vla.paper.seeing_through_words import experiments
+from vla.paper.seeing_through_words.experiments import experiments
 
 DIRECTIONS = ("language_to_vision", "vision_to_language")
 VISION, LANGUAGE = ("v", "w"), ("s", "t", "u", "x")
@@ -79,7 +79,7 @@ def test_a_condition_that_is_absent_is_not_run_and_says_what_helps():
     for direction in DIRECTIONS:
         row = found.loc["nouns", direction]
         assert (row["verdict"], row["n_pairs"]) == ("not run", 0) and np.isnan(row["t"]) and np.isnan(row["q"])
-        assert row["note"] == "no tagger. To make it: python -m spacy download en_core_web_sm"
+        assert row["note"] == "no tagger. Remedy: python -m spacy download en_core_web_sm"
     # The family is of those that were tested.
     rest = found[found["verdict"] != "not run"]
     assert rest["q"].to_numpy() == pytest.approx(stats.false_discovery_control(rest["p"].astype(float)))

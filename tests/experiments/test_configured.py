@@ -50,7 +50,7 @@ def test_no_images_leave_the_experiment_out_that_averages_images_and_say_so():
     found = study(values("core", images=0, note="A note."))
     assert [one.id for one in found.experiments] == ["E1", "E2", "E3", "E4", "E5", "E6", "E8", "E9", "E11", "N sweep"]
     assert found.note == "A note. images=0 leaves E7 out."
-    with pytest.raises(ValueError, match="images=0 leaves E7 out. Set another value, or ask for other experiments: E1"):
+    with pytest.raises(ValueError, match="images=0 leaves E7 out. Set another value, or request other experiments: E1"):
         study(values("E7", images=0))
     with pytest.raises(ValueError, match="no experiment is called 'E14'; there are E1, E2"):
         study(values(experiments=("E7", "E14"), images=0))

@@ -11,11 +11,10 @@ import pytest
 import xarray as xr
 
 from tests.experiments import folders
-from vla.experiments.content import ItemFacts, content, instances_beside, item_facts, tagged, write_content
-from vla.experiments.content_plan import ContentPlan
+from vla.experiments.content import ItemFacts, content, instances_file, item_facts, tagged, write_content
 from vla.experiments.engine import run
 from vla.experiments.experiment import Condition
-from vla.experiments.study import DatasetPlan
+from vla.experiments.study import ContentPlan, DatasetPlan
 from vla.records import View
 
 
@@ -196,7 +195,7 @@ def test_a_second_run_looks_into_nothing_again_unless_asked_otherwise(world, tmp
     run(other, workdir, show_progress=False)
     assert len(calls) == 2 * 4
     absent = folders.read_run(workdir)["content"]["absent"]
-    assert [words.split(":")[0] for words in absent] == ["Abstract against concrete captions", "Kinds of things"]
+    assert [words.split(":")[0] for words in absent] == ["Abstract against concrete captions", "Categories of things"]
     assert "--config.content.norms=FILE" in absent[0] and "--config.content.instances=FILE" in absent[1]
     assert len(pd.read_parquet(workdir / "items.parquet")) == 2 * 4 * folders.ITEMS
 
@@ -225,18 +224,18 @@ def test_cocos_instances_are_found_in_its_directory(tmp_path):
     (tmp_path / "val2017").mkdir()
     (tmp_path / "captions_val2017.json").write_text("{}")
     plan = DatasetPlan("coco", "coco_val2017", str(tmp_path))
-    assert instances_beside(plan) == ""
+    assert instances_file(plan) == ""
     (tmp_path / "instances_val2017.json").write_text("{}")
-    assert instances_beside(plan) == str(tmp_path / "instances_val2017.json")
-    assert instances_beside(dataclasses.replace(plan, name="flickr8k")) == ""
+    assert instances_file(plan) == str(tmp_path / "instances_val2017.json")
+    assert instances_file(dataclasses.replace(plan, name="flickr8k")) == ""
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"pairs": "some"}, "content.pairs='some'; expected one of none, first, all"),
+        ({"pairs": "some"}, "content.pairs='some'; expected one of all, first, none"),
         ({"score": "r"}, "content.score='r'; expected one of correlation, match"),
-        ({"norms": "nowhere.csv"}, "content.norms='nowhere.csv' is no file"),
+        ({"norms": "nowhere.csv"}, "content.norms='nowhere.csv' is not a file"),
         ({"vision_layer": "all"}, "content.vision_layer='all'; expected penultimate or one layer's name"),
     ],
 )

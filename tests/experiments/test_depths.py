@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vla.experiments.assemble import PEAKS, PROFILES, SUMMARY, depths, summary
+from vla.experiments.results import PEAKS, PROFILES, SUMMARY, depths, summary
 
 PAIRS = [("v1", "l1"), ("v1", "l2"), ("v2", "l1"), ("v2", "l2")]
 # Four blocks of vision, six of language: the highest score is at block 3 of vision, at block 2 of language.

@@ -16,7 +16,7 @@ from tests.experiments import folders
 from vla.alignment.table import COLUMNS, NAMES, OF_MAP, OF_PAIRS
 from vla.experiments.engine import run
 from vla.experiments.experiment import Comparison, Condition
-from vla.experiments.plan import plan, written
+from vla.experiments.plan import plan, plan_text
 from vla.microworld.shipped import shipped
 
 TEN = [
@@ -113,7 +113,7 @@ def test_scores_wait_for_activations_and_say_whose(ran, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_study_of_which_nothing_can_be_scored_ends_before_anything_is_written(ran, tmp_path):
+def test_a_study_of_which_nothing_can_be_scored_ends_before_anything_is_plan_text(ran, tmp_path):
     _, study = ran
     plan = dataclasses.replace(study.datasets["coco"], directory=str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match=r"nothing can be scored:\nmine, original, grey: .*nowhere"):
@@ -158,7 +158,7 @@ def test_a_second_run_computes_nothing_and_leaves_every_file_as_it_is(ran, monke
     before = folders.tree(where / "run")
     monkeypatch.setattr("vla.experiments.scoring.score_blocks", None)
     with monkeypatch.context() as patch:
-        patch.setattr("vla.experiments.run_folder.scores", None)
+        patch.setattr("vla.experiments.write_run.scores", None)
         run(study, where / "run", show_progress=False)
     assert folders.tree(where / "run") == before
     (where / "run" / "curves.csv").write_text("edited")
@@ -178,7 +178,7 @@ def test_the_plan_writes_nothing_and_knows_what_is_there(ran, tmp_path):
     fresh = plan(study, tmp_path / "other")
     assert [(line.units, line.there) for line in fresh.lines if line.kind == "experiment"] == [(8, 0)]
     assert not (tmp_path / "other").exists()
-    text = written(fresh)
+    text = plan_text(fresh)
     assert "H200" in text and "TPU" in text and "assumed, not measured" in text
     assert not (tmp_path / "other").exists()
 
@@ -233,10 +233,10 @@ from pathlib import Path
 from vla import devices
 devices.join(sys.argv[3], 2, int(sys.argv[4]))
 from tests.experiments import folders
-from vla.experiments import run_folder
+from vla.experiments import write_run
 from vla.experiments.engine import run
-write = run_folder.write
-run_folder.write = lambda *given: time.sleep(1) or write(*given)
+write = write_run.write
+write_run.write = lambda *given: time.sleep(1) or write(*given)
 finished = run(folders.study(Path(sys.argv[1])), Path(sys.argv[2]), show_progress=False).finished
 # None ends before the first has written.
 print(finished and (Path(sys.argv[2]) / "run.json").exists())

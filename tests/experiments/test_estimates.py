@@ -58,7 +58,7 @@ def test_a_streamed_model_holds_one_block_and_what_the_items_became():
     kept = 4 * 50 * 8
     assert whole.memory == 400 + kept and streamed.memory == 400 / 4 + 4 * 50 * 10 * 8 + kept
     assert (whole.each, streamed.each) == (400, 100) and streamed.forward == whole.forward
-    assert extraction(model, 50, "all", "bfloat16", shared=2).each == 100
+    assert extraction(model, 50, "all", "bfloat16", tensor_parallel=2).each == 100
     assert (whole + streamed).each == 400
 
 
@@ -67,7 +67,7 @@ def test_token_embeddings_are_held_with_the_weights_unless_the_model_is_streamed
     whole, streamed = (extraction(model, 50, "penultimate", "float32", stream=stream) for stream in (False, True))
     assert (whole.memory - 4 * 50 * 8, whole.each, streamed.each) == (640, 640, 100)
     assert whole.forward == 50 * (2 * 100 * 10 + 4 * 4 * 10**2 * 8)
-    assert extraction(model, 50, "all", "bfloat16", shared=2).each == 160
+    assert extraction(model, 50, "all", "bfloat16", tensor_parallel=2).each == 160
 
 
 def test_rates_are_flops_by_seconds(monkeypatch):

@@ -27,7 +27,7 @@ def test_conditions_inherit_what_they_do_not_say():
         ({"conditions": (Condition("a"), Condition("a"))}, r"has the conditions \['a', 'a'\]"),
         ({"conditions": (Condition("a", layers="last"),)}, "layers='last'; expected one of all, penultimate"),
         ({"comparisons": (Comparison("c", "a", "z"),)}, "comparison 'c': no condition 'z'; there are a, b"),
-        ({"comparisons": (Comparison("c", "a", "b"),)}, "'a' and 'b' are of different parts, so their items may"),
+        ({"comparisons": (Comparison("c", "a", "b"),)}, "'a' and 'b' have different parts, so their items can"),
     ],
 )
 def test_what_could_not_be_told_apart_is_refused(given, words):
@@ -140,10 +140,10 @@ def test_groups_by_median_are_two_captions_each():
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("average", "average needs k, how many, such as average:k=5"),
-        ("average:k=1.5", "average needs k"),
-        ("average:k=two", "average needs k"),
-        ("length + average:k=2", "length stands alone"),
+        ("average", "average needs a number k, such as average:k=5"),
+        ("average:k=1.5", "average needs a number k"),
+        ("average:k=two", "average needs a number k"),
+        ("length + average:k=2", "length can only be combined with mismatched"),
         ("worst_by_clip:index=1", "no caption view is called 'worst_by_clip'"),
     ],
 )

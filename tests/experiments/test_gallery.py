@@ -36,7 +36,7 @@ def gallery(tmp_path):
 def absent(gallery, modality, member):
     with pytest.raises(Absent) as caught:
         gallery.view(modality, member)
-    return str(caught.value), caught.value.command
+    return str(caught.value), caught.value.remedy
 
 
 def test_views_are_made_once_and_show_what_their_name_says(gallery, tmp_path):
@@ -63,7 +63,7 @@ def test_sets_that_nobody_made_are_absent_with_the_command_that_makes_them(galle
     found = gallery()
     why, command = absent(found, modality, f"original:index=0,source={what}")
     config = {"paraphrase": "paraphrases", "synthetic": "synthetic_images"}[what]
-    assert f"of coco are given (datasets.coco.{config.removesuffix('_images')})" in why
+    assert f"is set for coco (datasets.coco.{config.removesuffix('_images')})" in why
     words = shlex.split(command)
     assert words[:4] == ["python", "-m", "launch.generate", f"--config=configs/{config}.py"]
     assert f"--config.directory={tmp_path / 'data'}" in command and "--config.n_items=0" in command
@@ -90,7 +90,8 @@ def test_a_dataset_that_cannot_be_read_is_absent_with_its_role(gallery, tmp_path
 
 def test_a_judge_of_captions_that_is_not_there(gallery, tmp_path):
     assert absent(gallery(), "language", "best_by_clip") == (
-        "no CLIP is given for coco (datasets.coco.clip)", "--config.datasets.coco.clip=openai/clip-vit-base-patch32",
+        "no CLIP model is set for coco (datasets.coco.clip)",
+        "--config.datasets.coco.clip=openai/clip-vit-base-patch32",
     )  # fmt: skip
     why, _ = absent(gallery(clip=str(tmp_path / "no-clip")), "language", "worst_by_clip")
     assert why.startswith("CLIP cannot be loaded: ")
@@ -224,12 +225,12 @@ def test_more_items_than_there_are_cannot_be_drawn():
     conditions = [Condition(f"{n} items", part=f"{n}", items=n) for n in (4, 5)]
     _, found = resolved(conditions, Shown())
     assert list(found.absent) == [("mine", "5 items")]
-    assert found.reasons == ("mine, 5 items: 5 items are asked for, and there are 4",)
+    assert found.reasons == ("mine, 5 items: 5 items are requested, and only 4 exist",)
     # Each can show three, both of them together two.
     conditions = [Condition(n, caption=n, part="p", items=3) for n in ("nouns", "nouns_verbs")]
     _, found = resolved(conditions, Shown(nouns=("a", "b", "c"), nouns_verbs=("b", "c", "d")), metrics=("cka",))
     assert found.reasons == (
-        "mine, nouns, nouns_verbs: 3 items are asked for, and all conditions of its part can show 2",
+        "mine, nouns, nouns_verbs: 3 items are requested, and all conditions of its part share only 2",
     )
 
 
@@ -237,7 +238,7 @@ def test_items_too_few_for_the_folds_are_told_before_anything_is_extracted():
     conditions = [Condition("o", part="p"), Condition("n", caption="nouns", part="p"),
                   Condition("all", part="q"), Condition("3 items", part="r", items=3)]  # fmt: skip
     asked, found = resolved(conditions, Shown(nouns=("a", "b", "c")), folds=2)
-    why = "3 items that all conditions of its part can show are too few for 2 folds: at least 4 are needed"
+    why = "the 3 items that all conditions of its part share are too few for 2 folds: at least 4 are needed"
     assert set(found.absent) == {("mine", "o"), ("mine", "n"), ("mine", "3 items")}
     assert all(reason.startswith(why) and command == "" for reason, command in found.absent.values())
     # Where nothing is split there are no folds.

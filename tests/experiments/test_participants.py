@@ -10,7 +10,7 @@ import vla
 from tests.experiments import folders
 from vla.activations.extract import NUMERICS_VERSION
 from vla.activations.store import Recipe, Store
-from vla.experiments.participants import Checkpoint, Participant, gather, learned, refuse_older
+from vla.experiments.participants import Checkpoint, Participant, gather, refuse_older, training_losses
 from vla.microworld.shipped import shipped, training_report
 from vla.records import View, canonical_hash
 
@@ -90,7 +90,7 @@ def test_a_caption_that_a_model_cannot_take_is_known_without_its_weights(study, 
 
 @pytest.mark.parametrize("name", ["micro-dinov2", "micro-llama"])
 def test_a_trained_model_says_what_it_learned(name):
-    found, expected = learned(str(shipped(name))), training_report(name)
+    found, expected = training_losses(str(shipped(name))), training_report(name)
     assert found["held_out"]["loss"] == {
         when: expected["held_out"][when]["loss"] for when in ("trivial", "untrained", "trained")
     }
@@ -101,7 +101,7 @@ def test_a_trained_model_says_what_it_learned(name):
 
 
 def test_other_checkpoints_say_nothing(tmp_path):
-    assert learned(str(tmp_path)) == {} and learned("facebook/dinov2-base") == {}
+    assert training_losses(str(tmp_path)) == {} and training_losses("facebook/dinov2-base") == {}
 
 
 def recipe(version):
@@ -116,7 +116,7 @@ VIEW = View("coco/original", "vision", ("a", "b"), (Path("a"), Path("b")), "v")
 class Stored(Checkpoint):
     """A model of which nothing but the recipe matters."""
 
-    def recipes(self, view, layers):
+    def recipe(self, view, layers):
         return recipe(NUMERICS_VERSION)
 
     def has(self, view, layers):
@@ -130,7 +130,7 @@ def test_a_store_of_an_older_version_is_explained(tmp_path):
     writer.publish()
     study = folders.study(tmp_path)
     participant = Stored("dinov2", "vision", study, store)
-    words = rf"older code made.*numerics version {NUMERICS_VERSION - 1}, now {NUMERICS_VERSION}.*older=recompute"
+    words = rf"from older code.*numerics version {NUMERICS_VERSION - 1}, now {NUMERICS_VERSION}.*older=recompute"
     with pytest.raises(ValueError, match=words):
         refuse_older(study, participant, [(VIEW, "all")])
     refuse_older(dataclasses.replace(study, older="recompute"), participant, [(VIEW, "all")])

@@ -11,23 +11,23 @@ from tests.models.hub_server import running
 from vla.experiments import engine, estimates
 from vla.experiments.estimates import Work
 from vla.experiments.experiment import Condition
-from vla.experiments.plan import Line, Plan, plan, spoken, written
+from vla.experiments.plan import Line, Plan, duration, plan, plan_text
 
 GIB = 2.0**30
 
 
 def said(work, machine, **more):
-    text = written(Plan((Line("seer", "vision", 3, None, work),), "", "float32", **more), [machine])
+    text = plan_text(Plan((Line("seer", "vision", 3, None, work),), "", "float32", **more), [machine])
     return " ".join(text.split())
 
 
 def test_a_plan_in_words():
     work = Work(forward=164e9 * estimates.SHARE_EXTRACTION * 600, disk=2 * GIB, memory=32 * GIB, weights=GIB)
-    text = written(Plan((Line("seer", "vision", 3, None, work),), "nothing is here", "float32"), [TWO_CORES])
+    text = plan_text(Plan((Line("seer", "vision", 3, None, work),), "nothing is here", "float32"), [TWO_CORES])
     words = " ".join(text.split())
     assert "Two cores: extraction 10 min, scoring 0 s, together 10 min; 32.0 GiB do not fit its 24 GiB" in words
-    assert "checkpoints 1.0 GiB, activations 2.0 GiB. In memory at once, at most: 32.0 GiB." in words
-    assert "Nothing is here." in words and "Not counted: fetching and reading checkpoints" in words
+    assert "checkpoints 1.0 GiB, activations 2.0 GiB. Peak memory: 32.0 GiB." in words
+    assert "Nothing is here." in words and "Not included: downloading and reading checkpoints" in words
     assert "do not fit" not in said(work, dataclasses.replace(TWO_CORES, memory_gib=64.0))
 
 
@@ -40,7 +40,7 @@ def test_every_device_must_hold_its_copy_of_the_weights():
     assert "use --config.tensor_parallel=4 or --config.stream=True" in words
     words = said(Work(memory=110 * GIB, each=100 * GIB), eight)
     assert "use --config.stream=True" in words and "tensor_parallel" not in words
-    words = said(Work(memory=60 * GIB, each=25 * GIB), eight, shared=2)
+    words = said(Work(memory=60 * GIB, each=25 * GIB), eight, tensor_parallel=2)
     assert "use --config.tensor_parallel=8" in words
 
 
@@ -48,20 +48,22 @@ def test_what_cannot_be_run_stands_below_with_what_helps(tmp_path):
     study = folders.study(tmp_path)
     conditions = (Condition("three", caption="average:k=3"), Condition("four", caption="average:k=4"))
     averaged = folders.experiment(id="E6", conditions=conditions, comparisons=())
-    text = written(plan(dataclasses.replace(study, experiments=(averaged,)), tmp_path / "run"), [TWO_CORES])
+    text = plan_text(plan(dataclasses.replace(study, experiments=(averaged,)), tmp_path / "run"), [TWO_CORES])
     line = next(line for line in text.splitlines() if line.strip().startswith("E6, three, four: "))
-    assert "no paraphrases of coco are given" in line and "launch.generate --config=configs/paraphrases.py" in line
+    assert (
+        "no folder of paraphrases is set for coco" in line and "launch.generate --config=configs/paraphrases.py" in line
+    )
     assert "not run: three, four" in text
-    assert "cannot be run" not in written(plan(study, tmp_path / "run"), [TWO_CORES])
+    assert "cannot be run" not in plan_text(plan(study, tmp_path / "run"), [TWO_CORES])
 
 
 def test_a_model_that_nobody_knows_has_those_that_are_spelt_like_it_beside_it(tmp_path):
     study = folders.study(tmp_path, vision={"core": ("facebook/dinov2-basee", "my/own", "facebook/dinov2-base")})
-    notes = {line.what: line.note for line in plan(study, tmp_path / "run").lines if line.kind == "vision"}
+    notes = {line.name: line.note for line in plan(study, tmp_path / "run").lines if line.role == "vision"}
     assert notes["dinov2-basee"].startswith("not in the register, which has facebook/dinov2-base, ")
     assert notes["own"] == "not in the register: python -m launch.models lists it" and notes["dinov2-base"] == ""
-    (saved,) = {line.note for line in plan(study, tmp_path / "run").lines if line.kind == "language"}
-    assert saved == "size not known"
+    (saved,) = {line.note for line in plan(study, tmp_path / "run").lines if line.role == "language"}
+    assert saved == "size unknown"
 
 
 def test_models_that_are_refused_are_named_and_only_their_configs_are_fetched(tmp_path, monkeypatch):
@@ -71,12 +73,12 @@ def test_models_that_are_refused_are_named_and_only_their_configs_are_fetched(tm
             hub.repositories[name] = {"config.json": json.dumps(config).encode(), "model.safetensors": bytes(1 << 20)}
         study = folders.study(tmp_path, vision={"core": ("owner/seer",)}, language={"core": ("owner/reader",)})
         made = plan(study, tmp_path / "run")
-        assert {line.what: line.note for line in made.lines if line.kind != "experiment"} == {
+        assert {line.name: line.note for line in made.lines if line.role != "experiment"} == {
             "seer": "refused, see below",
             "reader": "refused, see below",
         }
-        text = written(made, [TWO_CORES])
-        assert "Models that are refused before their weights are fetched:" in text
+        text = plan_text(made, [TWO_CORES])
+        assert "Models that are refused before their weights are downloaded:" in text
         assert "owner/seer: " in text and "model_type 'bert' is not supported" in text
         assert "--config.ignore_fields=per_layer_config" in text
         # A run refuses both at once.
@@ -106,4 +108,4 @@ def test_fields_to_ignore_that_no_model_has_are_refused(tmp_path):
     ],
 )
 def test_durations(seconds, words):
-    assert spoken(seconds) == words
+    assert duration(seconds) == words

@@ -5,7 +5,7 @@ import pytest
 
 from vla.activations.labels import as_activations
 from vla.experiments import saved
-from vla.experiments.naming import named
+from vla.experiments.names import name_and_source
 from vla.experiments.saved import SavedModel
 from vla.records import View
 
@@ -75,8 +75,8 @@ def test_one_layer_is_the_one_that_is_meant(tmp_path):
 
 
 def test_names():
-    assert named("mine=some/folder") == ("mine", "some/folder")
-    assert named("some/folder") == ("folder", "some/folder") and named("a/b=c") == ("b=c", "a/b=c")
+    assert name_and_source("mine=some/folder") == ("mine", "some/folder")
+    assert name_and_source("some/folder") == ("folder", "some/folder") and name_and_source("a/b=c") == ("b=c", "a/b=c")
     assert SavedModel("some/mine/{view}.npz", "vision").name == "mine"
 
 
@@ -90,7 +90,7 @@ def test_views_have_files_of_their_own_whatever_the_folder_is_called(tmp_path):
 
 def test_files_that_cannot_be_used(tmp_path):
     np.save(tmp_path / "bare.npy", VALUES)
-    with pytest.raises(ValueError, match="does not say which row is which item: .* one a line in bare.ids.txt"):
+    with pytest.raises(ValueError, match="does not name its items: .* one per line in bare.ids.txt"):
         SavedModel(str(tmp_path / "bare.npy"), "vision").read(_view(), "all")
     np.savez(tmp_path / "few.npz", activations=VALUES[:, :2], items=IDS[:2])
     with pytest.raises(ValueError, match="lacks 1 of the 3 items of coco/original: c"):

@@ -20,9 +20,10 @@ from vla.experiments.choices import Choices
 from vla.experiments.engine import prepare
 from vla.experiments.experiment import Condition, Experiment, Side, read_side
 from vla.experiments.gallery import Gallery
-from vla.experiments.scoring import LEAST_BYTES, Stacks, Table, directions, needs, side_by_side, tables
+from vla.experiments.scoring import LEAST_BYTES, Stacks, side_by_side
 from vla.experiments.study import DatasetPlan, Study
-from vla.paper.seeing_through_words import experiments
+from vla.experiments.tables import Table, directions, needs, tables
+from vla.paper.seeing_through_words.experiments import experiments
 from vla.records import Dataset
 from vla.stimuli import read_dataset
 
@@ -101,7 +102,7 @@ def test_symmetric_metrics_may_be_scored_fold_by_fold(where):
     assert {len(names) for names in found} == {4} and len({name for names in found for name in names}) == 4 * len(found)
     ids = np.array(bench.ids(next(tables(bench.study))))
     folds = [list(ids[test]) for _, test in KFold(4, shuffle=True, random_state=42).split(ids)]
-    assert bench._ids(next(tables(bench.study))) == folds
+    assert bench._item_sets(next(tables(bench.study))) == folds
     assert {len(names) for names in keys(where, metrics=("cka",))[1]} == {1}
 
 
@@ -127,7 +128,7 @@ def test_groups_of_a_dataset_reach_every_metric(where, monkeypatch):
     bench, _ = keys(where, metrics=("cka",), choices=choices, overrides={"outer_folds": 4})
     table = next(tables(bench.study))
     dataset, seen = bench.galleries[table.dataset].dataset, set()
-    for fold in bench._ids(table):
+    for fold in bench._item_sets(table):
         labels = set(gallery.groups_of(dataset, fold))
         assert not labels & seen
         seen |= labels

@@ -1,6 +1,7 @@
 """Runs commands as `python -m` does, each in a fork of one process that has paid for the imports.
 
-Reads one JSON object a line from standard input, {"where": folder, "module": name, "arguments": [...]}, and answers
+Reads one JSON object a line from standard input, {"where": folder, "module": name, "arguments": [...],
+"environment": {...}}, and answers
 with one, {"code": exit status, "out": standard output, "err": standard error}.
 """
 
@@ -37,11 +38,13 @@ class Commands:
             cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def run(self, where: Path, module: str, *arguments: str, succeeds: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, where: Path, module: str, *arguments: str, succeeds: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run one command in a folder; its exit status must be as expected."""
         assert self._process.stdin and self._process.stdout
-        print(json.dumps({"where": str(where), "module": module, "arguments": arguments}), file=self._process.stdin,
-              flush=True)  # fmt: skip
+        asked = {"where": str(where), "module": module, "arguments": arguments, "environment": environment}
+        print(json.dumps(asked), file=self._process.stdin, flush=True)
         found = json.loads(self._process.stdout.readline())
         assert (found["code"] == 0) is succeeds, found["out"] + found["err"]
         return subprocess.CompletedProcess([module, *arguments], found["code"], found["out"], found["err"])
@@ -83,6 +86,7 @@ def _run(asked: dict[str, Any]) -> int:
     """The command; the exit status as Python gives it."""
     faulthandler.dump_traceback_later(DEADLINE, exit=True, file=2)
     os.chdir(asked["where"])
+    os.environ |= asked["environment"]
     sys.argv[1:] = asked["arguments"]
     try:
         runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)

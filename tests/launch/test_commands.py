@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from tests.launch.forks import commands
 from tests.test_docs import undocumented
 from vla.microworld.captions import describe
 from vla.microworld.published_layouts import write_coco, write_flickr8k
@@ -23,15 +22,6 @@ from vla.microworld.shipped import shipped
 ROOT = Path(__file__).parents[2]
 VISION, LANGUAGE = shipped("micro-dinov2"), shipped("micro-llama")
 
-# Whoever reaches for another machine fails.
-OFFLINE = """
-import runpy, socket, sys
-def refuse(self, address):
-    raise AssertionError(f"the network was used: {address}")
-socket.socket.connect = socket.socket.connect_ex = refuse
-sys.argv[0] = "launch.reproduce"
-runpy.run_module("launch.reproduce", run_name="__main__", alter_sys=True)
-"""
 # The quick start with a few scenes, and an experiment of each kind.
 SMALL = (
     f"--config={ROOT / 'configs' / 'microworld.py'}:quick",
@@ -52,9 +42,9 @@ def _run(where, *arguments, succeeds=True):
 
 
 @pytest.fixture(scope="module")
-def quick_start(tmp_path_factory):
+def quick_start(command, tmp_path_factory):
     where = tmp_path_factory.mktemp("quick start")
-    return where, _run(where, "-c", OFFLINE, *SMALL)
+    return where, command(where, "tests.launch.offline", *SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +53,6 @@ def folder(tmp_path_factory):
     where = tmp_path_factory.mktemp("data") / "scenes"
     write_flickr8k(where, distinct_scenes(60, 42))
     return where
-
-
-@pytest.fixture(scope="module")
-def command():
-    with commands() as found:
-        yield found.run
 
 
 def test_the_quick_start_ends_with_its_page(quick_start):
@@ -110,11 +94,11 @@ def test_every_file_and_column_of_a_run_is_documented(quick_start):
     assert undocumented(where / "workdir") == set()
 
 
-def test_a_second_run_uses_the_stores(quick_start):
+def test_a_second_run_uses_the_stores(command, quick_start):
     where, _ = quick_start
     stores = [where / "workdir" / name for name in ("activations", "scores", "microworld")]
     before = {path: path.stat().st_mtime_ns for store in stores for path in store.rglob("*")}
-    done = _run(where, "-c", OFFLINE, *SMALL)
+    done = command(where, "tests.launch.offline", *SMALL)
     assert {path: path.stat().st_mtime_ns for store in stores for path in store.rglob("*")} == before
     assert "extracting" not in done.stderr and "scoring" not in done.stderr
 

@@ -3,7 +3,6 @@
 import os
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,16 +11,6 @@ import pytest
 from tests.experiments import folders
 
 ROOT = Path(__file__).parents[2]
-
-
-def _run(where, *arguments, succeeds=True):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "launch.reproduce", *arguments],
-        cwd=where, env=environment, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    assert (done.returncode == 0) is succeeds, done.stdout + done.stderr
-    return done
 
 
 CONFIG = """
@@ -55,54 +44,37 @@ def flags(tmp_path_factory):
     ]
 
 
-def test_a_dry_run_of_the_paper_prints_times_and_writes_nothing(tmp_path):
-    done = _run(tmp_path, f"--config={ROOT / 'configs/paper.py'}", "--dry_run")
+def test_a_dry_run_of_the_paper_prints_times_and_writes_nothing(command, tmp_path):
+    done = command(tmp_path, "launch.reproduce", f"--config={ROOT / 'configs/paper.py'}", "--dry_run")
     for words in ("E13", "open_llama_7b", "h200", "tpu-v5e-8", "GiB", "measured", "assumed"):
         assert words in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_runs_ones_own_experiment_and_shards_wait_for_each_other(flags):
+def test_the_command_runs_ones_own_experiment_and_shards_wait_for_each_other(command, flags):
     where, given = flags
-    extracted = _run(where, *given, "--config.stage=extract")
+    extracted = command(where, "launch.reproduce", *given, "--config.stage=extract")
     assert "8 tables of scores are left for --config.stage=score." in extracted.stdout
-    first = _run(where, *given, "--config.shard=0/2")
+    first = command(where, "launch.reproduce", *given, "--config.shard=0/2")
     assert "are left for other shards" in first.stdout and not (where / "run" / "run.json").exists()
-    _run(where, *given, "--config.shard=1/2")
+    command(where, "launch.reproduce", *given, "--config.shard=1/2")
     (row, _) = pd.read_csv(where / "run" / "statistics.csv").to_dict("records")
     assert (row["experiment"], row["comparison"], row["n_pairs"]) == ("grey", "grey", 4)
     assert row["mean_difference"] > 0.1
 
 
-def test_a_run_that_can_score_nothing_fails_and_says_why(flags, tmp_path):
+def test_a_run_that_can_score_nothing_fails_and_says_why(command, flags, tmp_path):
     given = [flag for flag in flags[1] if "directory" not in flag and "workdir" not in flag]
     where = [f"--config.datasets.coco.directory={tmp_path / 'nowhere'}", f"--workdir={tmp_path / 'run'}"]
-    done = _run(tmp_path, *given, *where, succeeds=False)
+    done = command(tmp_path, "launch.reproduce", *given, *where, succeeds=False)
     assert "error: nothing can be scored:\ngrey, original, grey: " in done.stderr and "nowhere" in done.stderr
     assert not (tmp_path / "run").exists(), "what helps is said before anything is written"
 
 
-WAITING = """
-from pathlib import Path
-from launch import entry, reproduce
-from vla import devices
-from vla.experiments import engine, plan
-from vla.report import write
-done = []
-engine.run = lambda *given, **how: engine.Outcome(True, 0, Path("."), 1)
-plan.plan, plan.written = lambda *given: None, lambda found: done.append("plan") or "plan"
-write.write_report = lambda *given, **how: done.append("page") or "page"
-devices.wait_for_all = lambda where: print(*done, where)
-entry.run(reproduce.main)
-"""
-
-
 @pytest.mark.parametrize(("flags", "said"), [((), "page reported\npage\n"), (("--dry_run",), "plan\nplan planned\n")])
-def test_processes_that_have_joined_wait_for_the_one_that_reports(flags, said, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", WAITING, "--config=configs/paper.py:smoke", f"--workdir={tmp_path}", *flags],
-        cwd=ROOT, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+def test_processes_that_have_joined_wait_for_the_one_that_reports(command, flags, said, tmp_path):
+    config = f"--config={ROOT / 'configs/paper.py'}:smoke"
+    done = command(tmp_path, "tests.launch.waiting", config, f"--workdir={tmp_path}", *flags)
     assert done.stdout == said, done.stderr
 
 

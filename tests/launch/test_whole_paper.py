@@ -46,6 +46,11 @@ LANGUAGE = {
 
 def _vision(folder, kind, seed):
     if kind == "timm":
+        # One of them stands for all, as the process that writes it takes long to start.
+        first = next((path.parent for path in folder.parent.glob("*augreg*/config.json")), None)
+        if first is not None:
+            shutil.copytree(first, folder)
+            return
         with Child(TIMM, folder) as child:
             child.said()
     elif kind == "deit_teacher":
@@ -90,7 +95,8 @@ def ran(tmp_path_factory):
         f"--config.datasets.coco.paraphrases={world.paraphrases}",
         f"--config.datasets.coco.synthetic={world.synthetic}",
         *(f"--config.datasets.{role}.clip={shipped('micro-clip')}" for role in ("coco", "flickr8k")),
-        "--config.captions=6", "--config.images=2", "--config.sweep=()", "--config.null=0",
+        "--config.choices.human_captions=2", "--config.captions=3", "--config.images=2", "--config.sweep=()",
+        "--config.null=0",
         f"--config.tags={where / 'tags'}",
     ]  # fmt: skip
     study = paper.study(config_values(ROOT / "configs/paper.py", words), {"run": "as in the test"})
@@ -122,4 +128,4 @@ def test_what_nobody_has_made_of_the_second_dataset_is_all_that_is_not_run(ran):
 def test_the_papers_claims_about_backbones_find_these_by_name(ran):
     folder, _ = ran
     claims = outcomes(read(folder), "E10", paper.find("seeing_through_words").experiments()["E10"].claims)
-    assert len(claims) >= 4 and all("not in this run" not in one.found for one in claims)
+    assert len(claims) >= 4 and all("the run lacks one" not in one.result for one in claims)

@@ -4,7 +4,7 @@ import pytest
 
 from configs import microworld
 from vla import paper
-from vla.experiments.naming import named
+from vla.experiments.names import name_and_source
 from vla.microworld.quick_start import along_training, fill_config
 from vla.microworld.shipped import shipped, shipped_steps
 from vla.models import load_model
@@ -52,10 +52,12 @@ def test_a_study_takes_them(folder):
     study = paper.study(fill_config(config(training=True), folder))
     experiments = {one.id: one for one in study.experiments}
     trained, untrained = experiments["Untrained"].conditions
-    before, after = ([named(given)[0] for pair in study.pairs(one) for given in pair] for one in (untrained, trained))
+    before, after = (
+        [name_and_source(given)[0] for pair in study.pairs(one) for given in pair] for one in (untrained, trained)
+    )
     assert before == [f"{name}@0" for name in after] and len(after) == 8
     (first, *_, last) = experiments["Training"].conditions
-    assert [named(given)[0] for given in study.pairs(first)[0]] == ["micro-dinov2@0", "micro-llama@0"]
+    assert [name_and_source(given)[0] for given in study.pairs(first)[0]] == ["micro-dinov2@0", "micro-llama@0"]
     # The end is the very model of the other experiments, so that nothing of it is extracted twice.
     assert study.pairs(last) == [(str(shipped("micro-dinov2")), str(shipped("micro-llama")))]
     assert study.pairs(last)[0] in study.pairs(experiments["E1"].conditions[0])
@@ -68,7 +70,7 @@ def test_every_checkpoint_has_its_place(tmp_path):
     for experiment, modality, name in ((vision, "vision", "micro-dinov2"), (language, "language", "micro-llama")):
         steps = (0, *shipped_steps(name))
         assert [each["k"] for each in experiment["conditions"]] == list(steps)
-        sources = [named(groups[modality][each[modality]][0]) for each in experiment["conditions"]]
+        sources = [name_and_source(groups[modality][each[modality]][0]) for each in experiment["conditions"]]
         assert [model for model, _ in sources] == [*(f"{name}@{step}" for step in steps[:-1]), name]
         assert len({load_model(source, weights=False).fingerprint for _, source in sources}) == len(steps)
         other = {"vision": "language", "language": "vision"}[modality]

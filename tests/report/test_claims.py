@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from vla.experiments.compare import ALIKE, DIFFERS, FEW, NEITHER, NOT_RUN, SAME, SIGN, UNTESTED
 from vla.experiments.experiment import Outcome
+from vla.experiments.results import ALIKE, DIFFERS, FEW, NEITHER, NOT_RUN, SAME, SIGN, UNTESTED
 from vla.report.claims import verdict
 
 HOLDS, FAILS, OPEN = (Outcome("a claim", "found", holds) for holds in (True, False, None))
@@ -39,8 +39,8 @@ def test_verdicts(rows, claims, words):
 def test_the_tally_says_what_a_verdict_rests_on():
     rows = pd.DataFrame({"verdict": [SAME, NEITHER, SIGN, FEW, ALIKE, NOT_RUN]})
     assert verdict({"status": "run"}, rows, [HOLDS, FAILS, OPEN]).tally == (
-        "2 of 3 comparisons as in the paper, 1 with its sign alone, 1 of 2 further claims hold, 1 that this run cannot "
-        "decide, 1 with too few model pairs, 1 without a test: all model pairs differ alike, 1 not run"
+        "2 of 3 comparisons as in the paper, 1 with the same sign alone, 1 of 2 further claims hold, 1 undecided, "
+        "1 with too few model pairs, 1 without a test: all model pairs differ by the same amount, 1 not run"
     )
     assert verdict({"status": "run"}, pd.DataFrame({"verdict": [""]}), [HOLDS]).tally == "1 of 1 claims hold"
     assert verdict({"status": "not run", "why": "no weights"}, pd.DataFrame({"verdict": []}), []).tally == "no weights"

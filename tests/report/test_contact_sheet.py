@@ -149,7 +149,7 @@ def test_items_without_masks_are_left_out_of_all_views_that_need_them(dataset):
 def test_what_was_asked_for_is_not_left_out_silently(dataset):
     with pytest.raises(ValueError, match="No image manipulation is called 'rotate'"):
         choose_views(dataset, ("original", "rotate"))
-    with pytest.raises(ValueError, match="There are no views to show"):
+    with pytest.raises(ValueError, match="no views to show"):
         contact_sheet(dataset, [])
-    with pytest.raises(ValueError, match="The view toy/original is given twice"):
+    with pytest.raises(ValueError, match="the view toy/original is listed twice"):
         contact_sheet(dataset, [image_view(dataset)] * 2)

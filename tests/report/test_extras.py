@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from vla.report.extras import extra_sections
-from vla.report.figures import kinds, spectrum
+from vla.report.figures import spectrum
 from vla.report.run_folder import read
 from vla.report.write import write_report
 
@@ -71,7 +71,7 @@ def test_dimensions_are_drawn_by_pair_with_their_mean_and_how_many_there_are_in_
         np.testing.assert_allclose(lines[:2], expected, err_msg=direction)
         np.testing.assert_allclose(lines[2], np.mean(expected, axis=0))
         assert axis.lines[4].get_xdata() == [3.0 + first] * 2
-        assert axis.texts[0].get_text() == f"{3 + first:.1f} in effect" and axis.get_xscale() == "log"
+        assert axis.texts[0].get_text() == f"effective: {3 + first:.1f}" and axis.get_xscale() == "log"
 
 
 def test_dimensions_without_a_correlation_are_gaps_and_nothing_in_effect_is_no_line():
@@ -83,7 +83,7 @@ def test_dimensions_without_a_correlation_are_gaps_and_nothing_in_effect_is_no_l
 
 def test_kinds_have_their_intervals_and_stand_together():
     rows = _content().query("language_model == 'teller' and statistic != 'Spearman rho'")
-    of_language, of_vision = kinds.draw(rows).axes
+    of_language, of_vision = spectrum.draw_categories(rows).axes
     names = [label.get_text() for label in of_language.get_yticklabels()]
     assert names == ["abstract (20)", "concrete (20)", "animal (20)", "food (3)"]
     np.testing.assert_allclose(of_vision.lines[0].get_xdata(), [0.1, 0.3, 0.4, 0.2])
@@ -127,7 +127,7 @@ def test_best_items_and_the_ends_of_dimensions_are_shown_with_their_images(folde
                             "status": "run", "why": "", "absent": ["Kinds of things: add --config.x=FILE"]}  # fmt: skip
     (folder / "run.json").write_text(json.dumps(described))
     dimensions, items, kinds_of = extra_sections(read(folder))
-    assert items["about"].startswith("Of E1, condition original: seer with teller")
+    assert items["about"].startswith("E1, condition original: seer with teller")
     assert kinds_of["notes"] == ["Not run. Kinds of things: add --config.x=FILE."]
     (image,) = items["items"][0]["items"][0]["images"]
     assert image == {"data": f"data:image/png;base64,{pixels}", "alt": "Item 03: <caption> of 03"}

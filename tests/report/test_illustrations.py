@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.report.paper_run import write_paper_run
-from vla.experiments.assemble import plateaus
+from vla.experiments.results import plateaus
 from vla.report.illustrations import (
     best_table,
     file_name,
@@ -49,8 +49,8 @@ def curve(height, most, noise=0.0, series="captions"):
 )
 def test_a_mark_is_explained_where_there_is_one(height, marked):
     (shown,) = illustrations(run(curves=curve(height, 12)), {"id": "E6", "title": "Captions averaged"})
-    assert ("triangle" in shown.caption) is marked and ("flattens at" in shown.spoken) is marked
-    assert "1 captions 0.1" in shown.spoken and "12 captions 0." in shown.spoken
+    assert ("triangle" in shown.caption) is marked and ("flattens at" in shown.alt) is marked
+    assert "1 captions 0.1" in shown.alt and "12 captions 0." in shown.alt
 
 
 def test_curves_of_many_vision_models_are_shown_by_model_as_well():
@@ -60,7 +60,7 @@ def test_curves_of_many_vision_models_are_shown_by_model_as_well():
         found = list(illustrations(run(curves=rows), {"id": "E6", "title": "Captions averaged"}))
         assert [one.name.split("--")[1] for one in found] == names
     # Each at the most that was averaged of it.
-    assert "captions, e 0.300" in found[0].spoken and "images, e 0.400" in found[0].spoken
+    assert "captions, e 0.300" in found[0].alt and "images, e 0.400" in found[0].alt
 
 
 def test_the_baseline_of_lengths_is_explained_where_there_is_one():
@@ -71,7 +71,7 @@ def test_the_baseline_of_lengths_is_explained_where_there_is_one():
                   "conditions": [{"name": name, "part": "caption manipulations"} for name in ("original", "nouns")],
                   "comparisons": [{"name": "nouns", "higher": "original", "lower": "nouns"}]}  # fmt: skip
     (shown,) = illustrations(run(scores=rows), experiment)
-    assert "Dotted: how far the length of captions alone goes." in shown.caption
+    assert "Dotted: the score of the length of captions alone." in shown.caption
     (shown,) = illustrations(run(scores=rows[:4]), experiment)
     assert "Dotted" not in shown.caption and "Dashed" in shown.caption
     (shown,) = illustrations(run(scores=[{**row, "null_mean": np.nan} for row in rows[:4]]), experiment)

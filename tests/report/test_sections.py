@@ -8,7 +8,7 @@ import pytest
 
 from vla.report.claims import Verdict
 from vla.report.run_folder import read
-from vla.report.sections import badge, cell_place, place, section
+from vla.report.sections import badge, cell_anchor, section, section_anchor
 
 MODELS = [
     {"name": "seer", "modality": "vision", "layers": ["embed", "block_1"], "source": "hub/seer"},
@@ -67,7 +67,7 @@ def test_a_test_stands_beside_the_papers(said):
     assert first["difference"] == "−0.038 [−0.050, −0.025]" and first["t"] == "−3.46 (3)"
     assert (first["p"], first["q"], first["d"], first["crossed"]) == (".0408", ".0816", "−1.70", ".2000")
     assert (first["paper_t"], first["paper_p"], first["paper_q"]) == ("−3.1161", ".0169", ".0271")
-    assert first["lower_link"] == f"#{cell_place('E2', 'rotation')}" and tests["higher"] == "original"
+    assert first["lower_link"] == f"#{cell_anchor('E2', 'rotation')}" and tests["higher"] == "original"
     assert not second["tested"] and (second["verdict"], second["note"]) == ("not run", "no masks")
     assert second["paper_p"] == "<.0001"
 
@@ -83,7 +83,7 @@ def test_a_score_has_its_interval_its_baseline_and_what_is_behind_it(said):
 
 
 def test_what_was_asked_and_what_of_it_was_run(said):
-    assert (said["title"], said["anchor"], said["dataset"]) == ("Manipulated images", place("E2"), "flickr8k")
+    assert (said["title"], said["anchor"], said["dataset"]) == ("Manipulated images", section_anchor("E2"), "flickr8k")
     assert (said["why"], said["command"], said["figure"]) == ("no masks", "make masks", "3A-B")
     assert said["verdict"]["words"] == "differs" and said["verdict"]["sign"] == "✗"
     assert said["conditions"]["rows"][1] == ["rotation", "rotation", "original", "flickr8k", "9", "1", "run"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from vla.report.run_folder import RunFolder
-from vla.report.study_page import views
+from vla.report.study_page import sample_views
 
 SAMPLE = {"image_views": ["coco/original"], "caption_views": ["coco/caption_0", "coco/caption_1"], "n_items": 9,
           "left_out": 2, "items": [{"id": "7", "images": ["/9j/abc"], "captions": ["a dog", "it runs"]},
@@ -23,7 +23,9 @@ def experiment(id, **conditions):
 
 def test_conditions_share_what_they_show():
     one, other = experiment("E1", original="a"), experiment("E2", original="a", grey="b", stuff="", lost="nowhere")
-    shown, places = views(run(one, other, a=SAMPLE, b={**SAMPLE, "caption_views": ["coco/caption_0"]}, unused=SAMPLE))
+    shown, places = sample_views(
+        run(one, other, a=SAMPLE, b={**SAMPLE, "caption_views": ["coco/caption_0"]}, unused=SAMPLE)
+    )
     assert [each["anchor"] for each in shown] == ["view-a", "view-b"]
     assert places == {("E1", "original"): "view-a", ("E2", "original"): "view-a", ("E2", "grey"): "view-b"}
     assert shown[0]["used"] == "Shown in E1 (original); E2 (original)"
@@ -33,7 +35,7 @@ def test_conditions_share_what_they_show():
 
 
 def test_images_are_part_of_the_page_and_can_be_heard():
-    (shown,), _ = views(run(experiment("E1", original="a"), a=SAMPLE))
+    (shown,), _ = sample_views(run(experiment("E1", original="a"), a=SAMPLE))
     first, second = (item["images"][0] for item in shown["items"])
     assert first["data"] == "data:image/jpeg;base64,/9j/abc" and second["data"] == "data:image/png;base64,iVBORabc"
     assert first["alt"] == "Item 7 as coco/original: a dog"
@@ -41,4 +43,4 @@ def test_images_are_part_of_the_page_and_can_be_heard():
 
 
 def test_nothing_kept_is_nothing_shown():
-    assert views(run(experiment("E1", original="a"))) == ([], {})
+    assert sample_views(run(experiment("E1", original="a"))) == ([], {})

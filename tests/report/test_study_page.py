@@ -9,7 +9,7 @@ import pytest
 
 from vla.report.run_folder import RunFolder
 from vla.report.sections import section
-from vla.report.study_page import metrics_in_words, page
+from vla.report.study_page import page
 
 MODELS = [
     {"name": "seer", "modality": "vision", "source": "hub/seer", "width": 64, "pool": "cls", "layers": ["embed", "b"],
@@ -32,7 +32,8 @@ class Text(HTMLParser):
 
 def experiment(id, status="run", **more):
     return {"id": id, "title": f"about {id}", "question": f"What of {id}?", "status": status, "conditions": [],
-            "comparisons": [], "metrics": [], "figure": "", "why": "", "command": "", **more}  # fmt: skip
+            "comparisons": [], "metrics": ["linear_predictivity"], "figure": "", "why": "", "command": "",
+            **more}  # fmt: skip
 
 
 @pytest.fixture
@@ -58,7 +59,10 @@ def words(tmp_path):
     (tmp_path / "curves.csv").write_text("k\n")
     run = RunFolder(Path(tmp_path), described, scores, statistics, empty, {}, {}, {}, ("statistics.csv",))
     sections = [
-        {**section_of(run, one), "verdict": {"words": said, "tally": f"tally {one['id']}", "kind": "none", "sign": "○"}}
+        {
+            **section_of(run, one),
+            "verdict": {"words": said, "tally": f"tally {one['id']}", "style": "none", "sign": "○"},
+        }
         for one, said in zip(found, ("agrees", "differs", "not run"), strict=True)
     ]
     text = Text()
@@ -81,7 +85,7 @@ def test_the_top_counts_what_was_run_and_how_it_came_out(words):
     assert "1 × 2" in words
     for said, count in (("agree with the paper", 1), ("agree in part", 0), ("differ", 1)):
         assert f"{said} {count}" in words
-    assert "Before you read on. An <illustration>." in words and "Not in this run’s folder: statistics.csv." in words
+    assert "Note. An <illustration>." in words and "The run folder lacks statistics.csv." in words
 
 
 def test_experiments_stand_with_their_figures_and_reasons(words):
@@ -98,8 +102,4 @@ def test_models_settings_and_what_made_the_page(words):
 
 
 def test_how_a_score_is_made_is_said_of_this_run(words):
-    assert "Split the items into three parts." in words and "Do so three times" in words and "linear CKA" not in words
-
-
-def test_metrics_in_a_sentence():
-    assert metrics_in_words(["linear_predictivity"]) == "linear predictivity (r)"
+    assert "the items are split into three parts." in words and "Linear CKA" not in words and "Mutual k-NN" not in words

@@ -116,10 +116,10 @@ def test_an_experiment_of_which_nothing_was_run_is_not_called_run(tmp_path):
 def test_only_what_the_paper_has_is_called_its_outcome(run):
     page = run[1].read_text(encoding="utf-8")
     words = " ".join(re.sub(r"<[^>]+>", "", page).split())
-    assert "The paper’s outcome: expected of E1 " in words
+    assert "Outcome in the paper: expected of E1 " in words
     for id in ("training", "N sweep"):
         assert f"What is to be expected: expected of {id} " in words
-        assert f"The paper’s outcome: expected of {id} " not in words
+        assert f"Outcome in the paper: expected of {id} " not in words
 
 
 def test_statistics_stand_beside_the_papers(run, read):
@@ -225,7 +225,7 @@ def test_files_that_are_missing_are_said(tmp_path):
     run = {"experiments": [{"id": "mine", "title": "My own", "status": "run", "conditions": [], "comparisons": []}]}
     (tmp_path / "run.json").write_text(json.dumps(run))
     page = write_report(tmp_path, [".svg"], show_progress=False).read_text(encoding="utf-8")
-    assert "Not in this run’s folder: scores.parquet, statistics.csv, curves.csv" in page
+    assert "The run folder lacks scores.parquet, statistics.csv, curves.csv" in page
     assert "no claim to compare" not in page, "a run without a paper is not compared with one"
     assert ">My own</a>: run." in page and "This run kept no sample items." in page
 
@@ -245,9 +245,9 @@ def test_pdf_is_written_on_request(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        (None, "", "has no run.json, so there is nothing to report: run `python -m launch.reproduce"),
+        (None, "", "has no run.json: run `python -m launch.reproduce"),
         ("run.json", "{", "run.json cannot be read"),
-        ("run.json", "{}", "run.json names no experiment"),
+        ("run.json", "{}", "run.json has no experiments"),
         ("scores.parquet", "no table", "scores.parquet is damaged"),
         ("curves.csv", "a,b\n1,2\n", "curves.csv has no column direction, experiment, k"),
     ],

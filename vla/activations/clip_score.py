@@ -18,7 +18,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from vla import progress
-from vla.checks import listed
+from vla.checks import RemediableError, listed
 from vla.files import write_file
 from vla.records import Dataset, Item, canonical_hash
 from vla.stimuli import decode_image, image_view
@@ -157,9 +157,10 @@ def _embedded(clip: Any, texts: list[str], owners: list[Item], truncate: bool, s
             try:
                 clip.text_embeddings([text] * size, truncate=truncate)
             except ValueError as error:
-                raise ValueError(
+                raise RemediableError(
                     f"item {item.id!r}, caption {text!r}: {error}. Or pass truncate=True to have texts that are too "
-                    "long cut off, as CLIPScore's authors do"
+                    "long cut off, as CLIPScore's authors do",
+                    {"truncate": True},
                 ) from error
         raise
 

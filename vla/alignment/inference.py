@@ -11,7 +11,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from scipy import stats
 
-from vla.metrics import METRICS
+from vla.metrics.registry import METRICS
 
 CELL = ("x_layer", "y_layer")
 

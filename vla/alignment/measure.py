@@ -16,9 +16,10 @@ from jaxtyping import Float, Int
 from vla.alignment.inference import LEAST_DEFINED
 from vla.alignment.permutations import Permutations
 from vla.alignment.task import Task
-from vla.metrics import RidgeSettings, subsets
+from vla.metrics import subsets
 from vla.metrics.folds import outer_folds
 from vla.metrics.linear_predictivity import Table, all_measures
+from vla.metrics.ridge_settings import RidgeSettings
 
 PAIR = ("x_layer", "y_layer")
 

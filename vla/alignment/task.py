@@ -12,7 +12,9 @@ import xarray as xr
 
 from vla.alignment.paired import check_confidence
 from vla.checks import check_names, check_whole_number
-from vla.metrics import Metric, RidgeSettings, find, find_protocol
+from vla.metrics.metric import Metric
+from vla.metrics.registry import find
+from vla.metrics.ridge_settings import RidgeSettings, find_protocol
 
 
 @dataclasses.dataclass(frozen=True)

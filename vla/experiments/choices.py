@@ -1,54 +1,53 @@
-"""Every choice that the paper's text leaves open, by name."""
+"""The choices that the text of the paper leaves open, as named settings."""
 
 import dataclasses
 from typing import Any
 
 from vla.checks import check_choice, check_whole_number
-from vla.metrics import find_protocol
+from vla.metrics.ridge_settings import find_protocol
 
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """The defaults are the paper's likeliest reading.
+    """Choices that the text of the paper leaves open; the defaults are its most likely reading.
 
     Attributes:
-      protocol: "paper", or "khosla_lab": raw targets and the test fold's own statistics, as in the lab's metric code.
-      inner_cv: How the penalty is chosen in the training fold: "loo" (exact leave-one-out) or a number of folds.
+      protocol: "paper", or "khosla_lab": raw targets and statistics of the test fold, as in the metric code of the lab.
+      inner_cv: How the penalty is chosen within the training fold: "loo" (exact leave-one-out) or a number of folds.
       alpha_per_target: One penalty for each target unit.
       standardize_targets: "protocol", or whether targets are z-scored by training statistics.
-      test_statistics: "protocol", "train" or "test": what scales the test fold.
+      test_statistics: "protocol", "train" or "test": the statistics that scale the test fold.
       constant_targets: "left_out" of the mean, or "zero": counted as r = 0.
       language_pool: "mean" over all tokens, "mean_no_bos" or "last".
       vision_pool: "cls" or "mean" over patches.
-      caption: Of one-caption conditions: the number of the human caption from 0, or "seeded" for one drawn by item.
-      human_captions: How many human captions of an item are averaged before paraphrases follow.
-      clip_groups: "best_worst" caption of each item, or "median": the mean of the two above against that of the two
-        below.
-      long_captions: Captions beyond what CLIP reads, 77 tokens: "refuse" to score, or "truncate" them as the authors
-        of CLIP Score do.
-      ties: Of Pick-a-Pic: "drop" or "refuse" judgments that prefer neither.
-      grouped: Whether judgments of one prompt stay together: on one side of every fold, and as a whole in halves, draws
-        and permutations, for every metric.
-      masked_fill: What replaces masked pixels: "black", "mean" or a colour.
-      rotation_corners: What fills the corners, likewise.
-      unmasked: Items without a mask where one is needed: "refuse" or "drop".
-      scramble_cut: Words are cut at "whitespace", or as "spacy" does.
-      empty_captions: Captions left empty by a filter: "drop" the item from all conditions compared, or "keep".
-      averaging: "mean_first", or "z_score_first": each exemplar's units are z-scored before the mean.
-      synthetic_set: Images averaged: "synthetic" ones alone, or "with_photograph" before them.
-      family: Of Benjamini-Hochberg: both directions "pooled", or per "direction".
+      caption: The caption of conditions with one caption: its index from 0, or "seeded" for a random one per item.
+      human_captions: Number of human captions of an item that are averaged before paraphrases.
+      clip_groups: "best_worst": the best against the worst caption of each item; "median": the mean of the two above
+        the median against that of the two below.
+      long_captions: Captions of more than the 77 tokens that CLIP reads: "refuse", or "truncate" as the authors of
+        CLIP Score do.
+      ties: Pick-a-Pic judgments that prefer neither image: "drop" or "refuse".
+      grouped: Whether judgments of one prompt stay together in folds, halves, draws and permutations, for every metric.
+      masked_fill: Colour of masked pixels: "black", "mean" or a colour.
+      rotation_corners: Colour of the corners of rotated images, likewise.
+      unmasked: Items without a mask that a condition needs: "refuse" or "drop".
+      scramble_cut: Tokenizer of scrambled captions: "whitespace" or "spacy".
+      empty_captions: Captions left empty by a filter: "drop" the item from all compared conditions, or "keep" it.
+      averaging: "mean_first", or "z_score_first": the units of each exemplar are z-scored before the mean.
+      synthetic_set: Images that are averaged: "synthetic" ones alone, or "with_photograph" as the first.
+      family: Family of the Benjamini-Hochberg procedure: both directions "pooled", or each "direction".
       symmetric_items: Items for symmetric metrics: "all", or the mean over "test_folds".
     """
 
     protocol: str = "paper"
-    inner_cv: Any = "loo"
+    inner_cv: str | int = "loo"
     alpha_per_target: bool = False
-    standardize_targets: Any = "protocol"
+    standardize_targets: str | bool = "protocol"
     test_statistics: str = "protocol"
     constant_targets: str = "left_out"
     language_pool: str = "mean"
     vision_pool: str = "cls"
-    caption: Any = 0
+    caption: int | str = 0
     human_captions: int = 5
     clip_groups: str = "best_worst"
     long_captions: str = "refuse"
@@ -65,7 +64,7 @@ class Choices:
     symmetric_items: str = "all"
 
     def __post_init__(self) -> None:
-        """Refuse what is no alternative."""
+        """Check the values."""
         find_protocol(self.protocol)
         for name, allowed in ALTERNATIVES.items():
             check_choice(name, getattr(self, name), allowed)
@@ -73,9 +72,9 @@ class Choices:
         check_whole_number("human_captions", self.human_captions)
 
     def of_step(self, name: str, modality: str) -> dict[str, Any]:
-        """Parameters of a manipulation that differ from its own defaults by these choices."""
+        """Parameters of a manipulation that these choices change from their defaults."""
         masked = {"fill": self.masked_fill, "unmasked": self.unmasked}
-        known = {
+        parameters = {
             ("things_only", "vision"): masked,
             ("stuff_only", "vision"): masked,
             ("rotation", "vision"): {"corners": self.rotation_corners},
@@ -83,18 +82,18 @@ class Choices:
             ("nouns", "language"): {"empty": self.empty_captions},
             ("nouns_verbs", "language"): {"empty": self.empty_captions},
         }
-        usual = {"fill": "black", "unmasked": "refuse", "corners": "black", "cut": "whitespace", "empty": "drop"}
-        given = known.get((name, modality), {})
-        return {key: value for key, value in given.items() if value != usual[key]}
+        defaults = {"fill": "black", "unmasked": "refuse", "corners": "black", "cut": "whitespace", "empty": "drop"}
+        changed = parameters.get((name, modality), {})
+        return {key: value for key, value in changed.items() if value != defaults[key]}
 
     @property
     def overrides(self) -> dict[str, Any]:
         """Settings of ridge regression."""
-        given = {"inner_cv": self.inner_cv, "alpha_per_target": self.alpha_per_target}
+        values = {"inner_cv": self.inner_cv, "alpha_per_target": self.alpha_per_target}
         for name in ("standardize_targets", "test_statistics"):
             if getattr(self, name) != "protocol":
-                given[name] = getattr(self, name)
-        return given
+                values[name] = getattr(self, name)
+        return values
 
 
 ALTERNATIVES: dict[str, tuple[Any, ...]] = {
@@ -117,29 +116,29 @@ ALTERNATIVES: dict[str, tuple[Any, ...]] = {
     "symmetric_items": ("all", "test_folds"),
 }
 
-# The point of the paper's text that each settles, in the order of the report's table.
+# The open point of the text that each setting decides, in the order of the table of the report.
 POINTS = {
-    "inner_cv": "how the penalty is chosen inside the training fold",
-    "alpha_per_target": "one penalty for all targets, or one each",
+    "inner_cv": "choice of the penalty within the training fold",
+    "alpha_per_target": "one penalty for all targets, or one per target",
     "standardize_targets": "whether targets are z-scored",
     "test_statistics": "whose statistics scale the test fold",
     "constant_targets": "constant target or constant prediction",
-    "language_pool": "tokens in the mean",
-    "vision_pool": "what of an image is read",
-    "caption": "caption of one-caption conditions",
+    "language_pool": "tokens of a caption in the mean",
+    "vision_pool": "representation of an image",
+    "caption": "caption of conditions with one caption",
     "human_captions": "human captions before paraphrases",
-    "clip_groups": "groups by CLIP Score",
+    "clip_groups": "groups of captions by CLIP Score",
     "long_captions": "captions too long for CLIP",
     "ties": "Pick-a-Pic ties",
-    "grouped": "repeated prompts in folds",
+    "grouped": "judgments of one prompt in folds",
     "masked_fill": "masked pixels",
-    "rotation_corners": "corners of turned images",
+    "rotation_corners": "corners of rotated images",
     "unmasked": "items without a mask",
-    "scramble_cut": "what is scrambled",
+    "scramble_cut": "units that are scrambled",
     "empty_captions": "caption left empty by a filter",
-    "averaging": "averaging and z-scoring",
-    "synthetic_set": "images averaged",
+    "averaging": "order of averaging and z-scoring",
+    "synthetic_set": "images that are averaged",
     "family": "family of Benjamini-Hochberg",
-    "symmetric_items": "items for CKA",
+    "symmetric_items": "items of symmetric metrics",
     "protocol": "named protocol",
 }

@@ -1,4 +1,4 @@
-"""Comparisons of conditions over model pairs, beside what the paper printed."""
+"""Comparisons of conditions over model pairs, and the tests that the paper prints."""
 
 import dataclasses
 import math
@@ -9,11 +9,21 @@ import pandas as pd
 
 from vla.alignment.paired import crossed_test, paired_test, with_q_values
 from vla.experiments.experiment import Comparison, Experiment
-from vla.experiments.naming import trunk
-from vla.experiments.penultimate import scalars
-from vla.experiments.scoring import directions
+from vla.experiments.names import base_name
+from vla.experiments.results import (
+    ALIKE,
+    DIFFERS,
+    FEW,
+    NEITHER,
+    NOT_RUN,
+    SAME,
+    SIGN,
+    UNTESTED,
+    scalars,
+)
 from vla.experiments.study import Study
-from vla.metrics import sign
+from vla.experiments.tables import directions
+from vla.metrics.registry import sign
 
 COLUMNS = (
     "experiment", "comparison", "higher", "lower", "metric", "direction", "n_pairs", "mean_higher", "mean_lower",
@@ -21,25 +31,20 @@ COLUMNS = (
     "crossed_p", "crossed_ci_low", "crossed_ci_high", "crossed_note", "paper_t", "paper_p", "paper_q", "paper_sign",
     "paper_significant", "paper_source", "verdict", "note", "part", "n_items",
 )  # fmt: skip
-# A finding counts as significant at this level.
+# Significance level.
 LEVEL = 0.05
-
-SAME, NEITHER, UNTESTED = "same sign and significance", "neither significant", "same sign, not tested in the paper"
-SIGN, DIFFERS, NOT_RUN, FEW, ALIKE = "same sign", "differs", "not run", "too few pairs", "no test"
-# Verdicts that agree with the paper.
-AGREE = (SAME, NEITHER, UNTESTED)
 
 
 def statistics(study: Study, table: pd.DataFrame, absent: Mapping[tuple[str, str], tuple[str, str]]) -> pd.DataFrame:
     """One row per comparison, metric and direction.
 
-    `higher` is the condition that is expected to be more alike. Differences, t and effect sizes say how much better it
-    is than `lower`: the mean of `higher` less that of `lower`, of a distance the mean of `lower` less that of `higher`.
+    `higher` is the condition that is expected to align better. Differences, t and effect sizes are the mean of `higher`
+    minus that of `lower`; for a distance, the mean of `lower` minus that of `higher`.
 
     Args:
-      study: What was asked.
-      table: Tidy rows as of `vla.experiments.assemble.scores`.
-      absent: Why a condition has no scores, and the command that helps, by (experiment, condition).
+      study: The study.
+      table: Tidy rows as of `vla.experiments.write_run.scores`.
+      absent: Why a condition has no scores, and the remedy, by (experiment, condition).
     """
     table = scalars(table)
     rows = [
@@ -51,18 +56,18 @@ def statistics(study: Study, table: pd.DataFrame, absent: Mapping[tuple[str, str
     ]
     if not rows:
         return pd.DataFrame(columns=list(COLUMNS))
-    found = pd.DataFrame(rows).drop(columns=["q", "family"])
-    found = with_q_values(found, study.choices.family, by=("experiment", "part", "metric"))
-    found["verdict"] = [verdict(row) for row in found.to_dict("records")]
-    return found.reindex(columns=list(COLUMNS))
+    tests = pd.DataFrame(rows).drop(columns=["q", "family"])
+    tests = with_q_values(tests, study.choices.family, by=("experiment", "part", "metric"))
+    tests["verdict"] = [verdict(row) for row in tests.to_dict("records")]
+    return tests.reindex(columns=list(COLUMNS))
 
 
 def verdict(row: Mapping) -> str:
-    """What a row says of the paper's: "" where the paper says nothing.
+    """Whether a row agrees with the test that the paper prints; "" if the paper prints none.
 
-    "not run", "too few pairs", "no test" (all pairs differ alike, or not at all), one of `AGREE`, "same sign" or
-    "differs". Where the paper has that something is not significant, ours agrees if it is not significant either,
-    whatever its sign. What is significant is told by q; by p where the paper prints p alone.
+    "not run", "too few pairs", "no test" (all pairs differ by the same amount), one of `AGREE`, "same sign" or
+    "differs". If the paper reports no significance, a result without significance agrees, whatever its sign.
+    Significance is judged by q, or by p if the paper prints p alone.
     """
     if row["verdict"]:
         return row["verdict"]
@@ -70,15 +75,15 @@ def verdict(row: Mapping) -> str:
     if not sign and not significant:
         return ""
     by_p = not math.isfinite(row["q"]) or (row["paper_p"] and not row["paper_q"])
-    finding = (row["p"] if by_p else row["q"]) < LEVEL
+    is_significant = (row["p"] if by_p else row["q"]) < LEVEL
     same_sign = not sign or (row["mean_difference"] > 0) == (sign == "+")
-    if significant == "no" and finding:
+    if significant == "no" and is_significant:
         return SIGN if sign and same_sign else DIFFERS
     if significant == "no":
         return SAME if sign and same_sign else NEITHER
     if not same_sign:
         return DIFFERS
-    return UNTESTED if not significant else SAME if finding else SIGN
+    return UNTESTED if not significant else SAME if is_significant else SIGN
 
 
 def _row(
@@ -108,23 +113,23 @@ def _row(
     ]
     names = (comparison.higher, comparison.lower)
     reasons = [absent[experiment.id, name] for name in names if (experiment.id, name) in absent]
-    # Saved activations may lack a view of every model.
+    # Saved activations can lack a view for every model.
     reasons += [
         (f"no pair of models has scores of {name!r}", "") for name in names if name not in set(rows["condition"])
     ]
     if reasons:
-        why, command = reasons[0]
-        return row | {"n_pairs": 0, "verdict": NOT_RUN, "note": f"{why}. To make it: {command}" if command else why}
+        reason, remedy = reasons[0]
+        return row | {"n_pairs": 0, "verdict": NOT_RUN, "note": f"{reason}. Remedy: {remedy}" if remedy else reason}
     models = ["vision_model", "language_model"]
     if not _same_models(experiment, comparison):
-        # Each checkpoint is compared with that of the same model.
-        rows = rows.assign(**{name: rows[name].map(trunk) for name in models})
+        # Each checkpoint is compared with the checkpoint of the same model.
+        rows = rows.assign(**{name: rows[name].map(base_name) for name in models})
     means = {
         name: rows.loc[rows["condition"] == name].groupby(models, sort=False)["score"].mean()
         for name in (comparison.higher, comparison.lower)
     }
     both = pd.DataFrame({"higher": means[comparison.higher], "lower": means[comparison.lower]})
-    # Oriented, so that a positive difference means that `higher` is more alike also by a distance.
+    # Oriented, so that a positive difference means better alignment, by a distance too.
     better = sign(metric)
     tested = paired_test(better * both["higher"], better * both["lower"])
     values = dataclasses.asdict(tested)
@@ -145,12 +150,13 @@ def _row(
 
 
 def _same_models(experiment: Experiment, comparison: Comparison) -> bool:
-    one, other = (experiment.condition(name) for name in (comparison.higher, comparison.lower))
-    return (one.vision, one.language) == (other.vision, other.language)
+    higher, lower = (experiment.condition(name) for name in (comparison.higher, comparison.lower))
+    return (higher.vision, higher.language) == (lower.vision, lower.language)
 
 
 def _paper(experiment: Experiment, comparison: Comparison, metric: str, direction: str) -> dict[str, str]:
-    """What the paper prints of a comparison, as columns; "" where it prints nothing."""
-    asked = (comparison.name, metric, direction)
-    test = next((one for one in experiment.printed if (one.comparison, one.metric, one.direction) == asked), None)
-    return {f"paper_{name}": getattr(test, name, "") for name in ("t", "p", "q", "sign", "significant", "source")}
+    """The test that the paper prints of a comparison, as columns; "" for what it does not print."""
+    key = (comparison.name, metric, direction)
+    tests = {(test.comparison, test.metric, test.direction): test for test in experiment.printed}
+    columns = ("t", "p", "q", "sign", "significant", "source")
+    return {f"paper_{name}": getattr(tests.get(key), name, "") for name in columns}

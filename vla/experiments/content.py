@@ -1,4 +1,4 @@
-"""What carries the alignment of two models: which dimensions, which items, which kinds of content."""
+"""The content of an alignment: which dimensions of the map, which items and which categories of items carry it."""
 
 import dataclasses
 import functools
@@ -31,11 +31,12 @@ from vla.alignment.item_scores import (
 from vla.alignment.table import DIRECTIONS
 from vla.checks import check_choice
 from vla.experiments.experiment import LENGTH, Condition, Experiment, Side
-from vla.experiments.gallery import Resolved, groups_of
+from vla.experiments.gallery import Gallery, Resolved, groups_of
+from vla.experiments.participants import Participant
 from vla.experiments.scoring import Bench
-from vla.experiments.study import DatasetPlan
+from vla.experiments.study import SCORES, DatasetPlan
 from vla.experiments.unchanged import remove_made, unchanged, write_record
-from vla.files import file_hash, replacing
+from vla.files import file_hash, write_file
 from vla.metrics.ridge_settings import RidgeSettings
 from vla.records import View, canonical_hash
 from vla.stimuli.datasets.coco import coco_categories, locate_coco
@@ -45,12 +46,12 @@ from vla.stimuli.word_norms import VALUE, WORD, caption_norms, read_norms
 
 @dataclasses.dataclass(frozen=True)
 class ItemFacts:
-    """What is known of the items beside their activations.
+    """Captions of the items, and what norms and annotations say of them.
 
     Attributes:
-      captions: By item, as they were shown.
-      concreteness: By item the mean norm of its caption's words, NaN where no word has one; empty without norms.
-      supercategories: By item the groups of things its photograph shows; empty where that is not known.
+      captions: By item, as shown.
+      concreteness: By item the mean norm of the words of its caption, NaN if no word has one; empty without norms.
+      supercategories: By item the COCO supercategories of the things in its image; empty if unknown.
     """
 
     captions: Mapping[str, str]
@@ -67,7 +68,7 @@ def item_facts(
     norms_word: str = WORD,
     norms_value: str = VALUE,
 ) -> ItemFacts:
-    """Captions as shown, and what norms and instances say of the items.
+    """The facts of the items of a view.
 
     Args:
       shown: Captions as language models read them.
@@ -78,35 +79,36 @@ def item_facts(
       norms_value: Its column of values.
 
     Raises:
-      ValueError: A file that cannot be used, or that says nothing of these items.
+      ValueError: A file that cannot be read, or that has none of these items or words.
     """
     captions = {id: str(caption) for id, caption in zip(shown.ids, shown.stimuli, strict=True)}
     concreteness: dict[str, float] = {}
     if norms:
-        means, _ = caption_norms(
-            [str(caption) for caption in counted.stimuli], read_norms(norms, norms_word, norms_value)
-        )
+        ratings = read_norms(norms, norms_word, norms_value)
+        means, _ = caption_norms([str(caption) for caption in counted.stimuli], ratings)
         concreteness = dict(zip(counted.ids, means, strict=True))
         if not np.isfinite(means).any():
             raise ValueError(f"{norms} has no word of the captions, such as {counted.stimuli[0]!r}")
-    kinds: dict[str, tuple[str, ...]] = {}
+    supercategories: dict[str, tuple[str, ...]] = {}
     if instances:
-        there = coco_categories(instances)
-        kinds = {id: tuple(sorted({kind.supercategory for kind in there[id]})) for id in shown.ids if id in there}
-        if not kinds:
+        known = coco_categories(instances)
+        supercategories = {
+            id: tuple(sorted({category.supercategory for category in known[id]})) for id in shown.ids if id in known
+        }
+        if not supercategories:
             raise ValueError(f"{instances} lists none of the items of {shown.name}, such as {shown.ids[0]!r}")
-    return ItemFacts(captions, concreteness, kinds)
+    return ItemFacts(captions, concreteness, supercategories)
 
 
-def instances_beside(plan: DatasetPlan) -> str:
-    """The instances file in COCO's directory; "" where there is none, or where the dataset is another."""
+def instances_file(plan: DatasetPlan) -> str:
+    """The instances file in COCO's directory; "" for another dataset, or if the file is missing."""
     if plan.directory is None or not plan.name.startswith("coco"):
         return ""
     try:
-        found = locate_coco(plan.directory).instances
+        path = locate_coco(plan.directory).instances
     except ValueError:
         return ""
-    return "" if found is None else str(found)
+    return "" if path is None else str(path)
 
 
 CONCRETENESS, SUPERCATEGORY = "concreteness", "supercategory"
@@ -115,13 +117,13 @@ LEVELS = ("abstract", "middle", "concrete")
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """The tables of one direction of one layer pair; `vla.experiments.content.NAMES` are their file names.
+    """The tables of one direction of one layer pair; `FILES` has their file names.
 
     Attributes:
       items: Per item: the scores of `vla.alignment.item_scores`, caption, concreteness, supercategories.
-      spectrum: Per direction of the map: see `vla.alignment.item_scores`; the effective dimension in every row.
-      directions: Items at the ends of the leading directions.
-      content: Per kind of content: see `vla.alignment.item_scores`.
+      spectrum: Per dimension of the map: see `vla.alignment.item_scores`; the effective dimension in every row.
+      directions: The items at the ends of the leading dimensions.
+      content: Per category of items: see `vla.alignment.item_scores`.
     """
 
     items: pd.DataFrame
@@ -130,12 +132,12 @@ class Content:
     content: pd.DataFrame
 
 
-NAMES = {"items": "items.parquet", "spectrum": "spectrum.csv", "directions": "directions.csv", "content": "content.csv"}
+FILES = {"items": "items.parquet", "spectrum": "spectrum.csv", "directions": "directions.csv", "content": "content.csv"}
 
 
 def content(
-    x: Any,
-    y: Any,
+    x: xr.DataArray | np.ndarray,
+    y: xr.DataArray | np.ndarray,
     facts: ItemFacts,
     *,
     settings: RidgeSettings | None = None,
@@ -143,130 +145,125 @@ def content(
     n_extreme: int = 5,
     score: str = "correlation",
 ) -> Content:
-    """Predict `y` from `x`, one layer each, and look into the map and into its held-out predictions.
+    """Predict `y` from `x`, and analyse the map and its held-out predictions.
 
     Args:
       x: Activations of one layer, the predictor; items named.
       y: Activations of one layer of the same items, the target.
-      facts: Of the items.
-      settings: Of the ridge map, as of `vla.alignment.item_scores.ridge_settings`; its seed is the bootstrap's too;
-        None takes the paper's.
-      n_directions: How many leading directions have their extreme items listed.
-      n_extreme: How many items at each end.
-      score: Which score of an item is compared between kinds of content: "correlation" or "match".
+      facts: Facts of the items.
+      settings: Settings of the ridge map, as of `vla.alignment.item_scores.ridge_settings`, whose seed is also that of
+        the bootstrap; None takes the paper's.
+      n_directions: Number of leading dimensions whose extreme items are listed.
+      n_extreme: Number of items at each end.
+      score: The score of an item that is compared between categories: "correlation" or "match".
 
     Raises:
-      ValueError: several layers; a bad setting; an item without a caption; or as `vla.alignment.item_scores`.
+      ValueError: Several layers; an invalid setting; an item without a caption; or as `vla.alignment.item_scores`.
     """
-    check_choice("score", score, ("correlation", "match"))
-    x, y = join(as_activations(x, "x"), as_activations(y, "y"))
-    for role, array in (("x", x), ("y", y)):
+    check_choice("score", score, SCORES)
+    of_x, of_y = join(as_activations(x, "x"), as_activations(y, "y"))
+    for role, array in (("x", of_x), ("y", of_y)):
         if array.sizes["layer"] != 1:
             raise ValueError(f"{role} has {array.sizes['layer']} layers: select one, such as x.isel(layer=[-2])")
-    names = [str(name) for name in x["item"].values.tolist()]
+    names = [str(name) for name in of_x["item"].values.tolist()]
     lacking = [name for name in names if name not in facts.captions]
     if lacking:
         raise ValueError(f"item {lacking[0]!r} and {len(lacking) - 1} others have no caption in the facts")
     settings = settings or ridge_settings()
-    from_x, to_y = x.values[0], y.values[0]
-    maps = list(fold_maps(from_x, to_y, settings))
-    out = held_out(maps)
-    items = _with_facts(item_scores(out, names), facts)
+    predictor, target = of_x.values[0], of_y.values[0]
+    maps = list(fold_maps(predictor, target, settings))
+    predictions = held_out(maps)
+    items = _with_facts(item_scores(predictions, names), facts)
     scores = dict(zip(names, items[score], strict=True))
     return Content(
         items,
         _spectrum(maps),
-        _extreme_items(from_x, to_y, out, settings, items, n_directions, n_extreme),
-        _kinds(scores, facts, score, settings.seed),
+        _extreme_items(predictor, target, predictions, settings, items, n_directions, n_extreme),
+        _categories(scores, facts, score, settings.seed),
     )
 
 
-def tagged(table: pd.DataFrame, **words: Any) -> pd.DataFrame:
-    """The table with columns before its own that say what it is of, such as vision_model and direction."""
-    return pd.concat([pd.DataFrame(words, index=table.index), table], axis=1)
+def tagged(table: pd.DataFrame, **values: str) -> pd.DataFrame:
+    """The table with further columns first, such as vision_model and direction, each with one value."""
+    return pd.concat([pd.DataFrame(values, index=table.index), table], axis=1)
 
 
 def write_content(parts: Sequence[Content], folder: Path) -> list[Path]:
-    """The tables of several model pairs and directions in one file each, put in place whole; returns their paths."""
+    """Write the tables of several model pairs and directions, one file per table; returns their paths."""
     paths = []
-    for field, name in NAMES.items():
+    for field, name in FILES.items():
         table = pd.concat([getattr(part, field) for part in parts], ignore_index=True)
-        path = folder / name
-        with replacing(path) as temporary:
-            if path.suffix == ".parquet":
-                table.to_parquet(temporary, index=False)
-            else:
-                table.to_csv(temporary, index=False)
-        paths.append(path)
+        data = table.to_parquet(index=False) if name.endswith(".parquet") else table.to_csv(index=False)
+        paths.append(write_file(folder / name, data))
     return paths
 
 
 def _with_facts(items: pd.DataFrame, facts: ItemFacts) -> pd.DataFrame:
     names = items["item"].tolist()
-    kinds = [";".join(facts.supercategories[n]) if n in facts.supercategories else None for n in names]
+    categories = [";".join(facts.supercategories[n]) if n in facts.supercategories else None for n in names]
     return items.assign(
         caption=[facts.captions[name] for name in names],
         concreteness=[float(facts.concreteness.get(name, np.nan)) for name in names],
-        supercategories=pd.array(kinds, dtype="string"),
+        supercategories=pd.array(categories, dtype="string"),
     )
 
 
 def _spectrum(maps: list[FoldMap]) -> pd.DataFrame:
     spectrum = map_spectrum(maps)
     dimension = effective_dimension(spectrum["shared_share"].to_numpy())
-    of_target = float(np.mean([effective_dimension(_variances(one)) for one in maps]))
+    of_target = float(np.mean([effective_dimension(_variances(fold)) for fold in maps]))
     return spectrum.assign(effective_dimension=dimension, target_dimension=of_target)
 
 
-def _variances(one: FoldMap) -> np.ndarray:
-    """Variances of the held-out target along its own principal directions."""
-    centred = one.actual - one.actual.mean(axis=0)
-    return np.linalg.svd(centred, compute_uv=False)[: len(one.test) - 1] ** 2
+def _variances(fold: FoldMap) -> np.ndarray:
+    """Variances of the held-out target along its principal directions."""
+    centred = fold.actual - fold.actual.mean(axis=0)
+    return np.linalg.svd(centred, compute_uv=False)[: len(fold.test) - 1] ** 2
 
 
 def _extreme_items(
     x: np.ndarray,
     y: np.ndarray,
-    out: HeldOut,
+    predictions: HeldOut,
     settings: RidgeSettings,
     items: pd.DataFrame,
     n_directions: int,
     n_extreme: int,
 ) -> pd.DataFrame:
-    """The items at both ends of every leading direction, the outermost first."""
-    found = extremes(x, y, out, settings, n_directions)
+    """The items at both ends of every leading dimension, the most extreme first."""
+    ends = extremes(x, y, predictions, settings, n_directions)
     rows = []
-    for direction in range(found.directions.shape[1]):
-        order = np.argsort(found.predicted[:, direction], kind="stable")
-        for end, places in (("high", order[::-1][:n_extreme]), ("low", order[:n_extreme])):
-            for place, row in enumerate(places, start=1):
+    for direction in range(ends.directions.shape[1]):
+        order = np.argsort(ends.predicted[:, direction], kind="stable")
+        for end, indices in (("high", order[::-1][:n_extreme]), ("low", order[:n_extreme])):
+            for position, row in enumerate(indices, start=1):
                 rows.append(
                     {
                         "rank": direction + 1,
                         "end": end,
-                        "place": place,
+                        "place": position,
                         "item": items["item"].iloc[row],
-                        "predicted": found.predicted[row, direction],
-                        "actual": found.actual[row, direction],
+                        "predicted": ends.predicted[row, direction],
+                        "actual": ends.actual[row, direction],
                         "caption": items["caption"].iloc[row],
                     }
                 )
     return pd.DataFrame(rows)
 
 
-def _kinds(scores: dict[str, float], facts: ItemFacts, score: str, seed: int) -> pd.DataFrame:
-    """One row per kind of content, and one of the rank correlation with concreteness, whose `mean` is rho."""
+def _categories(scores: dict[str, float], facts: ItemFacts, score: str, seed: int) -> pd.DataFrame:
+    """One row per category of items, and one for the rank correlation with concreteness, whose `mean` is rho."""
     tables = []
     levels = {name: value for name, value in facts.concreteness.items() if name in scores and np.isfinite(value)}
     if len(levels) >= len(LEVELS):
         thirds = by_group(scores, by_level(levels, len(LEVELS), LEVELS), seed=seed)
         tables.append(thirds.assign(kind=CONCRETENESS, statistic=f"mean {score}"))
         rho = rank_correlation(scores, levels, seed=seed)
-        whole = {"group": "rank correlation", "mean": rho.pop("rho"), **rho, "statistic": "Spearman rho"}
-        tables.append(pd.DataFrame([{**whole, "kind": CONCRETENESS}]))
+        row = {"group": "rank correlation", "mean": rho.pop("rho"), **rho, "statistic": "Spearman rho"}
+        tables.append(pd.DataFrame([{**row, "kind": CONCRETENESS}]))
     if any(facts.supercategories.get(name) for name in scores):
-        kinds = by_group(scores, facts.supercategories, seed=seed)
-        tables.append(kinds.assign(kind=SUPERCATEGORY, statistic=f"mean {score}"))
+        groups = by_group(scores, facts.supercategories, seed=seed)
+        tables.append(groups.assign(kind=SUPERCATEGORY, statistic=f"mean {score}"))
     columns = ["kind", "group", "statistic", "n_items", "mean", "ci_low", "ci_high", "n_rest", "difference"]
     columns += ["difference_ci_low", "difference_ci_high", "note"]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
@@ -274,9 +271,9 @@ def _kinds(scores: dict[str, float], facts: ItemFacts, score: str, seed: int) ->
 
 
 SAMPLES = "content"
-# So many leading dimensions have the items at their ends shown.
+# Number of leading dimensions whose extreme items are shown as images.
 SHOWN = 2
-_MADE = "content.json"
+_RECORD = "content.json"
 _NONE = (
     "no condition of this run shows single images and captions to a pair of models whose activations at these layers "
     "are in the store"
@@ -284,192 +281,187 @@ _NONE = (
 
 
 @dataclasses.dataclass(frozen=True)
-class _Asked:
-    """A condition and who looks at it."""
+class _Analysis:
+    """The condition that is analysed, with its models."""
 
     experiment: Experiment
     condition: Condition
     sides: tuple[Side, Side]
     pairs: tuple[tuple[str, str], ...]
+    bench: Bench
+
+    @property
+    def gallery(self) -> Gallery:
+        return self.bench.galleries[self.condition.dataset]
+
+    @property
+    def views(self) -> list[View]:
+        return [self.gallery.view(side.modality, side.members[0]) for side in self.sides]
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.bench.items[self.experiment.id, self.condition.part])
+
+    def models(self, pair: tuple[str, str]) -> list[Participant]:
+        return [self.bench.participants[side.modality, model] for side, model in zip(self.sides, pair, strict=True)]
+
+    @property
+    def settings(self) -> RidgeSettings:
+        """The settings with which the study scores linear predictivity."""
+        study = self.bench.study
+        known = {field.name for field in dataclasses.fields(RidgeSettings)} - {"seed"}
+        values = {**study.choices.overrides, **study.overrides}
+        values = {name: value for name, value in values.items() if name in known}
+        groups = groups_of(self.gallery.dataset, self.ids) if study.choices.grouped else None
+        if groups is not None and len(set(groups)) < len(groups):
+            values["groups"] = tuple(groups)
+        return ridge_settings(study.choices.protocol, study.seed, **values)
 
 
 def write_run_content(bench: Bench, resolved: Resolved, workdir: Path) -> dict[str, Any]:
-    """Write the tables of `vla.experiments.content` and the items they name, unless they are there already.
+    """Write the tables of `Content` and samples of the items that they name, unless these exist already.
 
     Returns:
-      What the report says of it: {} where the study asks for none; `status` "run" or "not run", `why`, `experiment`,
-      `condition`, `pairs`, and `absent`, what the tables lack and how to have it.
+      What the report shows: {} if the study asks for no analysis; otherwise `status` "run" or "not run", `why`,
+      `experiment`, `condition`, `pairs`, and `absent`: the missing tables with their remedies.
     """
     plan = bench.study.content
     if plan.pairs == "none":
-        remove_made(workdir / _MADE)  # what an earlier run with other settings looked into
+        remove_made(workdir / _RECORD)  # of an earlier run with other settings
         return {}
-    asked = _asked(bench, resolved)
-    if asked is None:
-        remove_made(workdir / _MADE)
+    analysis = _analysis(bench, resolved)
+    if analysis is None:
+        remove_made(workdir / _RECORD)
         return {"status": "not run", "why": _NONE}
-    named = [tuple(_name(bench, side, given) for side, given in zip(asked.sides, pair, strict=True))
-             for pair in asked.pairs]  # fmt: skip
-    said = {"experiment": asked.experiment.id, "condition": asked.condition.name, "pairs": named}
+    names = [tuple(model.name for model in analysis.models(pair)) for pair in analysis.pairs]
+    description = {"experiment": analysis.experiment.id, "condition": analysis.condition.name, "pairs": names}
     layers = [plan.vision_layer, plan.language_layer]
-    said |= {"layers": layers} if set(layers) != {"penultimate"} else {}
+    description |= {"layers": layers} if set(layers) != {"penultimate"} else {}
     try:
-        plan_of_data = bench.galleries[asked.condition.dataset].plan
-        views, instances = _views(bench, asked), plan.instances or instances_beside(plan_of_data)
-        absent = _absent(bench, asked, instances)
-        key = _key(bench, asked, views, instances)
-        if not unchanged(workdir / _MADE, key):
-            _make(bench, asked, views, instances, workdir)
-            made = [*(workdir / name for name in NAMES.values()), workdir / "samples" / f"{SAMPLES}.json"]
-            write_record(workdir / _MADE, key, made)
+        instances = plan.instances or instances_file(analysis.gallery.plan)
+        absent = _absent(analysis, instances)
+        key = _key(analysis, instances)
+        if not unchanged(workdir / _RECORD, key):
+            _make(analysis, instances, workdir)
+            made = [*(workdir / name for name in FILES.values()), workdir / "samples" / f"{SAMPLES}.json"]
+            write_record(workdir / _RECORD, key, made)
     except ValueError as error:
-        remove_made(workdir / _MADE)
-        return {**said, "status": "not run", "why": str(error)}
-    return {**said, "status": "run", "why": "", "absent": absent}
+        remove_made(workdir / _RECORD)
+        return {**description, "status": "not run", "why": str(error)}
+    return {**description, "status": "run", "why": "", "absent": absent}
 
 
-def _asked(bench: Bench, resolved: Resolved) -> _Asked | None:
-    """What the plan names, or the first condition that fits it."""
+def _analysis(bench: Bench, resolved: Resolved) -> _Analysis | None:
+    """The condition of the plan, or the first suitable one: preferably with original images and captions."""
     study = bench.study
     candidates = [
-        (experiment, condition, study.sides(condition))
+        _Analysis(experiment, condition, study.sides(condition), (), bench)
         for experiment in study.experiments
         if study.content.experiment in ("", experiment.id)
         for condition in experiment.conditions
         if study.content.condition in ("", condition.name) and resolved.usable(experiment, condition)
     ]
-    single = [one for one in candidates if all(len(s.members) == 1 and LENGTH not in s.members for s in one[2])]
-    plain = [one for one in single if all(s.members == ("original",) and not s.mismatched for s in one[2])]
-    for experiment, condition, sides in (*plain, *(one for one in single if one not in plain)):
-        gallery = bench.galleries[condition.dataset]
-        views = [gallery.view(side.modality, side.members[0]) for side in sides]
+    single = [each for each in candidates if all(len(s.members) == 1 and LENGTH not in s.members for s in each.sides)]
+    plain = [each for each in single if all(s.members == ("original",) and not s.mismatched for s in each.sides)]
+    for candidate in (*plain, *(each for each in single if each not in plain)):
         pairs = tuple(
             pair
-            for pair in study.pairs(condition)
+            for pair in study.pairs(candidate.condition)
             if all(
-                bench.participants[side.modality, given].has(view, study.content.layer(side.modality))
-                for side, view, given in zip(sides, views, pair, strict=True)
+                model.has(view, study.content.layer(view.modality))
+                for view, model in zip(candidate.views, candidate.models(pair), strict=True)
             )
         )
         if pairs:
-            return _Asked(experiment, condition, sides, pairs if study.content.pairs == "all" else pairs[:1])
+            return dataclasses.replace(candidate, pairs=pairs if study.content.pairs == "all" else pairs[:1])
     return None
 
 
-def _name(bench: Bench, side: Side, given: str) -> str:
-    return bench.participants[side.modality, given].name
-
-
-def _views(bench: Bench, asked: _Asked) -> list[View]:
-    gallery = bench.galleries[asked.condition.dataset]
-    return [gallery.view(side.modality, side.members[0]) for side in asked.sides]
-
-
-def _absent(bench: Bench, asked: _Asked, instances: str) -> list[str]:
-    """What cannot be told of kinds of content, and how it could."""
-    role = asked.condition.dataset
-    lacking = []
-    if not bench.study.content.norms:
-        lacking.append(
-            "Abstract against concrete captions: no norm is given. Fetch one, such as the ratings of Brysbaert, "
-            "Warriner and Kuperman (2014), and add --config.content.norms=FILE"
+def _absent(analysis: _Analysis, instances: str) -> list[str]:
+    """The categories that cannot be compared, with the remedy."""
+    sentences = []
+    if not analysis.bench.study.content.norms:
+        sentences.append(
+            "Abstract against concrete captions: no file of norms is set. Download one, such as the ratings of "
+            "Brysbaert, Warriner and Kuperman (2014), and add --config.content.norms=FILE"
         )
     if not instances:
-        lacking.append(
-            f"Kinds of things: the dataset {role} has no file of COCO's instances. Add --config.content.instances=FILE "
-            "if there is one of its items"
+        sentences.append(
+            f"Categories of things: the dataset {analysis.condition.dataset} has no COCO instances file. Add "
+            "--config.content.instances=FILE if such a file has its items"
         )
-    return lacking
+    return sentences
 
 
-def _key(bench: Bench, asked: _Asked, views: Sequence[View], instances: str) -> str:
+def _key(analysis: _Analysis, instances: str) -> str:
     """What determines the tables."""
-    plan, participants = bench.study.content, bench.participants
+    plan, views = analysis.bench.study.content, analysis.views
     sources = [
-        [
-            participants[side.modality, given].key(view)
-            for side, view, given in zip(asked.sides, views, pair, strict=True)
-        ]
-        for pair in asked.pairs
+        [model.key(view) for view, model in zip(views, analysis.models(pair), strict=True)] for pair in analysis.pairs
     ]
     files = [file_hash(Path(path).expanduser()) if path else "" for path in (plan.norms, instances)]
     settings = dataclasses.asdict(dataclasses.replace(plan, norms="", instances=""))
-    ids = list(bench.items[asked.experiment.id, asked.condition.part])
-    # What the tables call them, and say of the items, saved activations do not determine.
-    names = [[_name(bench, side, given) for side, given in zip(asked.sides, pair, strict=True)] for pair in asked.pairs]
-    names += [[bench.galleries[asked.condition.dataset].dataset.name, *(view.content for view in views)]]
-    determined = [sources, files, settings, ids, repr(_settings(bench, asked, ids)), asked.condition.name, names]
-    return canonical_hash(determined)
+    # Names of models and content of views, which the keys of saved activations do not determine.
+    names = [[model.name for model in analysis.models(pair)] for pair in analysis.pairs]
+    names += [[analysis.gallery.dataset.name, *(view.content for view in views)]]
+    ridge = repr(analysis.settings)
+    return canonical_hash([sources, files, settings, analysis.ids, ridge, analysis.condition.name, names])
 
 
-def _settings(bench: Bench, asked: _Asked, ids: Sequence[str]) -> RidgeSettings:
-    """Those under which the study scores linear predictivity."""
-    choices, known = bench.study.choices, {field.name for field in dataclasses.fields(RidgeSettings)} - {"seed"}
-    given = {**choices.overrides, **bench.study.overrides}
-    wanted = {name: value for name, value in given.items() if name in known}
-    groups = groups_of(bench.galleries[asked.condition.dataset].dataset, ids) if choices.grouped else None
-    if groups is not None and len(set(groups)) < len(groups):
-        wanted["groups"] = tuple(groups)
-    return ridge_settings(choices.protocol, bench.study.seed, **wanted)
-
-
-def _settled(settings: RidgeSettings, x: xr.DataArray, y: xr.DataArray) -> RidgeSettings:
-    """The settings with `groups="duplicates"` made into labels."""
+def _with_labels(settings: RidgeSettings, x: xr.DataArray, y: xr.DataArray) -> RidgeSettings:
+    """The settings with `groups="duplicates"` replaced by labels."""
     if settings.groups != DUPLICATES:
         return settings
     return dataclasses.replace(settings, groups=tuple(same_items(x.values, y.values).tolist()))
 
 
-def _make(bench: Bench, asked: _Asked, views: Sequence[View], instances: str, workdir: Path) -> None:
-    plan, gallery = bench.study.content, bench.galleries[asked.condition.dataset]
-    ids = list(bench.items[asked.experiment.id, asked.condition.part])
+def _make(analysis: _Analysis, instances: str, workdir: Path) -> None:
+    plan, gallery, views = analysis.bench.study.content, analysis.gallery, analysis.views
     counted = gallery.view("language", plan.norms_view) if plan.norms else views[1]
     facts = item_facts(
         views[1], counted, instances=instances, norms=plan.norms, norms_word=plan.norms_word,
         norms_value=plan.norms_value,
     )  # fmt: skip
-    settings = _settings(bench, asked, ids)
-    made = dict.fromkeys(asked.pairs)
     parts: list[Content] = []
-    for pair in made:
+    for pair in dict.fromkeys(analysis.pairs):
+        vision, language = analysis.models(pair)
         x, y = (
-            bench.participants[side.modality, given].read(view, plan.layer(side.modality)).sel(item=ids)
-            for side, view, given in zip(asked.sides, views, pair, strict=True)
+            model.read(view, plan.layer(view.modality)).sel(item=analysis.ids)
+            for view, model in zip(views, (vision, language), strict=True)
         )
-        words = {
+        values = {
             "dataset": gallery.dataset.name,
-            "vision_model": _name(bench, asked.sides[0], pair[0]),
-            "language_model": _name(bench, asked.sides[1], pair[1]),
+            "vision_model": vision.name,
+            "language_model": language.name,
             "vision_layer": str(x["layer"].values[0]),
             "language_layer": str(y["layer"].values[0]),
         }
         for direction in DIRECTIONS:
-            ordered = (x, y) if direction == "vision_to_language" else (y, x)
-            found = content(
-                *ordered, facts, settings=_settled(settings, x, y), n_directions=plan.n_directions,
-                n_extreme=plan.n_extreme, score=plan.score,
+            predictor, target = (x, y) if direction == "vision_to_language" else (y, x)
+            result = content(
+                predictor, target, facts, settings=_with_labels(analysis.settings, x, y),
+                n_directions=plan.n_directions, n_extreme=plan.n_extreme, score=plan.score,
             )  # fmt: skip
-            tag = functools.partial(tagged, **{**words, "direction": direction})
-            parts.append(Content(**{f.name: tag(getattr(found, f.name)) for f in dataclasses.fields(Content)}))
+            tag = functools.partial(tagged, **values, direction=direction)
+            parts.append(Content(**{f.name: tag(getattr(result, f.name)) for f in dataclasses.fields(Content)}))
     write_content(parts, workdir)
-    shown = _shown(parts, plan.n_extreme)
-    kept = [_only(view, shown) for view in views]
-    write_samples(workdir / "samples", SAMPLES, kept[:1], kept[1:], n=len(shown))
+    ids = _sample(parts, plan.n_extreme)
+    images, captions = (_only(view, ids) for view in views)
+    write_samples(workdir / "samples", SAMPLES, [images], [captions], n=len(ids))
 
 
-def _shown(parts: Sequence[Content], count: int) -> list[str]:
-    """The items of which the report shows images: best and worst, and those at the ends of the leading dimensions."""
+def _sample(parts: Sequence[Content], count: int) -> list[str]:
+    """The items whose images the report shows: best and worst, and those at the ends of the leading dimensions."""
     ends = pd.concat([part.directions for part in parts], ignore_index=True)
     extreme = ends.loc[ends["rank"] <= SHOWN, "item"]
     items = pd.concat([part.items for part in parts], ignore_index=True)
-    chosen = best_and_worst_on_average(items, count)["item"]
-    return list(dict.fromkeys([*chosen, *extreme]))
+    return list(dict.fromkeys([*best_and_worst_on_average(items, count)["item"], *extreme]))
 
 
 def _only(view: View, ids: Sequence[str]) -> View:
-    """A view of some of its items."""
-    there = dict(zip(view.ids, view.stimuli, strict=True))
+    """The view with these items only."""
+    stimuli = dict(zip(view.ids, view.stimuli, strict=True))
+    content = canonical_hash([view.content, list(ids)])
     return dataclasses.replace(
-        view, ids=tuple(ids), stimuli=tuple(there[id] for id in ids), content=canonical_hash([view.content, list(ids)]),
-        left_out=(),
-    )  # fmt: skip
+        view, ids=tuple(ids), stimuli=tuple(stimuli[id] for id in ids), content=content, left_out=()
+    )

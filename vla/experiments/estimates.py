@@ -1,4 +1,4 @@
-"""Time, memory and disk that a study takes, from sizes of models and rates of machines.
+"""Estimates of time, memory and disk of a study, from the sizes of models and the rates of machines.
 
 n items, X predictor sides or layers, T target sides or layers, d and e units, a penalties, F folds, P pairings.
 """
@@ -9,7 +9,7 @@ import json
 import re
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,41 +20,44 @@ import psutil
 
 from vla import devices
 from vla.experiments.experiment import Layers
-from vla.experiments.naming import named
+from vla.experiments.names import name_and_source
 from vla.experiments.saved import is_saved
+from vla.experiments.study import Study
+from vla.experiments.tables import Table
+from vla.metrics.registry import find
 from vla.metrics.ridge_settings import PAPER_ALPHAS
 from vla.models.catalogue import Checkpoint, checkpoints
-from vla.records import Modality
+from vla.records import Modality, View
 
-# What was measured on two cores of a CPU, as a share of the rate of large products in the same precision, both by the
-# processor's time: forward passes of DINOv2 ViT-B/14, and scoring 6 by 6 layers of 1,000 items and widths of 1,024 and
-# 2,560. With these shares all 25 by 31 layers are estimated at 112 s, and took 120 s with compilation.
+# Measured on two cores of a CPU in processor time, as a share of the rate of large products in the same precision:
+# forward passes of DINOv2 ViT-B/14, and scoring of 6 by 6 layers (1,000 items, widths 1,024 and 2,560). With them
+# the estimate for all 25 by 31 layers is 112 s; they took 120 s with compilation.
 SHARE_EXTRACTION, SHARE_SCORING, SHARE_EIGEN = 0.8, 0.9, 0.4
 
-# Rows of the matrices that are multiplied to measure an accelerator.
+# Rows of the matrices with which an accelerator is measured.
 LARGE = 8192
 
-TABLE = Path(__file__).with_name("hardware.toml")
+REGISTER = Path(__file__).with_name("hardware.toml")
 
 
 @dataclasses.dataclass(frozen=True)
 class Hardware:
-    """Rates of a machine in TFLOP/s, and the shares of them that are taken to be reached.
+    """Peak rates of a machine in TFLOP/s, and the shares of them that are assumed to be reached.
 
     Attributes:
       id: Short name.
-      words: For readers.
-      devices: How many share the work.
-      bfloat16: Peak of matrix products.
-      float32: Likewise, in full precision.
-      float64: Likewise.
-      memory_gib: Of all devices together.
-      bandwidth_gb: Bytes from memory, GB/s.
+      words: Name for readers.
+      devices: Number of devices that share the work.
+      bfloat16: Peak rate of matrix products.
+      float32: The same in full float32 precision.
+      float64: The same in float64.
+      memory_gib: Memory of all devices together.
+      bandwidth_gb: Memory bandwidth, GB/s.
       share_extraction: Share of the peak in forward passes.
       share_scoring: Share of the float64 peak in products of scoring.
-      share_eigen: Share of it in eigendecompositions.
-      source: Of the peaks.
-      basis: What was measured and what assumed.
+      share_eigen: Share of the float64 peak in eigendecompositions.
+      source: Source of the peaks.
+      basis: What was measured and what was assumed.
     """
 
     id: str
@@ -73,19 +76,19 @@ class Hardware:
 
 
 def accelerators() -> tuple[Hardware, ...]:
-    """Those of `hardware.toml`."""
-    entries = tomllib.loads(TABLE.read_text(encoding="utf-8"))["hardware"]
+    """The machines of `hardware.toml`."""
+    entries = tomllib.loads(REGISTER.read_text(encoding="utf-8"))["hardware"]
     return tuple(Hardware(**entry) for entry in entries)
 
 
 @functools.cache
 def this_machine() -> Hardware:
-    """Rates measured here and now in a few seconds: products in each precision, of an accelerator eigenvectors as well.
+    """Rates of this machine, measured in a few seconds: products in each precision, and eigenvectors on an accelerator.
 
-    On a CPU by the processor's time, so that what else runs at the moment does not count.
+    On a CPU they are measured in processor time, so other running programs do not count.
     """
     cpu = jax.default_backend() == "cpu"
-    kind, count = jax.devices()[0].device_kind, 1 if cpu else jax.local_device_count()
+    device, count = jax.devices()[0].device_kind, 1 if cpu else jax.local_device_count()
     single, double = (count * _product_rate(dtype) for dtype in (np.float32, np.float64))
     half = single if cpu else count * _product_rate(jnp.bfloat16)
     shares = (SHARE_EXTRACTION, SHARE_SCORING, SHARE_EIGEN)
@@ -102,7 +105,7 @@ def this_machine() -> Hardware:
         )
     return Hardware(
         id="here",
-        words=f"this machine ({f'{kind}, {devices.cores()} cores' if cpu else f'{count} x {kind}'})",
+        words=f"this machine ({f'{device}, {devices.cores()} cores' if cpu else f'{count} x {device}'})",
         devices=jax.local_device_count(),
         bfloat16=half,
         float32=single,
@@ -118,19 +121,19 @@ def this_machine() -> Hardware:
 
 
 def _memory() -> float:
-    """Bytes: of the machine, or of its accelerators together where these say."""
+    """Bytes of the machine's memory, or of all its accelerators together if they report it."""
     known = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in jax.local_devices()]
     return float(sum(known)) if all(known) else float(psutil.virtual_memory().total)
 
 
 def _side() -> int:
-    """Of matrices so large that starting their product does not count."""
+    """Rows of matrices so large that the start of a product is negligible."""
     return 1024 if jax.default_backend() == "cpu" else LARGE
 
 
 @devices.in_float64
 def _product_rate(dtype: Any) -> float:
-    """TFLOP/s of large products on one device, float32 in full precision; of a CPU all of its cores are one."""
+    """TFLOP/s of large products on one device, float32 in full precision; all cores of a CPU count as one device."""
     a = jnp.asarray(np.random.default_rng(0).standard_normal((_side(), _side())), dtype)
     product = jax.jit(lambda x: jnp.matmul(x, x, precision="highest"))
     product(a).block_until_ready()
@@ -139,7 +142,7 @@ def _product_rate(dtype: Any) -> float:
 
 @devices.in_float64
 def _eigen_rate(n: int = 800) -> float:
-    """TFLOP/s of eigendecompositions of as many items as a training fold has, by 9 n^3 flops each, on one device."""
+    """TFLOP/s of eigendecompositions with the items of a training fold, counted as 9 n^3 flops each, on one device."""
     a = np.random.default_rng(0).standard_normal((n, n))
     gram, solve = jnp.asarray(a @ a.T), jax.jit(jnp.linalg.eigh)
     jax.block_until_ready(solve(gram))
@@ -147,7 +150,7 @@ def _eigen_rate(n: int = 800) -> float:
 
 
 def _seconds(call: Callable[[], Any]) -> float:
-    """Of a call: by the clock, or on a CPU by the time of its cores, shared out over them."""
+    """Seconds of a call by the clock; on a CPU its processor time divided by the number of cores."""
     if jax.default_backend() != "cpu":
         began = time.perf_counter()
         call()
@@ -159,23 +162,23 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 # Tokens of a caption with its opening token: the mean of Flickr8k's human captions under LLaMA's tokenizer is 15.
 CAPTION_TOKENS = 15
-# Hugging Face's DINOv2 processor cuts images to this side, whatever the model was trained on.
-_CUT = 224
-# What configs call the width: those of BLOOM's and of GPT-2's kind have names of their own.
+# Hugging Face's DINOv2 processor crops images to this side, whatever the model was trained on.
+_CROP = 224
+# Names of the width in config.json; BLOOM and GPT-2 have different ones.
 _WIDTHS = ("hidden_size", "n_embed", "n_embd")
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """What work and room a model asks for.
+    """The size of a model.
 
     Attributes:
-      depth: Blocks.
-      width: Units of a layer.
-      parameters: In the blocks.
-      tokens: Of one stimulus.
-      bytes: Of the published weights.
-      embedding: Parameters of the table of token embeddings, which is held in memory and not multiplied with.
+      depth: Number of blocks.
+      width: Number of units of a layer.
+      parameters: Number of parameters in the blocks.
+      tokens: Number of tokens of one stimulus.
+      bytes: Size of the published weights.
+      embedding: Parameters of the token embeddings, which take memory but no products.
     """
 
     depth: int
@@ -187,26 +190,30 @@ class Size:
 
     @property
     def flops(self) -> float:
-        """Of one stimulus through all blocks: two per parameter and token, and attention."""
+        """Flops of one stimulus through all blocks: two per parameter and token, and attention."""
         return 2 * self.parameters * self.tokens + 4 * self.depth * self.tokens**2 * self.width
 
 
 @functools.cache
-def size(given: str, modality: Modality) -> Size | None:
-    """The size of a model as it stands in a study; None where nothing is known, or where nothing is to be computed."""
-    _, source = named(given)
-    if is_saved(given):
+def size(model: str, modality: Modality) -> Size | None:
+    """The size of a model as a study lists it; None for an unknown model and for saved activations."""
+    _, source = name_and_source(model)
+    if is_saved(model):
         return None
-    known = {one.id: one for one in checkpoints()}
-    if source in known:
-        one = known[source]
-        vocabulary = one.config.get("vocab_size", 0) * one.width
-        side = _CUT if one.family.startswith("dinov2") else one.input
-        tokens = (side // _patch(one)) ** 2 + 1 if modality == "vision" else CAPTION_TOKENS
-        blocks = 12 * one.depth * one.width**2
-        # Of two towers the vision tower alone is read.
-        parameters = float(blocks if "vision_config" in one.config else max(one.parameters - vocabulary, blocks))
-        return Size(one.depth, one.width, parameters, tokens, float(one.disk_bytes), float(vocabulary))
+    registered = {checkpoint.id: checkpoint for checkpoint in checkpoints()}
+    if source in registered:
+        checkpoint = registered[source]
+        vocabulary = checkpoint.config.get("vocab_size", 0) * checkpoint.width
+        side = _CROP if checkpoint.family.startswith("dinov2") else checkpoint.input
+        tokens = (side // _patch(checkpoint)) ** 2 + 1 if modality == "vision" else CAPTION_TOKENS
+        blocks = 12 * checkpoint.depth * checkpoint.width**2
+        # A model with two towers is read without its text tower.
+        parameters = float(
+            blocks if "vision_config" in checkpoint.config else max(checkpoint.parameters - vocabulary, blocks)
+        )
+        return Size(
+            checkpoint.depth, checkpoint.width, parameters, tokens, float(checkpoint.disk_bytes), float(vocabulary)
+        )
     config = Path(source).expanduser() / "config.json"
     if not config.is_file():
         return None
@@ -217,9 +224,9 @@ def size(given: str, modality: Modality) -> Size | None:
         return None
     tokens = CAPTION_TOKENS
     if modality == "vision":
-        # Published DINOv2 checkpoints state the side that they were trained on last, and are shown smaller images.
+        # Published DINOv2 checkpoints state the side of their last training stage; the processor crops to less.
         side = values.get("image_size", 224)
-        side = min(side, _CUT) if str(values.get("model_type", "")).startswith("dinov2") else side
+        side = min(side, _CROP) if str(values.get("model_type", "")).startswith("dinov2") else side
         tokens = (side // values.get("patch_size", 16)) ** 2 + 1
     files = [path.stat().st_size for path in config.parent.glob("*.safetensors")]
     files = files or [path.stat().st_size for path in config.parent.glob("pytorch_model*.bin")]
@@ -227,32 +234,32 @@ def size(given: str, modality: Modality) -> Size | None:
     return Size(depth, width, 12.0 * depth * width**2, tokens, float(sum(files)), vocabulary)
 
 
-def _patch(one: Checkpoint) -> int:
-    """Side of the patches of a registered vision model; timm's say it by their name alone."""
-    said = one.config.get("patch_size") or one.config.get("vision_config", {}).get("patch_size")
-    named = re.search(r"patch(\d+)", one.id)
-    return said or (int(named[1]) if named else 16)
+def _patch(checkpoint: Checkpoint) -> int:
+    """Side of the patches of a registered vision model; for timm it is only in the name."""
+    side = checkpoint.config.get("patch_size") or checkpoint.config.get("vision_config", {}).get("patch_size")
+    match = re.search(r"patch(\d+)", checkpoint.id)
+    return side or (int(match[1]) if match else 16)
 
 
 _FOLDS = 5
 # Flops of a symmetric eigendecomposition with vectors, by n cubed.
 _EIGEN = 9
-# Of images, as `vla.activations.extract_to_store` groups them: between blocks of a streamed model they are in memory.
+# Images that `vla.activations.extract_to_store` keeps in memory between the blocks of a streamed model.
 STREAMED_ITEMS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What is to be computed and kept.
+    """Work and memory.
 
     Attributes:
       forward: Flops of forward passes.
       products: Flops of scoring in float32, eigendecompositions apart.
       eigen: Flops of eigendecompositions, in float64.
       disk: Bytes of activations.
-      memory: Bytes held at once, at most.
-      weights: Bytes of checkpoints to be read.
-      each: Bytes of a model's weights that every device holds at once, at most.
+      memory: Peak bytes of memory.
+      weights: Bytes of checkpoints to read.
+      each: Peak bytes of weights on each device.
     """
 
     forward: float = 0.0
@@ -264,7 +271,7 @@ class Work:
     each: float = 0.0
 
     def __add__(self, other: "Work") -> "Work":
-        """Both, one after the other."""
+        """The sum of work that is done one after the other."""
         return Work(
             self.forward + other.forward,
             self.products + other.products,
@@ -276,52 +283,54 @@ class Work:
         )
 
     def seconds(self, machine: Hardware, dtype: str) -> tuple[float, float]:
-        """Of extraction and of scoring on a machine."""
+        """Seconds of extraction and of scoring on a machine."""
         forward = getattr(machine, dtype) * machine.share_extraction * 1e12
         products = machine.float32 * machine.share_scoring * 1e12
         eigen = machine.float64 * machine.share_eigen * 1e12
         return self.forward / forward, self.products / products + self.eigen / eigen
 
 
-def extraction(model: Size, items: int, layers: Layers, dtype: str, stream: bool = False, shared: int = 1) -> Work:
-    """One view through one model; the weights are counted once per model, not here.
+def extraction(
+    model: Size, items: int, layers: Layers, dtype: str, stream: bool = False, tensor_parallel: int = 1
+) -> Work:
+    """The work of one view through one model, without reading the weights.
 
     Args:
-      model: Its size.
-      items: How many are shown.
+      model: Size of the model.
+      items: Number of items.
       layers: "all", "penultimate", or names.
-      dtype: Of the weights.
-      stream: Whether one block is in memory at a time, and with it what the block before made of the items.
-      shared: Devices that share a copy of the weights.
+      dtype: Data type of the weights.
+      stream: Whether only one block is in memory at a time, with the activations of the previous block.
+      tensor_parallel: Number of devices that share a copy of the weights.
     """
-    # Of a streamed model's token embeddings only those that occur are read.
+    # A streamed model reads only the token embeddings that occur.
     weights = model.parameters / model.depth if stream else model.parameters + model.embedding
     held = weights * (2 if dtype == "bfloat16" else 4)
     between = 4.0 * min(items, STREAMED_ITEMS) * model.tokens * model.width if stream else 0.0
     kept = 4.0 * items * model.width * layer_count(model, layers)
-    return Work(forward=items * model.flops, disk=kept, memory=held + between + kept, each=held / shared)
+    return Work(forward=items * model.flops, disk=kept, memory=held + between + kept, each=held / tensor_parallel)
 
 
 def layer_count(model: Size, layers: Layers) -> int:
-    """How many layers are kept of a model."""
+    """Number of layers that are stored of a model."""
     return model.depth + 2 if layers == "all" else 1 if isinstance(layers, str) else len(layers)
 
 
 def scoring(metric: str, sides: Sequence[tuple[int, int]], items: int, pairings: int) -> Work:
-    """One table.
+    """The work of scoring one table.
 
     Args:
-      metric: Its name.
+      metric: Name of the metric.
       sides: (number of layers, units) of the predictor and of the target.
-      items: n.
-      pairings: 1 and the shuffled ones.
+      items: Number of items, n.
+      pairings: The actual pairing of items and the shuffled ones, counted together.
     """
     (X, d), (T, e) = sides
     T = T * pairings
     n = items * (_FOLDS - 1) / _FOLDS
     held = 4.0 * items * (X * d + T / pairings * e)
     if metric in ("linear_predictivity", "retrieval", "matching_accuracy"):
-        # The cheaper side is decomposed, as in `vla.metrics.ridge_predictor`; with few units no n x n matrix is formed.
+        # The smaller of d and n is decomposed, as in `vla.metrics.ridge_predictor`; few units need no n x n matrix.
         few, a = 2 * d < n, len(PAPER_ALPHAS)
         gram = 2 * n * d * min(n, d) * X + 2 * n**2 * e * T
         search = 2 * X * T * n**2 * d if few else X * a * (2 * n**3) + 2 * X * T * a * n**2
@@ -331,3 +340,77 @@ def scoring(metric: str, sides: Sequence[tuple[int, int]], items: int, pairings:
                     memory=held + 8 * n**2 * (X + T + a))  # fmt: skip
     gram = 2 * items**2 * (X * d + T / pairings * e)
     return Work(products=gram + 2.0 * X * T * items**2, memory=held + 8.0 * items**2 * (X + T / pairings))
+
+
+# Seconds apart from the products, measured on two cores of a CPU in the study of the drawn world: per item, per table
+# of scores, per rows of a table, and per experiment for its figures.
+ITEM, TABLE, ROWS, FIGURES = 0.0008, 0.2, 0.02, 1.0
+
+
+def expected_seconds(
+    study: Study,
+    items: Mapping[tuple[str, str], Sequence[str]],
+    views: Mapping[tuple[Modality, str], Sequence[tuple[View, Layers]]],
+    missing: Sequence[Table],
+    tables: int,
+) -> dict[str, float]:
+    """Estimated seconds by stage, for the progress display.
+
+    Args:
+      study: The study.
+      items: Ids by (experiment, part).
+      views: The views and layers to extract, by modality and model.
+      missing: The tables to score.
+      tables: Number of all tables.
+    """
+    count = sum(len(view.ids) for of_model in views.values() for view, _ in of_model)
+    work = Work()
+    for (modality, model), of_model in views.items():
+        work += views_work(study, modality, model, [(len(view.ids), layers) for view, layers in of_model])
+    for table in missing:
+        work += table_work(study, items, table)
+    extracting, scoring = work.seconds(this_machine(), study.dtype) if count or missing else (0.0, 0.0)
+    return {
+        "extracting": extracting + ITEM * count,
+        "scoring": scoring + TABLE * len(missing),
+        "writing tables": ROWS * tables,
+        "drawing": FIGURES * len(study.experiments),
+    }
+
+
+def views_work(study: Study, modality: Modality, model: str, views: Iterable[tuple[int, Layers]]) -> Work:
+    """The work of extraction, without reading the weights; none if the size of the model is unknown.
+
+    Args:
+      study: The study.
+      modality: Modality of the model.
+      model: The model, as the study lists it.
+      views: Number of items and layers of each view.
+    """
+    known, work = size(model, modality), Work()
+    if known is not None:
+        for items, layers in views:
+            work += extraction(known, items, layers, study.dtype, study.stream, study.tensor_parallel)
+    return work
+
+
+def table_work(study: Study, items: Mapping[tuple[str, str], Sequence[str]] | None, table: Table) -> Work:
+    """The work of scoring a table; none if the size of a model is unknown.
+
+    Args:
+      study: The study.
+      items: Ids by (experiment, part); None if the dataset is not on this machine.
+      table: The table.
+    """
+    sides = []
+    for modality in table.order:
+        model = size(table.model(modality), modality)
+        if model is None:
+            return Work()
+        count = layer_count(model, table.layers) if table.is_map else len(table.sides(modality))
+        sides.append((count, model.width))
+    of_part = len(items[table.part]) if items else study.datasets[table.dataset].n_items or 1000
+    draws = study.draws(table.layers)
+    # Directed metrics predict once more, and all draws come from these predictions.
+    more = min(draws, 1) if find(table.metric).directed else draws
+    return scoring(table.metric, sides, table.items or of_part, 1 + study.null + more)

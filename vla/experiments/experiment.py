@@ -1,4 +1,4 @@
-"""An experiment as data: conditions, and comparisons between them."""
+"""Experiments as data: conditions, comparisons between them, and what each condition shows."""
 
 import dataclasses
 import re
@@ -8,7 +8,8 @@ from typing import Any
 from vla.checks import check_choice
 from vla.experiments.choices import Choices
 from vla.records import Modality
-from vla.stimuli import CAPTION_MANIPULATIONS, IMAGE_MANIPULATIONS
+from vla.stimuli.caption_manipulations import CAPTION_MANIPULATIONS
+from vla.stimuli.image_manipulations import IMAGE_MANIPULATIONS
 from vla.stimuli.specs import ORIGINAL, read_spec, read_steps
 
 LAYERS = ("all", "penultimate")
@@ -24,15 +25,15 @@ class Condition:
 
     Attributes:
       name: Unique within its experiment.
-      image: Which images, as `read_side` reads it: "original", "rotation:angle=30", "preferred", "average:k=7".
-      caption: Which captions, likewise: "original", "nouns", "best_by_clip", "nouns + average:k=7 + mismatched".
+      image: The images, as `read_side` reads it: "original", "rotation:angle=30", "preferred", "average:k=7".
+      caption: The captions, likewise: "original", "nouns", "best_by_clip", "nouns + average:k=7 + mismatched".
       part: Conditions of one part show the same items; comparisons of one part are one family of tests.
-      dataset: Role of the dataset; "" for the experiment's.
-      layers: "all", "penultimate", or names of layers that every model has; "" for the experiment's.
-      series: The curve that the condition is a point of; "" for none. Of layer maps each layer has a curve of its own.
-      k: Where on it: the number of exemplars, of items, or of steps of training.
-      items: How many of the sampled items, drawn anew for every seed; 0 for all.
-      vision: Group of vision models; "" for the experiment's.
+      dataset: Role of the dataset; "" for that of the experiment.
+      layers: "all", "penultimate", or names of layers that every model has; "" for those of the experiment.
+      series: The curve of which the condition is a point; "" for none. A layer map gives one curve per layer.
+      k: Position on the curve: the number of exemplars, of items, or of steps of training.
+      items: Number of items, sampled anew for every seed; 0 for all.
+      vision: Group of vision models; "" for that of the experiment.
       language: Group of language models, likewise.
     """
 
@@ -57,7 +58,7 @@ class Comparison:
       name: Unique within its experiment; a paper's printed tests refer to it.
       higher: Name of a condition.
       lower: Name of a condition.
-      claim: What it shows, in words, where the page says so in its summary; "" elsewhere.
+      claim: What it shows, in words, for the summary of the page; "" if it is not in the summary.
     """
 
     name: str
@@ -68,18 +69,18 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class PrintedTest:
-    """A test as a paper prints it; each number is text as printed, "" where the paper prints none.
+    """A test as a paper prints it; numbers are text as printed, "" if not printed.
 
     Attributes:
       comparison: Name of the comparison.
       metric: Name of the metric.
       direction: "language_to_vision", "vision_to_language" or "symmetric".
-      sign: "+" where `higher` of the comparison is higher, "-" where it is lower, "" where the paper does not say.
-      significant: "yes", "no", or "" where the paper does not say.
+      sign: "+" if `higher` of the comparison is higher, "-" if it is lower, "" if the paper does not say.
+      significant: "yes", "no", or "" if the paper does not say.
       t: Student's t.
       p: Its p-value.
       q: Its p-value after control of the false discovery rate.
-      source: Where the paper has it, such as "section 3.2.1".
+      source: Section or figure of the paper, such as "section 3.2.1".
     """
 
     comparison: str
@@ -95,24 +96,24 @@ class PrintedTest:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A claim and what a run says of it.
+    """The outcome of a claim.
 
     Attributes:
-      claim: In words.
-      found: What the run shows, in words with numbers.
-      holds: None where the run cannot say.
+      claim: The claim in words.
+      result: The result of the run, in words with numbers.
+      holds: Whether the claim holds; None if the run cannot decide.
     """
 
     claim: str
-    found: str
+    result: str
     holds: bool | None
 
 
-def read_layers(value: Any) -> Layers:
-    """Which layers a config asks for.
+def read_layers(value: str | Sequence[str] | None) -> Layers:
+    """The layers that a config requests.
 
     Args:
-      value: "all", "penultimate", a name or several names of layers, as a sequence or joined by commas.
+      value: "all", "penultimate", or names of layers, as a sequence or as text with commas.
 
     Raises:
       ValueError: It names no layer.
@@ -131,9 +132,9 @@ def read_layers(value: Any) -> Layers:
 
 
 def over_models(points: Iterable[tuple[Any, ...]]) -> bool:
-    """Whether some curve goes over models, by the points of curves as (series, vision group, language group)."""
-    found = set(points)
-    return len(found) > len({series for series, *_ in found})
+    """Whether the points of some curve are different models; points are (series, vision group, language group)."""
+    unique = set(points)
+    return len(unique) > len({series for series, *_ in unique})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,22 +143,22 @@ class Experiment:
 
     Attributes:
       id: Short and unique, such as "E2".
-      title: In a few words.
-      question: What it asks.
-      conditions: What is scored.
-      comparisons: What is compared.
-      figure: Figures of the paper; "" for none.
-      expected: The outcome to check.
+      title: A few words.
+      question: The question that it asks.
+      conditions: The conditions that are scored.
+      comparisons: The comparisons between them.
+      figure: Numbers of figures of the paper; "" for none.
+      expected: The expected outcome.
       dataset: Role of the dataset.
-      layers: "all" pairs of layers, those of some layers by their names, or "penultimate" blocks only.
+      layers: "all" pairs of layers, pairs of layers by name, or "penultimate" blocks only.
       metrics: Names of metrics; () for those of the study.
       vision: Group of vision models.
       language: Group of language models.
-      printed: The paper's tests of its comparisons.
-      claims: The paper's further claims, as `vla.report.claims.Claim`: functions from a run to outcomes.
-      beside: Ids of experiments whose curves are drawn beside its shuffled ones.
-      against: Draw the best pair of layers of every pair of models against the "parameters" of the language model, or
-        against its "loss" where the run knows it; "" for neither.
+      printed: The tests that the paper prints of its comparisons.
+      claims: Further claims of the paper, as `vla.report.claims.Claim`: functions from a run to outcomes.
+      beside: Ids of experiments whose curves are drawn beside its shuffled curves.
+      against: Draw the best pair of layers of every pair of models against the "parameters" or the "loss" of the
+        language model; "" for neither.
     """
 
     id: str
@@ -178,12 +179,12 @@ class Experiment:
     against: str = ""
 
     def __post_init__(self) -> None:
-        """Fill conditions in; refuse what could not be told apart or does not exist."""
+        """Fill in the conditions; check names."""
         check_choice(f"experiment {self.id!r}: against", self.against, GROWTH)
         shared = ("dataset", "layers", "vision", "language")
         filled = tuple(
-            dataclasses.replace(one, **{name: getattr(one, name) or getattr(self, name) for name in shared})
-            for one in self.conditions
+            dataclasses.replace(each, **{name: getattr(each, name) or getattr(self, name) for name in shared})
+            for each in self.conditions
         )
         try:
             object.__setattr__(self, "layers", read_layers(self.layers))
@@ -191,34 +192,35 @@ class Experiment:
         except ValueError as error:
             raise ValueError(f"experiment {self.id!r}: {error}") from error
         object.__setattr__(self, "conditions", filled)
-        names = [one.name for one in filled]
+        names = [condition.name for condition in filled]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"experiment {self.id!r} has the conditions {names}: expected one or more different names")
-        for one in self.comparisons:
-            unknown = [name for name in (one.higher, one.lower) if name not in names]
+        for comparison in self.comparisons:
+            higher, lower = comparison.higher, comparison.lower
+            unknown = [name for name in (higher, lower) if name not in names]
             if unknown:
                 raise ValueError(
-                    f"experiment {self.id!r}, comparison {one.name!r}: no condition {', '.join(map(repr, unknown))}; "
-                    f"there are {', '.join(sorted(names))}"
+                    f"experiment {self.id!r}, comparison {comparison.name!r}: no condition "
+                    f"{', '.join(map(repr, unknown))}; there are {', '.join(sorted(names))}"
                 )
-            if self.condition(one.higher).part != self.condition(one.lower).part:
+            if self.condition(higher).part != self.condition(lower).part:
                 raise ValueError(
-                    f"experiment {self.id!r}, comparison {one.name!r}: {one.higher!r} and {one.lower!r} are of "
-                    "different parts, so their items may differ; give them one part"
+                    f"experiment {self.id!r}, comparison {comparison.name!r}: {higher!r} and {lower!r} have different "
+                    "parts, so their items can differ; give them the same part"
                 )
 
     def condition(self, name: str) -> Condition:
-        """The condition of that name."""
-        return next(one for one in self.conditions if one.name == name)
+        """The condition with a name."""
+        return next(condition for condition in self.conditions if condition.name == name)
 
     @property
     def along_training(self) -> bool:
-        """Whether the points of a curve are other models, as of checkpoints: such curves average nothing."""
-        return over_models((one.series, one.vision, one.language) for one in self.conditions if one.series)
+        """Whether the points of a curve are different models, such as checkpoints."""
+        return over_models((each.series, each.vision, each.language) for each in self.conditions if each.series)
 
     def groups(self, modality: Modality) -> tuple[str, ...]:
-        """Groups of models that its conditions ask for, each once."""
-        return tuple(dict.fromkeys(getattr(one, modality) for one in self.conditions))
+        """The groups of models of its conditions, each once."""
+        return tuple(dict.fromkeys(getattr(condition, modality) for condition in self.conditions))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,11 +228,11 @@ class Paper:
     """A paper whose experiments a study can run.
 
     Attributes:
-      name: As a config names it: `config.paper`.
+      name: Name in a config: `config.paper`.
       citation: Authors, year, title.
-      experiments: Its experiments by id, from its settings; raises ValueError for a setting out of range.
+      experiments: A function of its settings to its experiments by id; raises ValueError for a setting out of range.
       settings: Its settings with their defaults; a config has them beside `paper`.
-      main_claims: From a run, as `vla.report.run_folder.RunFolder`, to what the page says in its summary.
+      main_claims: A function of a run, a `vla.report.run_folder.RunFolder`, to the outcomes in the summary of the page.
     """
 
     name: str
@@ -240,28 +242,28 @@ class Paper:
     main_claims: Callable[[Any], list[Outcome]]
 
 
-def as_experiment(given: Any) -> Experiment:
+def as_experiment(value: Experiment | Mapping[str, Any]) -> Experiment:
     """An experiment of a config: an `Experiment`, or a dictionary of its fields with dictionaries inside.
 
     Raises:
-      ValueError: a field that there is not, or none where one is needed; the message lists the fields.
+      ValueError: An unknown or a missing field; the message lists the fields.
     """
-    if isinstance(given, Experiment):
-        return given
-    fields = _fields(given, Experiment, "an experiment")
-    conditions = _several(fields.get("conditions", ()), Condition, f"a condition of {fields.get('id')!r}")
-    comparisons = _several(fields.get("comparisons", ()), Comparison, f"a comparison of {fields.get('id')!r}")
+    if isinstance(value, Experiment):
+        return value
+    fields = _fields(value, Experiment, "an experiment")
+    conditions = _records(fields.get("conditions", ()), Condition, f"a condition of {fields.get('id')!r}")
+    comparisons = _records(fields.get("comparisons", ()), Comparison, f"a comparison of {fields.get('id')!r}")
     metrics = tuple(fields.get("metrics", ()))
     return Experiment(**{**fields, "conditions": conditions, "comparisons": comparisons, "metrics": metrics})
 
 
-def _several(values: Sequence[Any], kind: type, what: str) -> tuple[Any, ...]:
-    return tuple(value if isinstance(value, kind) else kind(**_fields(value, kind, what)) for value in values)
+def _records(values: Sequence[Any], record: type, what: str) -> tuple[Any, ...]:
+    return tuple(value if isinstance(value, record) else record(**_fields(value, record, what)) for value in values)
 
 
-def _fields(given: Any, kind: type, what: str) -> dict[str, Any]:
-    known = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(kind)}
-    fields = dict(given)
+def _fields(value: Mapping[str, Any], record: type, what: str) -> dict[str, Any]:
+    known = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(record)}
+    fields = dict(value)
     unknown = sorted(set(fields) - set(known))
     missing = [name for name, needed in known.items() if needed and name not in fields]
     if unknown or missing:
@@ -274,10 +276,17 @@ def _fields(given: Any, kind: type, what: str) -> dict[str, Any]:
 BEST, WORST = "best_by_clip", "worst_by_clip"
 LENGTH = "length"
 
-# Images that judgments have, in the words of conditions.
+# Images of judgments, as conditions name them.
 _IMAGES = {"preferred": {}, "non_preferred": {"source": "rejected"}}
-_OWN = {"vision": ("average", "non_preferred", "preferred"), "language": ("average", BEST, LENGTH, "mismatched", WORST)}
+# Steps that a side has besides manipulations.
+_SIDE_STEPS = {
+    "vision": ("average", "non_preferred", "preferred"),
+    "language": ("average", BEST, LENGTH, "mismatched", WORST),
+}
 _WHICH = ("index", "source")
+
+Step = tuple[str, dict[str, Any]]
+"""Name and parameters of a step of a spec."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,10 +294,10 @@ class Side:
     """What one modality is shown.
 
     Attributes:
-      modality: Whose it is.
+      modality: The modality.
       members: Specs of single views, as `vla.experiments.gallery.Gallery.view` reads them; their activations are
         averaged item by item.
-      mismatched: Whether every item is then given the row of another.
+      mismatched: Whether every item then gets the row of another item.
     """
 
     modality: Modality
@@ -296,89 +305,91 @@ class Side:
     mismatched: bool = False
 
 
-def read_side(spec: Any, modality: Modality, choices: Choices) -> Side:
+def read_side(spec: object, modality: Modality, choices: Choices) -> Side:
     """The side that a condition names.
 
     Args:
-      spec: As `vla.stimuli.view` reads it: manipulations joined by " + ", with `source` and `index`. Beside them:
+      spec: As `vla.stimuli.view` reads it: manipulations joined by " + ", with `source` and `index`. In addition:
         "average:k=5" for the mean of the first k captions (human ones, then paraphrases) or synthetic images;
         "preferred" and "non_preferred" images of judgments; "best_by_clip" and "worst_by_clip" captions; "mismatched"
         captions, each of another item; "length", the number of characters, words and tokens of the first caption.
-      modality: Whose side it is.
+      modality: The modality of the side.
       choices: What the condition leaves open.
 
     Raises:
-      ValueError: Something of it is not known; the message lists what is.
+      ValueError: An unknown step; the message lists the known ones.
     """
-    steps, average, mismatched, kind = [], None, False, ""
-    for name, given in read_spec(spec):
-        if name == "average" and set(given) <= {"k"}:
-            average = _count(spec, given.get("k"))
-        elif name == "mismatched" and modality == "language" and not given:
+    steps: list[Step] = []
+    average, mismatched, chosen = None, False, ""
+    for name, parameters in read_spec(spec):
+        if name == "average" and set(parameters) <= {"k"}:
+            average = _count(spec, parameters.get("k"))
+        elif name == "mismatched" and modality == "language" and not parameters:
             mismatched = True
-        elif name in (BEST, WORST, LENGTH) and modality == "language" and not given:
-            kind = name
-        elif name in _IMAGES and modality == "vision" and not given:
+        elif name in (BEST, WORST, LENGTH) and modality == "language" and not parameters:
+            chosen = name
+        elif name in _IMAGES and modality == "vision" and not parameters:
             steps.append((ORIGINAL, dict(_IMAGES[name])))
         else:
-            steps.append((name, dict(given)))
-    which = {key: given.pop(key) for _, given in steps for key in _WHICH if key in given}
-    steps = [(name, {**choices.of_step(name, modality), **given}) for name, given in steps]
+            steps.append((name, dict(parameters)))
+    which = {key: parameters.pop(key) for _, parameters in steps for key in _WHICH if key in parameters}
+    steps = [(name, {**choices.of_step(name, modality), **parameters}) for name, parameters in steps]
     steps = [step for step in steps if step != (ORIGINAL, {})]
     _check(spec, modality, steps)
-    if kind and (steps or which or average):
-        raise ValueError(f"{spec!r}: {kind} stands alone, or with mismatched only")
-    return Side(modality, _members(modality, steps, which, average, kind, choices), mismatched)
+    if chosen and (steps or which or average):
+        raise ValueError(f"{spec!r}: {chosen} can only be combined with mismatched")
+    return Side(modality, _members(modality, steps, which, average, chosen, choices), mismatched)
 
 
 def _members(
-    modality: Modality, steps: list, which: dict[str, Any], average: int | None, kind: str, choices: Choices
+    modality: Modality, steps: list[Step], which: dict[str, Any], average: int | None, chosen: str, choices: Choices
 ) -> tuple[str, ...]:
-    if kind == LENGTH:
+    """The specs of the views of a side."""
+    if chosen == LENGTH:
         return (LENGTH,)
-    if kind:
-        return tuple(f"{kind}:place={place}" for place in range(2)) if choices.clip_groups == "median" else (kind,)
+    if chosen:
+        return tuple(f"{chosen}:place={i}" for i in range(2)) if choices.clip_groups == "median" else (chosen,)
     if average is None:
         if modality == "language" and "index" not in which and choices.caption:
             which = {**which, "index": choices.caption}
-        return (_spelled(steps, which),)
+        return (_spec(steps, which),)
     if modality == "language":
-        own = choices.human_captions
-        places = [{"index": i} if i < own else {"source": "paraphrase", "index": i - own} for i in range(average)]
+        human = min(average, choices.human_captions)
+        exemplars: list[dict[str, Any]] = [{"index": i} for i in range(human)]
+        exemplars += [{"source": "paraphrase", "index": i} for i in range(average - human)]
     else:
-        first = int(choices.synthetic_set == "with_photograph")
-        places = [{}] * first + [{"source": "synthetic", "index": i} for i in range(average - first)]
-    return tuple(_spelled(steps, {**which, **place}) for place in places)
+        photographs = int(choices.synthetic_set == "with_photograph")
+        synthetic = [{"source": "synthetic", "index": i} for i in range(average - photographs)]
+        exemplars = [{}] * photographs + synthetic
+    return tuple(_spec(steps, {**which, **exemplar}) for exemplar in exemplars)
 
 
-def _spelled(steps: list[tuple[str, dict[str, Any]]], which: dict[str, Any]) -> str:
-    """One spelling of each view, so that a view that several conditions show is known as one."""
+def _spec(steps: list[Step], which: dict[str, Any]) -> str:
+    """The spec of a view in its only spelling, so that conditions with the same view share it."""
     which = {key: value for key, value in which.items() if str(value) not in ("0", "human", "photograph")}
-    if which.get("source") == "synthetic" or which.get("source") == "paraphrase":
+    if which.get("source") in ("synthetic", "paraphrase"):
         which.setdefault("index", 0)
-    parts = [(name, given) for name, given in steps] or [(ORIGINAL, {})]
-    parts[0] = (parts[0][0], {**parts[0][1], **which})
+    (name, parameters), *more = steps or [(ORIGINAL, {})]
     return " + ".join(
-        name + (":" + ",".join(f"{key}={value}" for key, value in sorted(given.items())) if given else "")
-        for name, given in parts
+        name + (":" + ",".join(f"{key}={value}" for key, value in sorted(parameters.items())) if parameters else "")
+        for name, parameters in [(name, {**parameters, **which}), *more]
     )
 
 
-def _check(spec: Any, modality: Modality, steps: list[tuple[str, dict[str, Any]]]) -> None:
+def _check(spec: object, modality: Modality, steps: list[Step]) -> None:
     known = IMAGE_MANIPULATIONS if modality == "vision" else CAPTION_MANIPULATIONS
-    own = _OWN[modality]
-    for name, given in steps:
+    for name, parameters in steps:
         if name not in known:
-            kind = "image" if modality == "vision" else "caption"
+            noun = "image" if modality == "vision" else "caption"
             raise ValueError(
-                f"{spec!r}: no {kind} view is called {name!r}; expected one of "
-                f"{', '.join(sorted([*known, *own, ORIGINAL]))}"
+                f"{spec!r}: no {noun} view is called {name!r}; expected one of "
+                f"{', '.join(sorted([*known, *_SIDE_STEPS[modality], ORIGINAL]))}"
             )
-        read_steps({"name": name, **given}, known)
+        read_steps({"name": name, **parameters}, known)
 
 
-def _count(spec: Any, given: Any) -> int:
-    text = str(given)
+def _count(spec: object, k: object) -> int:
+    text = str(k)
     if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise ValueError(f"{spec!r}: average needs k, how many, such as average:k=5")
+        raise ValueError(f"{spec!r}: average needs a number k, such as average:k=5")
     return int(text)

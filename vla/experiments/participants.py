@@ -1,4 +1,4 @@
-"""The models of a study, each with what it has seen: checkpoints whose activations are extracted, or saved ones."""
+"""The models of a study: checkpoints whose activations are extracted, or activations saved by other software."""
 
 import csv
 import functools
@@ -10,38 +10,39 @@ from typing import Any, Protocol, runtime_checkable
 import xarray as xr
 
 from vla.activations.captions import caption_tokens
-from vla.activations.extract import NUMERICS_VERSION, recipe, resolve_layers
+from vla.activations.extract import NUMERICS_VERSION, resolve_layers
+from vla.activations.extract import recipe as make_recipe
 from vla.activations.extract_to_store import extract_to_store
 from vla.activations.store import Recipe, Store
 from vla.experiments.experiment import Layers
-from vla.experiments.naming import named
+from vla.experiments.names import name_and_source
 from vla.experiments.saved import SavedModel, is_saved
 from vla.experiments.study import MODALITIES, Study
-from vla.models import Model, load_model
-from vla.models.loading import check_config
+from vla.models.loading import check_config, load_model
+from vla.models.model import Model
 from vla.records import Modality, View, canonical_hash
 
 
-def learned(source: str) -> dict[str, Any]:
-    """Losses of a model that was trained by `launch.train`, for the report; {} of any other.
+def training_losses(source: str) -> dict[str, Any]:
+    """Losses of a model that `launch.train` has trained, for the report; {} for any other model.
 
     Args:
-      source: A checkpoint's folder, in which `training.json` has held-out losses by name under "trivial", "untrained"
-        and "trained", and `losses.csv` the columns step, part, loss and value.
+      source: Folder of the checkpoint. Its `training.json` has held-out losses by name under "trivial", "untrained" and
+        "trained"; its `losses.csv` has the columns step, part, loss and value.
 
     Returns:
-      `held_out`, by loss its values "trivial", "untrained" and "trained"; and `losses`: `steps`, `loss`, `baseline` and
-      `unit` of the whole loss on held-out data.
+      `held_out`: for each loss its values "trivial", "untrained" and "trained"; and `losses`: `steps`, `loss`,
+      `baseline` and `unit` of the total loss on held-out data.
     """
-    report, along = Path(source) / "training.json", Path(source) / "losses.csv"
-    if not (report.is_file() and along.is_file()):
+    report, by_step = Path(source) / "training.json", Path(source) / "losses.csv"
+    if not (report.is_file() and by_step.is_file()):
         return {}
     held_out = json.loads(report.read_text(encoding="utf-8"))["held_out"]
-    with along.open(newline="", encoding="utf-8") as file:
+    with by_step.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if (row["part"], row["loss"]) == ("held out", "loss")]
     return {
         "held_out": {
-            name: {when: losses[name] for when, losses in held_out.items() if name in losses}
+            name: {stage: losses[name] for stage, losses in held_out.items() if name in losses}
             for name in held_out["trivial"]
         },
         "losses": {
@@ -55,22 +56,22 @@ def learned(source: str) -> dict[str, Any]:
 
 @runtime_checkable
 class Participant(Protocol):
-    """What the engine asks of a model, whatever its activations come from."""
+    """What the engine needs of a model, wherever its activations come from."""
 
     name: str
     source: str
     modality: Modality
 
     def key(self, view: View) -> str:
-        """What determines its activations on a view, layers apart."""
+        """The key of its activations on a view, whatever the layers."""
         ...
 
     def has(self, view: View, layers: Layers) -> bool:
-        """Whether they are there."""
+        """Whether activations exist."""
         ...
 
     def read(self, view: View, layers: Layers) -> xr.DataArray:
-        """Those of "all" layers, of the "penultimate" block, or of layers by their names."""
+        """Activations of "all" layers, of the "penultimate" block, or of layers by name."""
         ...
 
     def layers(self, view: View, layers: Layers) -> tuple[str, ...]:
@@ -82,27 +83,27 @@ class Participant(Protocol):
         ...
 
     def group(self, view: View, layers: Layers) -> str:
-        """Name of what holds its activations on a view."""
+        """Name of the group or file with its activations on a view."""
         ...
 
     def facts(self) -> dict[str, Any]:
-        """What the report says of it."""
+        """The facts that the report shows."""
         ...
 
 
 class Checkpoint:
-    """A checkpoint; its activations lie in the store, or are extracted into it."""
+    """A checkpoint, whose activations are extracted into the store."""
 
-    def __init__(self, given: str, modality: Modality, study: Study, store: Store) -> None:
+    def __init__(self, model: str, modality: Modality, study: Study, store: Store) -> None:
         """Nothing is read yet.
 
         Args:
-          given: Hub id or directory, or "name=source".
-          modality: What it is taken for.
-          study: Whose settings hold.
-          store: Where activations are.
+          model: Hub id or directory, or "name=source".
+          modality: The expected modality.
+          study: The study, for its settings.
+          store: The activation store.
         """
-        self.name, self.source = named(given)
+        self.name, self.source = name_and_source(model)
         self.modality: Modality = modality
         self._study, self.store = study, store
         self._recipes: dict[tuple[str, Layers], Recipe] = {}
@@ -112,11 +113,13 @@ class Checkpoint:
         """The model without its weights.
 
         Raises:
-          ValueError: As `vla.load_model`; it is of the other modality.
+          ValueError: As `vla.load_model`; a model of the other modality.
         """
         model = self._load(weights=False)
         if model.modality != self.modality:
-            raise ValueError(f"{self.source} is a {model.modality} model, but stands among the {self.modality} models.")
+            raise ValueError(
+                f"{self.source} is a {model.modality} model, but is listed among the {self.modality} models."
+            )
         return model
 
     @functools.cached_property
@@ -124,58 +127,58 @@ class Checkpoint:
         """Those of the study's `ignore_fields` that its config has.
 
         Raises:
-          ValueError: Its config is refused; weights are not fetched for it.
+          ValueError: Its config is refused; its weights are not downloaded.
         """
         return check_config(self.source, self._study.ignore_fields)
 
     def key(self, view: View) -> str:
-        """What determines its activations on a view, layers apart."""
-        return canonical_hash(self._recipe(view, "all").determines)
+        """The key of its activations on a view, whatever the layers."""
+        return canonical_hash(self.recipe(view, "all").determines)
 
     def group(self, view: View, layers: Layers) -> str:
         """Name of the group in the store that has these layers."""
-        return self._there(view, layers).name
+        return self._stored(view, layers).name
 
     def has(self, view: View, layers: Layers) -> bool:
-        """Whether they are in the store, be it among more layers."""
-        return self.store.has(self._there(view, layers))
+        """Whether the store has these layers, perhaps with more layers."""
+        return self.store.has(self._stored(view, layers))
 
     def read(self, view: View, layers: Layers) -> xr.DataArray:
         """From the store.
 
         Raises:
-          ValueError: They are not there, or damaged.
+          ValueError: They are missing or damaged.
         """
-        array = self.store.read(self._there(view, layers))
+        array = self.store.read(self._stored(view, layers))
         return array.sel(layer=list(self.layers(view, layers))).rename(self.name)
 
     def check(self, views: Iterable[View]) -> None:
-        """Read the words of all captions, for which no weights are needed; of images nothing.
+        """Tokenize all captions, which needs no weights; images are not checked.
 
         Raises:
           ValueError: A caption that the model cannot take; the message names model, item and view.
         """
         if self.modality == "language":
-            texts: dict[Any, str] = {}
+            texts: dict[str, str] = {}
             for view in views:
                 for id, text in zip(view.ids, view.stimuli, strict=True):
-                    texts.setdefault(text, f"{id} of {view.name}")
+                    texts.setdefault(str(text), f"{id} of {view.name}")
             try:
                 caption_tokens(self.model, list(texts), list(texts.values()))
             except ValueError as error:
                 raise ValueError(f"{self.name}: {error}") from error
 
-    def extract(self, wanted: Sequence[tuple[View, Layers]], advance: Callable[[float], None]) -> None:
-        """Extract these views and layers, the weights read once; `advance` is told of items done.
+    def extract(self, views: Sequence[tuple[View, Layers]], advance: Callable[[float], None]) -> None:
+        """Extract these views and layers; the weights are read once. `advance` is called with the number of items done.
 
         Raises:
           ValueError: As `vla.load_model` and `vla.extract`.
         """
         study = self._study
-        if not wanted:
+        if not views:
             return
         loaded = self._load(weights=True)
-        for view, layers in wanted:
+        for view, layers in views:
             extract_to_store(
                 loaded,
                 view,
@@ -187,10 +190,6 @@ class Checkpoint:
             )
             advance(len(view.ids))
 
-    def recipes(self, view: View, layers: Layers) -> Recipe:
-        """Of these layers alone."""
-        return self._recipe(view, layers)
-
     def layers(self, view: View, layers: Layers) -> tuple[str, ...]:
         """Names of these layers, in the order of the model."""
         return resolve_layers(self.model, layers)
@@ -200,7 +199,7 @@ class Checkpoint:
         return self.model.width
 
     def facts(self) -> dict[str, Any]:
-        """Name, modality, source, fingerprint, layers, width, pool, and what it learned where that is known."""
+        """Name, modality, source, fingerprint, layers, width, pooling, and training losses if known."""
         model = self.model
         return {
             "name": self.name,
@@ -212,7 +211,7 @@ class Checkpoint:
             "parameters": model.parameters,
             "pool": self._pool,
             "dtype": model.dtype,
-            **learned(self.source),
+            **training_losses(self.source),
         }
 
     @property
@@ -220,15 +219,16 @@ class Checkpoint:
         choices = self._study.choices
         return choices.vision_pool if self.modality == "vision" else choices.language_pool
 
-    def _there(self, view: View, layers: Layers) -> Recipe:
-        """The recipe to read these layers from: all layers where these are there, else these alone."""
-        every = self._recipe(view, "all")
-        return every if layers == "all" or self.store.has(every) else self._recipe(view, layers)
+    def _stored(self, view: View, layers: Layers) -> Recipe:
+        """The recipe to read these layers from: that of all layers if the store has them, else that of these alone."""
+        every = self.recipe(view, "all")
+        return every if layers == "all" or self.store.has(every) else self.recipe(view, layers)
 
-    def _recipe(self, view: View, layers: Layers) -> Recipe:
-        # Asked for with every condition that shows the view.
+    def recipe(self, view: View, layers: Layers) -> Recipe:
+        """What determines the activations of exactly these layers."""
+        # Every condition with this view uses it.
         if (view.content, layers) not in self._recipes:
-            self._recipes[view.content, layers] = recipe(self.model, view, self._pool, layers)
+            self._recipes[view.content, layers] = make_recipe(self.model, view, self._pool, layers)
         return self._recipes[view.content, layers]
 
     def _load(self, weights: bool) -> Model:
@@ -245,57 +245,61 @@ class Checkpoint:
 
 
 def gather(study: Study, store: Store) -> dict[tuple[Modality, str], Participant]:
-    """All models of the study's experiments, by modality and as they were given.
+    """All models of the study's experiments, by modality and by their entry in the study.
 
     Raises:
-      ValueError: Two models of one name.
+      ValueError: Two models have the same name.
     """
-    found: dict[tuple[Modality, str], Participant] = {}
-    names: dict[tuple[Modality, str], str] = {}
+    participants: dict[tuple[Modality, str], Participant] = {}
+    models: dict[tuple[Modality, str], str] = {}
     for experiment in study.experiments:
         for modality in MODALITIES:
-            for given in study.models(experiment, modality):
-                if (modality, given) in found:
+            for model in study.models(experiment, modality):
+                if (modality, model) in participants:
                     continue
-                one = SavedModel(given, modality) if is_saved(given) else Checkpoint(given, modality, study, store)
-                if (modality, one.name) in names:
+                new = SavedModel(model, modality) if is_saved(model) else Checkpoint(model, modality, study, store)
+                if (modality, new.name) in models:
                     raise ValueError(
-                        f"{names[modality, one.name]} and {given} are both called {one.name!r}: name each model once, "
-                        f"or give one another name, as in 'other={given}'."
+                        f"{models[modality, new.name]} and {model} are both called {new.name!r}: list each model once, "
+                        f"or give it another name, as in 'other={model}'."
                     )
-                names[modality, one.name] = given
-                found[modality, given] = one
-    return found
+                models[modality, new.name] = model
+                participants[modality, model] = new
+    return participants
 
 
 def check_configs(sources: Iterable[str], ignore_fields: Sequence[str]) -> None:
-    """Read the config.json of every model, before the weights of any are fetched.
+    """Check the config.json of every model before any weights are downloaded.
 
     Args:
       sources: Hub ids or directories.
-      ignore_fields: Fields to read them without.
+      ignore_fields: Fields to ignore.
 
     Raises:
       ValueError: Models whose config is refused, all of them; a field to ignore that no config has.
     """
-    refused, there = [], set()
+    refused, ignored = [], set()
     for source in sources:
         try:
-            there |= set(check_config(source, ignore_fields))
+            ignored |= set(check_config(source, ignore_fields))
         except ValueError as error:
             refused.append(f"{source}: {error}")
     if refused:
         raise ValueError("; ".join(refused))
-    refuse_unknown(ignore_fields, there)
+    refuse_unknown_fields(ignore_fields, ignored)
 
 
-def refuse_unknown(ignore_fields: Iterable[str], there: Iterable[str]) -> None:
-    """Refuse names of fields to ignore that no model's config has.
+def refuse_unknown_fields(ignore_fields: Iterable[str], present: Iterable[str]) -> None:
+    """Refuse fields to ignore that no model's config has.
+
+    Args:
+      ignore_fields: Fields to ignore.
+      present: Those of them that some config has.
 
     Raises:
-      ValueError: There are such names.
+      ValueError: A field that no config has.
     """
-    unknown = sorted(set(ignore_fields) - set(there))
+    unknown = sorted(set(ignore_fields) - set(present))
     if unknown:
         raise ValueError(
             f"ignore_fields names {', '.join(unknown)}, which the config.json of no model has: leave it out of "
@@ -303,33 +307,33 @@ def refuse_unknown(ignore_fields: Iterable[str], there: Iterable[str]) -> None:
         )
 
 
-# What else must agree for two sets of activations to be meant as the same.
+# Two groups of activations with these in common differ only in the version of the code.
 _SAME = ("model_fingerprint", "view_content", "pool", "dtype")
 
 
-def refuse_older(study: Study, participant: Checkpoint, views: Sequence[tuple[View, Layers]]) -> None:
-    """Refuse to extract anew what the store has from older code, unless the study says to recompute.
+def refuse_older(study: Study, model: Checkpoint, views: Sequence[tuple[View, Layers]]) -> None:
+    """Refuse to extract again what older code has extracted, unless the study says to recompute.
 
     Raises:
-      ValueError: There are such activations; the message explains.
+      ValueError: The store has such activations; the message explains.
     """
     if study.older == "recompute":
         return
-    missing = [participant.recipes(*one) for one in views if not participant.has(*one)]
-    names = participant.store.names() if missing else []
-    found = {}
-    for wanted in missing:
-        for name in (name for name in names if name.startswith(wanted.name.rsplit("--", 1)[0])):
-            attributes = participant.store.attributes(name)
+    missing = [model.recipe(*view) for view in views if not model.has(*view)]
+    names = model.store.names() if missing else []
+    older = {}
+    for recipe in missing:
+        for name in (name for name in names if name.startswith(recipe.name.rsplit("--", 1)[0])):
+            attributes = model.store.attributes(name)
             version = attributes.get("numerics_version", 0)
-            same = all(attributes.get(key) == wanted.determines[key] for key in _SAME)
+            same = all(attributes.get(key) == recipe.determines[key] for key in _SAME)
             if same and version < NUMERICS_VERSION:
-                found[name] = version
-    if found:
-        name, version = next(iter(found.items()))
+                older[name] = version
+    if older:
+        name, version = next(iter(older.items()))
         raise ValueError(
-            f"the store {participant.store.root} holds {len(found)} sets of activations that older code made, such as "
-            f"{name} (numerics version {version}, now {NUMERICS_VERSION}): the same model on the same view now gives "
-            "other numbers, so they are not used. Set --config.older=recompute to extract them again (the old ones "
-            "stay until you delete them), or use the version of vla that made them"
+            f"the store {model.store.root} has {len(older)} groups of activations from older code, such as {name} "
+            f"(numerics version {version}, now {NUMERICS_VERSION}): the same model on the same view now gives other "
+            "numbers, so they are not used. Set --config.older=recompute to extract them again (the old ones stay "
+            "until you delete them), or use the version of vla that made them"
         )

@@ -1,33 +1,32 @@
-"""The plan of a study before anything is computed: what is to be extracted and scored, what is there, what it takes."""
+"""The plan of a study before anything is computed: what is extracted and scored, what is stored, what it costs."""
 
 import dataclasses
 import functools
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table as Printed
 
 from vla.checks import listed
 from vla.experiments import engine, estimates
-from vla.experiments.estimates import Hardware, Work, accelerators, this_machine
-from vla.experiments.expected import table_work, views_work
+from vla.experiments.estimates import Hardware, Work, accelerators, table_work, this_machine, views_work
 from vla.experiments.experiment import Experiment, Layers
-from vla.experiments.naming import named
-from vla.experiments.participants import refuse_unknown
+from vla.experiments.names import name_and_source
+from vla.experiments.participants import refuse_unknown_fields
 from vla.experiments.saved import is_saved
-from vla.experiments.scoring import Table, needs, tables
+from vla.experiments.scoring import Bench
 from vla.experiments.study import MODALITIES, Study
+from vla.experiments.tables import Need, Table, needs, tables
 from vla.models.catalogue import alike, checkpoints
 from vla.models.loading import check_config
 from vla.models.source import Unreachable, is_cached
 from vla.records import Modality
 
 # Share of a device's memory that weights may take beside a batch.
-ROOM = 0.8
+WEIGHTS_SHARE = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,33 +34,33 @@ class Line:
     """One line of the plan.
 
     Attributes:
-      what: An experiment's id, or a model's name.
-      kind: "vision", "language" or "experiment".
-      units: Views to extract, or tables to score.
-      there: Of them, those that the stores have; None where that cannot be known yet.
-      work: What is left of it, as far as sizes are known.
-      note: What a reader must know.
+      name: Id of an experiment, or name of a model.
+      role: "vision", "language" or "experiment".
+      units: Number of views to extract, or of tables to score.
+      stored: How many of them the stores have; None if that is not known yet.
+      work: The remaining work, as far as sizes are known.
+      note: A remark for the reader.
     """
 
-    what: str
-    kind: str
+    name: str
+    role: str
     units: int
-    there: int | None
+    stored: int | None
     work: Work
     note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a study takes.
+    """The plan of a study.
 
     Attributes:
       lines: Models, then experiments.
-      unknown: Why the stores could not be looked into; "" if they were.
-      dtype: Of the models.
-      absent: What cannot be run, and why.
-      refused: Models that are refused by their config.json, and why.
-      shared: Devices that share a copy of the weights.
+      unknown: Why the stores could not be read; "" if they were.
+      dtype: Data type of the models.
+      absent: The conditions that cannot be run and the reasons.
+      refused: The models that are refused because of their config.json, and the reasons.
+      tensor_parallel: Number of devices that share one copy of the weights.
     """
 
     lines: tuple[Line, ...]
@@ -69,11 +68,11 @@ class Plan:
     dtype: str
     absent: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
-    shared: int = 1
+    tensor_parallel: int = 1
 
     @property
     def work(self) -> Work:
-        """All that is left."""
+        """The total remaining work."""
         total = Work()
         for line in self.lines:
             total += line.work
@@ -81,15 +80,15 @@ class Plan:
 
 
 def plan(study: Study, workdir: Path) -> Plan:
-    """What is to be done; nothing is written or extracted, and nothing fetched but config.json of unregistered models.
+    """The plan of a study. Nothing is written or extracted; only config.json of unregistered models is downloaded.
 
-    Where datasets and models are on this machine, the stores are looked into; else everything counts as to be done.
+    If all datasets and models are on this machine, the stores are read; otherwise everything counts as not done.
     """
     bench = resolved = None
     refused = _refused(study)
     unknown = _not_here(study)
     if refused:
-        unknown = f"{len(refused)} models are refused: everything counts as to be done"
+        unknown = f"{len(refused)} models are refused: everything counts as not done"
     if not unknown:
         try:
             bench, resolved = engine.prepare(study, workdir, read_only=True)
@@ -99,172 +98,180 @@ def plan(study: Study, workdir: Path) -> Plan:
     readable = functools.partial(engine.readable, bench) if bench else lambda *_: True
     lines = []
     views = needs(study, usable)
-    for modality, given in dict.fromkeys(key[:2] for key in views):
-        own = {key: layers for key, layers in views.items() if key[:2] == (modality, given)}
-        line = _model(study, bench, modality, given, own)
-        lines.append(dataclasses.replace(line, note="refused, see below") if given in refused else line)
+    for modality, model in dict.fromkeys(key[:2] for key in views):
+        of_model = {key: layers for key, layers in views.items() if key[:2] == (modality, model)}
+        line = _model(study, bench, modality, model, of_model)
+        lines.append(dataclasses.replace(line, note="refused, see below") if model in refused else line)
     for experiment in study.experiments:
-        one = dataclasses.replace(study, experiments=(experiment,))
-        absent = [c.name for c in experiment.conditions if not usable(experiment, c)]
-        lines.append(_experiment(study, bench, experiment, list(tables(one, usable, readable)), absent, lines))
+        alone = dataclasses.replace(study, experiments=(experiment,))
+        absent = [condition.name for condition in experiment.conditions if not usable(experiment, condition)]
+        lines.append(_experiment(study, bench, experiment, list(tables(alone, usable, readable)), absent))
     return Plan(
         tuple(lines),
         unknown,
         study.dtype,
         resolved.reasons if resolved else (),
-        tuple(f"{given}: {why}" for given, why in refused.items()),
+        tuple(f"{model}: {reason}" for model, reason in refused.items()),
         study.tensor_parallel,
     )
 
 
+def _models(study: Study) -> list[str]:
+    """All models of the study, each once."""
+    models = [model for experiment in study.experiments for modality in MODALITIES
+              for model in study.models(experiment, modality)]  # fmt: skip
+    return list(dict.fromkeys(models))
+
+
 def _refused(study: Study) -> dict[str, str]:
-    """Why models are refused by their config.json, by model; a registered one that is not here is not looked at."""
-    registered, refused, there = {one.id for one in checkpoints()}, {}, set()
+    """Why models are refused because of their config.json; a registered model that is not cached is not checked."""
+    registered, refused, ignored = {checkpoint.id for checkpoint in checkpoints()}, {}, set()
     complete = True
-    for given in dict.fromkeys(m for one in study.experiments for kind in MODALITIES for m in study.models(one, kind)):
-        source = named(given)[1]
-        if is_saved(given):
+    for model in _models(study):
+        source = name_and_source(model)[1]
+        if is_saved(model):
             continue
         if source in registered and not _is_here(source):
             complete = False
             continue
         try:
-            there |= set(check_config(source, study.ignore_fields))
+            ignored |= set(check_config(source, study.ignore_fields))
         except Unreachable:
             complete = False
         except ValueError as error:
-            refused[given] = str(error)
+            refused[model] = str(error)
     if complete and not refused:
-        refuse_unknown(study.ignore_fields, there)
+        refuse_unknown_fields(study.ignore_fields, ignored)
     return refused
 
 
 def _not_here(study: Study) -> str:
-    """Which datasets or models would have to be fetched first."""
+    """The datasets and models that must be downloaded first, as a sentence; "" if none."""
     roles = {condition.dataset for experiment in study.experiments for condition in experiment.conditions}
     remote = [role for role in sorted(roles) if study.datasets[role].directory is None]
-    models = dict.fromkeys(
-        given for one in study.experiments for kind in MODALITIES for given in study.models(one, kind)
-    )
-    away = [given for given in models if not (is_saved(given) or _is_here(named(given)[1]))]
+    away = [model for model in _models(study) if not (is_saved(model) or _is_here(name_and_source(model)[1]))]
     if not remote and not away:
         return ""
     parts = [f"the datasets {', '.join(remote)}"] * bool(remote) + [f"{len(away)} models"] * bool(away)
-    return f"{' and '.join(parts)} are not on this machine by path: everything counts as to be done"
+    return f"{' and '.join(parts)} are not on this machine by path: everything counts as not done"
 
 
 def _is_here(source: str) -> bool:
     return Path(source).expanduser().exists() or is_cached(source)
 
 
-def _model(study: Study, bench: Any, modality: Modality, given: str, views: dict[tuple, Layers]) -> Line:
-    (name, source), size = named(given), estimates.size(given, modality)
-    there, note = None, ""
-    todo = [(study.datasets[key[2]].n_items or 1000, layers) for key, layers in views.items()]
+def _model(study: Study, bench: Bench | None, modality: Modality, model: str, views: Mapping[Need, Layers]) -> Line:
+    (name, source), size = name_and_source(model), estimates.size(model, modality)
+    stored, note = None, ""
+    todo = [(study.datasets[role].n_items or 1000, layers) for (_, _, role, _), layers in views.items()]
     if bench is not None:
-        participant, seen = bench.participants[modality, given], []
-        for key, layers in views.items():
-            view = bench.galleries[key[2]].view(modality, key[3])
+        participant, missing = bench.participants[modality, model], []
+        for (_, _, role, member), layers in views.items():
+            view = bench.galleries[role].view(modality, member)
             if not participant.has(view, layers):
-                seen.append((len(view.ids), layers))
-        there, todo = len(todo) - len(seen), seen
-    work = views_work(study, modality, given, todo)
+                missing.append((len(view.ids), layers))
+        stored, todo = len(todo) - len(missing), missing
+    work = views_work(study, modality, model, todo)
     if size is None:
-        note = "size not known" if is_saved(given) or _is_here(source) else _strange(source)
+        note = "size unknown" if is_saved(model) or _is_here(source) else _unregistered(source)
     else:
         work += Work(weights=size.bytes if todo else 0.0)
-    return Line(name, modality, len(views), there, work, note)
+    return Line(name, modality, len(views), stored, work, note)
 
 
-def _strange(source: str) -> str:
-    """Of a model that is neither here nor in the register."""
-    spelt = alike(source)
-    return f"not in the register{f', which has {listed(spelt)}' if spelt else ': python -m launch.models lists it'}"
+def _unregistered(source: str) -> str:
+    """The note on a model that is neither on this machine nor in the register."""
+    similar = alike(source)
+    return f"not in the register{f', which has {listed(similar)}' if similar else ': python -m launch.models lists it'}"
 
 
 def _experiment(
-    study: Study, bench: Any, experiment: Experiment, found: Sequence[Table], absent: list[str], before: Sequence[Line]
+    study: Study, bench: Bench | None, experiment: Experiment, all_tables: Sequence[Table], absent: list[str]
 ) -> Line:
-    there, todo = None, list(found)
+    stored, todo = None, list(all_tables)
     if bench is not None:
-        todo = [one for one in found if not engine.scored(bench, one)]
-        there = len(found) - len(todo)
+        todo = [table for table in all_tables if not engine.is_scored(bench, table)]
+        stored = len(all_tables) - len(todo)
     work = Work()
-    for one in todo:
-        work += table_work(study, bench, one)
+    for table in todo:
+        work += table_work(study, bench.items if bench else None, table)
     note = f"not run: {listed(absent, 3)}" if absent else ""
-    return Line(experiment.id, "experiment", len(found), there, work, note)
+    return Line(experiment.id, "experiment", len(all_tables), stored, work, note)
 
 
-def written(found: Plan, machines: Sequence[Hardware] | None = None) -> str:
-    """The plan as a table for people."""
+def plan_text(plan: Plan, machines: Sequence[Hardware] | None = None) -> str:
+    """The plan as a printed table and sentences.
+
+    Args:
+      plan: The plan.
+      machines: Machines for which times are estimated; None for this one and the accelerators of `hardware.toml`.
+    """
     machines = (this_machine(), *accelerators()) if machines is None else machines
-    lines = Printed("", "what", "units", "there", *(machine.id for machine in machines), "disk", "memory", "note")
-    for line in found.lines:
-        seconds = [sum(line.work.seconds(machine, found.dtype)) for machine in machines]
-        lines.add_row(
-            line.kind,
-            line.what,
+    grid = Printed("", "name", "units", "stored", *(machine.id for machine in machines), "disk", "memory", "note")
+    for line in plan.lines:
+        seconds = [sum(line.work.seconds(machine, plan.dtype)) for machine in machines]
+        grid.add_row(
+            line.role,
+            line.name,
             str(line.units),
-            "?" if line.there is None else str(line.there),
-            *map(spoken, seconds),
+            "?" if line.stored is None else str(line.stored),
+            *map(duration, seconds),
             _bytes(line.work.disk),
             _bytes(line.work.memory),
             line.note,
         )
     text = io.StringIO()
     console = Console(file=text, width=150)
-    console.print(lines)
-    counts = Counter(line.kind for line in found.lines)
-    work = found.work
+    console.print(grid)
+    counts = Counter(line.role for line in plan.lines)
+    work = plan.work
     console.print(
         f"{counts['vision']} vision and {counts['language']} language models, {counts['experiment']} "
         f"experiment{'s' * (counts['experiment'] != 1)}."
     )
-    if found.unknown:
-        console.print(f"{found.unknown[0].upper()}{found.unknown[1:]}.")
+    if plan.unknown:
+        console.print(f"{plan.unknown[0].upper()}{plan.unknown[1:]}.")
     console.print(
-        f"On disk: checkpoints {_bytes(work.weights)}, activations {_bytes(work.disk)}. In memory at once, at most: "
-        f"{_bytes(work.memory)}."
+        f"Disk: checkpoints {_bytes(work.weights)}, activations {_bytes(work.disk)}. "
+        f"Peak memory: {_bytes(work.memory)}."
     )
     for machine in machines:
-        extract, score = work.seconds(machine, found.dtype)
-        words = f"{machine.words[0].upper()}{machine.words[1:]}"
+        extract, score = work.seconds(machine, plan.dtype)
         console.print(
-            f"\n{words}: extraction {spoken(extract)}, scoring {spoken(score)}, together "
-            f"{spoken(extract + score)}{_fits(work, machine, found.shared)}.\n  {machine.basis}; {machine.source}."
+            f"\n{machine.words[0].upper()}{machine.words[1:]}: extraction {duration(extract)}, scoring "
+            f"{duration(score)}, together {duration(extract + score)}{_fits(work, machine, plan.tensor_parallel)}.\n"
+            f"  {machine.basis}; {machine.source}."
         )
-    if found.refused:
-        console.print("\nModels that are refused before their weights are fetched:")
-        for reason in found.refused:
-            console.print(f"  {reason}", soft_wrap=True)
-    if found.absent:
-        console.print("\nWhat cannot be run, and what helps:")
-        for reason in found.absent:
-            console.print(f"  {reason}", soft_wrap=True)
+    for title, reasons in (
+        ("Models that are refused before their weights are downloaded:", plan.refused),
+        ("Conditions that cannot be run, with the remedy:", plan.absent),
+    ):
+        if reasons:
+            console.print(f"\n{title}")
+            for reason in reasons:
+                console.print(f"  {reason}", soft_wrap=True)
     console.print(
-        "\nNot counted: fetching and reading checkpoints and datasets, decoding images (seconds a view), CLIP Scores, "
-        "compilation, what carries the alignment (content), figures."
+        "\nNot included: downloading and reading checkpoints and datasets, decoding images (seconds per view), CLIP "
+        "Scores, compilation, the analysis of content, figures."
     )
     return text.getvalue()
 
 
-def _fits(work: Work, machine: Hardware, shared: int) -> str:
+def _fits(work: Work, machine: Hardware, tensor_parallel: int) -> str:
+    """A remark if the work does not fit the memory of a machine; "" if it does."""
     total, each = machine.memory_gib * 2**30, machine.memory_gib / machine.devices * 2**30
     if work.memory > total:
         return f"; {_bytes(work.memory)} do not fit its {machine.memory_gib:.0f} GiB: use --config.stream=True"
     if work.each <= each:
         return ""
-    groups = [n for n in range(2, machine.devices + 1) if machine.devices % n == 0]
-    remedies = [f"--config.tensor_parallel={n}" for n in groups if work.each * shared / n <= ROOM * each][:1]
-    return (
-        f"; weights of {_bytes(work.each)} do not fit the {_bytes(each)} of each device: use "
-        f"{' or '.join([*remedies, '--config.stream=True'])}"
-    )
+    divisors = [n for n in range(2, machine.devices + 1) if machine.devices % n == 0]
+    fitting = [n for n in divisors if work.each * tensor_parallel / n <= WEIGHTS_SHARE * each]
+    remedies = [*(f"--config.tensor_parallel={n}" for n in fitting[:1]), "--config.stream=True"]
+    return f"; weights of {_bytes(work.each)} do not fit the {_bytes(each)} of each device: use {' or '.join(remedies)}"
 
 
-def spoken(seconds: float) -> str:
-    """A duration for people."""
+def duration(seconds: float) -> str:
+    """A duration in words."""
     if seconds < 0.5:
         return "0 s" if seconds == 0 else "< 1 s"
     for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):

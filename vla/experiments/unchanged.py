@@ -1,4 +1,4 @@
-"""Whether files are still those that would be made again, so that making them can be left out."""
+"""Records of what files were made from, so that unchanged files need not be made again."""
 
 import functools
 import hashlib
@@ -16,53 +16,53 @@ _SOURCES = (".py", ".toml", ".csv", ".j2", ".css", ".json")
 
 @functools.cache
 def code() -> str:
-    """SHA-256 of the package's own sources, templates and tables."""
-    root, found = Path(vla.records.__file__).parent, hashlib.sha256()
+    """SHA-256 of the sources, templates and tables of the package."""
+    root, digest = Path(vla.records.__file__).parent, hashlib.sha256()
     for path in sorted(path for path in root.rglob("*") if path.suffix in _SOURCES):
-        found.update(f"{path.relative_to(root)}\0{file_hash(path)}\n".encode())
-    return found.hexdigest()
+        digest.update(f"{path.relative_to(root)}\0{file_hash(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def unchanged(record: Path, made_from: object) -> bool:
-    """Whether a record says that its files were made from the same, and each is there as it was made.
+    """Whether the files of a record were made from the same things and have not changed.
 
     Args:
-      record: As written by `write_record`; one that cannot be read counts as none.
-      made_from: All that determines the files apart from the package's code: a JSON value.
+      record: A file of `write_record`; an unreadable one counts as missing.
+      made_from: Everything that determines the files apart from the code of the package: a JSON value.
     """
     try:
-        said = json.loads(record.read_text(encoding="utf-8"))
-        return said["made_from"] == _key(made_from) and all(
-            file_hash(record.parent / name) == before for name, before in said["files"].items()
+        content = json.loads(record.read_text(encoding="utf-8"))
+        return content["made_from"] == _key(made_from) and all(
+            file_hash(record.parent / name) == before for name, before in content["files"].items()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
 def still_made(record: Path) -> list[Path]:
-    """The files of a record that are as they were made; none of one that cannot be read."""
+    """The files of a record that have not changed; none for an unreadable record."""
     try:
         hashes = json.loads(record.read_text(encoding="utf-8"))["files"]
-        there = {record.parent / name: before for name, before in hashes.items()}
+        made = {record.parent / name: before for name, before in hashes.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
-    return [path for path, before in there.items() if path.is_file() and file_hash(path) == before]
+    return [path for path, before in made.items() if path.is_file() and file_hash(path) == before]
 
 
 def remove_made(record: Path) -> None:
-    """Remove a record with its files, those apart that others have written since."""
+    """Remove a record and its files, except files that have changed since."""
     for path in still_made(record):
         path.unlink()
     record.unlink(missing_ok=True)
 
 
 def write_record(record: Path, made_from: object, files: Iterable[Path]) -> None:
-    """Keep what files were made from, and how they were.
+    """Record what files were made from, and their hashes.
 
     Args:
-      record: Where; files are named from its folder.
+      record: Path of the record; paths of files are stored relative to its folder.
       made_from: As of `unchanged`.
-      files: All of them.
+      files: The files.
     """
     root = record.parent.absolute()
     hashes = {os.path.relpath(path.absolute(), root): file_hash(path) for path in sorted(files)}

@@ -1,4 +1,4 @@
-"""Papers whose experiments a study can run: a folder each, with experiments, printed tests and claims."""
+"""Papers whose experiments a study can run. Each has a folder with its experiments, printed tests and claims."""
 
 import json
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ from vla.experiments import configured
 from vla.experiments.experiment import Paper
 from vla.experiments.study import Study
 from vla.paper.platonic import PAPER as PLATONIC
-from vla.paper.seeing_through_words import PAPER as SEEING_THROUGH_WORDS
+from vla.paper.seeing_through_words.experiments import PAPER as SEEING_THROUGH_WORDS
 
 PAPERS: dict[str, Paper] = {paper.name: paper for paper in (SEEING_THROUGH_WORDS, PLATONIC)}
 
 
 def find(name: str) -> Paper:
-    """The paper of that name.
+    """The paper with a name.
 
     Raises:
-      ValueError: There is none; the message lists the papers.
+      ValueError: An unknown name; the message lists the papers.
     """
     check_choice("paper", name, PAPERS)
     return PAPERS[name]
@@ -30,7 +30,7 @@ def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None) 
 
     Args:
       config: As of `vla.experiments.configured.study`.
-      commands: How the run was started.
+      commands: Commands of the run, by name.
 
     Raises:
       ValueError: As there; an unknown paper.
@@ -39,12 +39,12 @@ def study(config: Mapping[str, Any], commands: Mapping[str, str] | None = None) 
 
 
 def of_run(workdir: Path) -> Paper | None:
-    """The paper whose experiments a run folder holds; None for none, or where there is no run."""
+    """The paper whose experiments a run folder has; None for no paper, or without a run."""
     described = workdir / "run.json"
     if not described.is_file():
         return None
     try:
         name = json.loads(described.read_text(encoding="utf-8")).get("paper", "")
     except ValueError:
-        return None  # the report says what is wrong with the file
+        return None  # the report explains what is wrong with the file
     return PAPERS.get(name)

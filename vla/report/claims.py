@@ -1,8 +1,8 @@
-"""Claims in words that a paper makes beyond its printed tests, checked against a run.
+"""Claims that a paper makes in words beyond its printed tests, checked against a run.
 
-A claim is a function of a run and the tables of one experiment. Papers put theirs together from the functions here.
-Differences are taken within model pairs; "more" and "less" hold where the 95 % interval over vision and language models
-as crossed factors excludes 0.
+A claim is a function of a run and the tables of one experiment. Papers compose their claims from the functions here.
+Differences are taken within model pairs; "more" and "less" hold if the 95 % interval over vision and language models as
+crossed factors excludes 0.
 """
 
 import dataclasses
@@ -15,10 +15,9 @@ import pandas as pd
 from scipy import stats
 
 from vla.alignment.paired import crossed_test, paired_test
-from vla.experiments.compare import AGREE, ALIKE, DIFFERS, FEW, NOT_RUN, SIGN
 from vla.experiments.experiment import Outcome
-from vla.experiments.penultimate import scalars
-from vla.metrics import sign
+from vla.experiments.results import AGREE, ALIKE, DIFFERS, FEW, NOT_RUN, SIGN, scalars
+from vla.metrics.registry import sign
 from vla.report import run_folder
 from vla.report.figures.depth import depths_of
 from vla.report.figures.style import DIRECTION_WORDS, PAIR, metric_words, scores_by_pair, spoken
@@ -32,18 +31,18 @@ _FLAT, _ROUNDING = 0.05, 0.0005
 _FEWEST_MODELS = 4
 
 Claim = Callable[[RunFolder, pd.DataFrame, pd.DataFrame], list[Outcome]]
-"""From a run, and the scores and curves of one experiment, to what the run says of a claim; [] without data."""
+"""A function of a run and of the scores and curves of one experiment to the outcomes of a claim, [] without data."""
 
 
 def outcomes(run: RunFolder, experiment: str, claims: Sequence[Claim]) -> list[Outcome]:
-    """What a run says of the claims about one experiment.
+    """The outcomes of the claims about one experiment.
 
     Args:
       run: The run.
-      experiment: The id of the experiment.
-      claims: Its claims; those without data give nothing.
+      experiment: Id of the experiment.
+      claims: Its claims; a claim without data has no outcome.
     """
-    # Claims are of measures of which higher is more alike: a distance is held against them as its negative.
+    # Claims assume that higher scores mean better alignment, so distances are negated.
     scores, curves = (_oriented(_of_main_metric(run.of(table, experiment))) for table in ("scores", "curves"))
     checked = [outcome for claim in claims for outcome in claim(run, scores, curves)]
     metric = next((str(rows["metric"].iloc[0]) for rows in (scores, curves) if len(rows)), "")
@@ -53,23 +52,23 @@ def outcomes(run: RunFolder, experiment: str, claims: Sequence[Claim]) -> list[O
 
 
 def comparison_claims(run: RunFolder) -> list[Outcome]:
-    """The comparisons that come with a claim in words, by their paired test over model pairs.
+    """The outcomes of comparisons that state a claim, by linear predictivity in each direction.
 
-    By linear predictivity, in each direction; comparisons without a test are left out.
+    Comparisons without a test are left out.
     """
-    found = []
+    results = []
     for experiment in run.experiments:
         rows = run.of("statistics", str(experiment["id"]))
         for comparison in experiment.get("comparisons", ()):
             if comparison.get("claim") and len(rows):
                 tested = rows.loc[(rows["comparison"] == comparison["name"]) & (rows["metric"] == _METRIC)]
                 tested = tested.dropna(subset="mean_difference")
-                found += [_tested(row, str(comparison["claim"])) for row in tested.to_dict("records")]
-    return found
+                results += [_tested(row, str(comparison["claim"])) for row in tested.to_dict("records")]
+    return results
 
 
 def _tested(row: Mapping[str, Any], claim: str) -> Outcome:
-    """A comparison, with its interval over vision and language models as crossed factors."""
+    """The outcome of a comparison, with its interval over vision and language models as crossed factors."""
     means = (row["mean_lower"], row["mean_higher"])
     interval = (row[name] for name in ("mean_difference", "crossed_ci_low", "crossed_ci_high"))
     reasons = [row[name] for name in ("crossed_note", "note") if isinstance(row.get(name), str) and row[name]]
@@ -78,15 +77,14 @@ def _tested(row: Mapping[str, Any], claim: str) -> Outcome:
 
 
 def _of_main_metric(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of linear predictivity; without any, those of the first metric of which higher is more alike, or else those
-    of the first distance."""
+    """Rows of linear predictivity; without them, rows of the first similarity, or else of the first distance."""
     metrics = sorted(dict.fromkeys(rows["metric"]), key=sign, reverse=True)
     main = _METRIC if _METRIC in metrics else metrics[0] if metrics else ""
     return rows.loc[rows["metric"] == main]
 
 
 def _oriented(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one metric, of a distance with its negative."""
+    """The rows of one metric; a distance is negated."""
     if rows.empty or sign(str(rows["metric"].iloc[0])) > 0:
         return rows
     return rows.assign(**{name: -rows[name] for name in ("score", "null_mean") if name in rows})
@@ -94,20 +92,20 @@ def _oriented(rows: pd.DataFrame) -> pd.DataFrame:
 
 def rises_with_depth(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
     """In each direction, late vision layers align better than early ones."""
-    maps, found = _directed_maps(scores), []
+    maps, results = _directed_maps(scores), []
     for direction in (LANGUAGE_TO_VISION, VISION_TO_LANGUAGE) if len(maps) else ():
         rows = maps.loc[maps["direction"] == direction]
         early, late = (_best(rows.loc[part]) for part in _thirds(rows, "vision"))
         claim = f"{DIRECTION_WORDS[direction]}: low in early vision layers, higher in late ones"
-        found.append(difference(claim, early, late))
-    return found
+        results.append(difference(claim, early, late))
+    return results
 
 
 def early_language_predicts(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
     """Early language layers already predict vision, and early vision layers do not yet predict language."""
     maps, ratios = _directed_maps(scores), {}
     if maps.empty or sign(str(maps["metric"].iloc[0])) < 0:
-        return []  # a share of the best score is that of a measure which grows from 0
+        return []  # a share of the best score needs a similarity
     for direction, side in ((LANGUAGE_TO_VISION, "language"), (VISION_TO_LANGUAGE, "vision")):
         rows = maps.loc[maps["direction"] == direction]
         ratios[direction] = _best(rows.loc[_thirds(rows, side)[0]]) / _best(rows)
@@ -120,16 +118,16 @@ def early_language_predicts(run: RunFolder, scores: pd.DataFrame, curves: pd.Dat
 
 
 def _directed_maps(scores: pd.DataFrame) -> pd.DataFrame:
-    """Layer maps with depths; no rows where they are not there in both directions."""
+    """Layer maps with depths; no rows unless they exist in both directions."""
     maps = run_folder.layer_maps(scores)
     both = {LANGUAGE_TO_VISION, VISION_TO_LANGUAGE} <= set(maps["direction"])
     return with_depth(maps) if both else maps.iloc[:0]
 
 
 def with_depth(maps: pd.DataFrame) -> pd.DataFrame:
-    """Rows of layer maps with the relative depths of their layers; the final norms are left out."""
-    found = maps.assign(**{f"{side}_depth": depths_of(maps, side) for side in ("vision", "language")})
-    return found.dropna(subset=["vision_depth", "language_depth"])
+    """Rows of layer maps with the relative depths of their layers, without final norms."""
+    placed = maps.assign(**{f"{side}_depth": depths_of(maps, side) for side in ("vision", "language")})
+    return placed.dropna(subset=["vision_depth", "language_depth"])
 
 
 def _thirds(rows: pd.DataFrame, side: str) -> tuple[pd.Series, pd.Series]:
@@ -146,19 +144,19 @@ def lies_below(low: str, high: str, directions: tuple[str, ...], claim: str) -> 
     Args:
       low: Name of the condition that scores less.
       high: Name of the condition that scores more.
-      directions: Directions for which the claim is made.
+      directions: Directions of the claim.
       claim: The claim in words.
     """
 
     def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
-        rows, found = scalars(scores), []
+        rows, results = scalars(scores), []
         for direction in directions if {low, high} <= set(rows["condition"]) else ():
-            own = rows.loc[rows["direction"] == direction]
-            wide = scores_by_pair(own, "condition", [low, high])
+            of_direction = rows.loc[rows["direction"] == direction]
+            wide = scores_by_pair(of_direction, "condition", [low, high])
             if len(wide):
                 words = f"{DIRECTION_WORDS[direction]}: {claim}"
-                found.append(difference(words, wide[low], wide[high]))
-        return found
+                results.append(difference(words, wide[low], wide[high]))
+        return results
 
     return claims
 
@@ -167,51 +165,51 @@ def never_falls(word: str) -> Claim:
     """The mean over pairs never falls by more than rounding from one count to the next.
 
     Args:
-      word: The series, and what it averages: "captions" or "images".
+      word: Name of the series, which is what it averages: "captions" or "images".
     """
 
     def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
-        found = []
+        results = []
         for direction, rows in _series(curves, word).groupby("direction", sort=False):
             steps = np.diff(rows.groupby("k")["score"].mean().sort_index().to_numpy(float))
-            claim = f"{DIRECTION_WORDS[str(direction)]}: every further one of the {word} raises alignment"
+            claim = f"{DIRECTION_WORDS[str(direction)]}: alignment rises with every further number of {word}"
             if len(steps):
                 words = (
-                    f"{(steps > 0).sum()} of {len(steps)} steps rise, the largest fall is {max(-steps.min(), 0):.3f}"
+                    f"{(steps > 0).sum()} of {len(steps)} steps rise; the largest fall is {max(-steps.min(), 0):.3f}"
                 )
-                found.append(Outcome(claim, words, bool((steps > -_ROUNDING).all())))
-        return found
+                results.append(Outcome(claim, words, bool((steps > -_ROUNDING).all())))
+        return results
 
     return claims
 
 
 def flattens(word: str, direction: str, near: int, within: int) -> Claim:
-    """A curve reaches its plateau near a count; a run with shorter curves cannot say.
+    """A curve reaches its plateau near a count; undecided for shorter curves.
 
     Args:
-      word: The series, and what it averages.
-      direction: The direction for which the claim is made.
+      word: Name of the series, which is what it averages.
+      direction: Direction of the claim.
       near: The count.
-      within: How far from it the plateau may begin.
+      within: Largest distance of the beginning of the plateau from it.
     """
 
     def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
-        own = _series(curves, word)
-        own = own.loc[own["direction"] == direction]
+        points = _series(curves, word)
+        points = points.loc[points["direction"] == direction]
         claim = f"{DIRECTION_WORDS[direction]}: flattens near {near} {word}"
-        if own.empty:
+        if points.empty:
             return []
-        if own["k"].max() < near:
-            return [Outcome(claim, f"the run averages {own['k'].max():g} {word} at most", None)]
-        rows = run.of("plateaus", str(own["experiment"].iloc[0]))
-        rows = rows.loc[(rows["metric"] == own["metric"].iloc[0]) & (rows["direction"] == direction)]
-        for at, low, high in plateau_marks(rows.loc[rows["series"].isin(own["series"])]).values():
-            found = f"95 % of the gain at {at:.1f}"
+        if points["k"].max() < near:
+            return [Outcome(claim, f"the run averages {points['k'].max():g} {word} at most", None)]
+        rows = run.of("plateaus", str(points["experiment"].iloc[0]))
+        rows = rows.loc[(rows["metric"] == points["metric"].iloc[0]) & (rows["direction"] == direction)]
+        for at, low, high in plateau_marks(rows.loc[rows["series"].isin(points["series"])]).values():
+            words = f"95 % of the gain at {at:.1f}"
             if np.isfinite(low):
-                found += f" (95 % interval {low:.1f} to {high:.1f})".replace("inf", "beyond")
+                words += f" (95 % interval {low:.1f} to {high:.1f})".replace("inf", "beyond")
             return [
                 Outcome(
-                    claim, found, bool(np.nanmin([low, at]) <= near + within and np.nanmax([high, at]) >= near - within)
+                    claim, words, bool(np.nanmin([low, at]) <= near + within and np.nanmax([high, at]) >= near - within)
                 )
             ]
         return [Outcome(claim, "the curve does not flatten within its counts", False)]
@@ -223,14 +221,14 @@ def gains_more(word: str, more: str, less: str) -> Claim:
     """Averaging raises one direction more than the other.
 
     Args:
-      word: The series, and what it averages.
+      word: Name of the series, which is what it averages.
       more: The direction that gains more.
       less: The other direction.
     """
 
     def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
-        own = _series(curves, word)
-        gains = {direction: gain(own.loc[own["direction"] == direction]) for direction in (less, more)}
+        points = _series(curves, word)
+        gains = {direction: gain(points.loc[points["direction"] == direction]) for direction in (less, more)}
         if any(each.empty for each in gains.values()):
             return []
         claim = f"averaging {word}: {DIRECTION_WORDS[more]} gains more than the other direction"
@@ -245,7 +243,7 @@ def _series(curves: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def gain(rows: pd.DataFrame) -> pd.Series:
-    """By model pair, the score at the largest count less that at the smallest, of the rows of one series."""
+    """The score at the largest count minus that at the smallest, by model pair, of the rows of one series."""
     if rows.empty:
         return pd.Series(dtype=float)
     wide = scores_by_pair(rows, "k", sorted(rows["k"].unique()))
@@ -254,35 +252,35 @@ def gain(rows: pd.DataFrame) -> pd.Series:
 
 def stays_flat(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
     """Every series stays at about 0."""
-    found = []
+    results = []
     for (direction, name), rows in curves.groupby(["direction", "series"], sort=False):
         means = rows.groupby("k")["score"].mean()
         claim = f"{DIRECTION_WORDS[str(direction)]}: {spoken(str(name))} stay flat at about 0"
         words = f"means over pairs from {number(means.min())} to {number(means.max())}"
-        found.append(Outcome(claim, words, bool(means.abs().max() < _FLAT)))
-    return found
+        results.append(Outcome(claim, words, bool(means.abs().max() < _FLAT)))
+    return results
 
 
 def models_ordered(orderings: Sequence[tuple[str, str]]) -> Claim:
     """One vision model scores more than another at the end of its curves.
 
-    Every language model counts once: what is averaged and the two directions are no further pairs.
+    Series and directions are averaged first, so every language model counts once.
 
     Args:
       orderings: Pairs of the names of vision models, the higher one first.
     """
 
     def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
-        most, found = _largest_counts(curves), []
+        most, results = _largest_counts(curves), []
         means = most.groupby(["vision_model", "language_model"])["score"].mean()
         models = set(most["vision_model"])
         for high, low in orderings if len(most) else ():
             claim = f"{high} above {low}"
             if {high, low} <= models:
-                found.append(difference(claim, means[low], means[high]))
+                results.append(difference(claim, means[low], means[high]))
             else:
-                found.append(Outcome(claim, "these vision models are not in this run", None))
-        return found
+                results.append(Outcome(claim, "the run lacks one of these vision models", None))
+        return results
 
     return claims
 
@@ -297,14 +295,14 @@ def models_differ_more(more: str, less: str, claim: str) -> Claim:
     """
 
     def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
-        most, found = _largest_counts(curves), []
+        most, results = _largest_counts(curves), []
         spread = most.groupby(["series", "direction", "vision_model"])["score"].mean()
         spread = spread.groupby(["series", "direction"]).std().unstack("direction")
         if {more, less} <= set(spread):
             for name, row in spread.iterrows():
                 words = f"standard deviation {row[more]:.3f} against {row[less]:.3f}"
-                found.append(Outcome(f"{spoken(str(name))}: {claim}", words, bool(row[more] > row[less])))
-        return found
+                results.append(Outcome(f"{spoken(str(name))}: {claim}", words, bool(row[more] > row[less])))
+        return results
 
     return claims
 
@@ -314,7 +312,7 @@ def _largest_counts(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def gains_less(first: str, second: str) -> Claim:
-    """Averaging one thing raises alignment less than averaging another.
+    """Averaging one series raises alignment less than averaging another.
 
     Args:
       first: The series that gains less, such as "images".
@@ -331,11 +329,11 @@ def gains_less(first: str, second: str) -> Claim:
 
 
 def difference(claim: str, lower: pd.Series, higher: pd.Series) -> Outcome:
-    """That the second is higher than the first within pairs.
+    """The outcome of the claim that the second scores are higher than the first within pairs.
 
     Args:
-      claim: In words.
-      lower: Scores by model pair; or by the models of one side, where single models of the other side are compared.
+      claim: The claim in words.
+      lower: Scores by model pair; or by the models of one side, if single models of the other side are compared.
       higher: Scores of the same pairs or models.
     """
     both = pd.DataFrame({"lower": lower, "higher": higher}).dropna()
@@ -347,15 +345,15 @@ def difference(claim: str, lower: pd.Series, higher: pd.Series) -> Outcome:
 def raised(
     claim: str, means: tuple[float, float], gap: float, low: float, high: float, untested: str = "one pair"
 ) -> Outcome:
-    """That a mean difference is above 0.
+    """The outcome of the claim that a mean difference is above 0.
 
     Args:
-      claim: In words.
-      means: Over pairs, of the side that the claim expects to be lower, then of the other.
+      claim: The claim in words.
+      means: Means over pairs of the scores that should be lower and of those that should be higher.
       gap: Their mean difference within pairs.
-      low: Lower end of its interval; not finite where there is none.
-      high: Upper end.
-      untested: Why there is no interval, where there is none.
+      low: Lower end of its interval; not finite without one.
+      high: Upper end of its interval.
+      untested: Why there is no interval.
     """
     words = f"{number(means[0])} against {number(means[1])}, difference {number(gap, sign=True)}"
     ends = f" [{number(low, sign=True)}, {number(high, sign=True)}]"
@@ -366,7 +364,7 @@ def raised(
 
 
 def _interval(differences: pd.Series) -> tuple[float, float, float, str]:
-    """Mean, ends of its 95 % interval, and why there is none: crossed over pairs, else Student's over one side."""
+    """Mean, ends of its 95 % interval, and why there is none: crossed over pairs, or Student's over one side."""
     if differences.index.nlevels == len(PAIR):
         by_pair = differences.groupby(level=PAIR, sort=False).mean()  # over seeds of the folds
         test = crossed_test(by_pair, *(by_pair.index.get_level_values(name) for name in PAIR))
@@ -383,9 +381,9 @@ def _above(differences: pd.Series) -> bool | None:
 def grows(experiment: Mapping[str, Any], words: str) -> Claim:
     """Alignment with the vision models rises with the size, or with a falling loss, of the language models.
 
-    By Spearman's rank correlation over language models, of the mean over vision models; its one-sided p-value is
-    exact, over all orders of the language models (Spearman, 1904). Fewer than four of them cannot say: the smallest
-    p-value would be above .05.
+    The test is Spearman's rank correlation over language models, of the mean over vision models, with an exact
+    one-sided p-value over all orders of the language models (Spearman, 1904). With fewer than four models the claim
+    is undecided, because p cannot fall below .05.
 
     Args:
       experiment: As of `growth`.
@@ -393,7 +391,7 @@ def grows(experiment: Mapping[str, Any], words: str) -> Claim:
     """
 
     def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
-        rows, found = growth(run, experiment), []
+        rows, results = growth(run, experiment), []
         for (metric, direction), of_metric in rows.groupby(["metric", "direction"], sort=False):
             table = of_metric.pivot_table(index="language_model", columns="vision_model", values="score", sort=False)
             table = table.dropna(axis="columns")
@@ -402,18 +400,18 @@ def grows(experiment: Mapping[str, Any], words: str) -> Claim:
             side = "" if direction == "symmetric" else f"{DIRECTION_WORDS[str(direction)]}, "
             claim = f"{side}{metric_words(str(metric))}: alignment rises with {words}"
             if len(table) < _FEWEST_MODELS or table.shape[1] == 0:
-                found.append(Outcome(claim, f"{len(table)} language models, fewer than {_FEWEST_MODELS}", None))
+                results.append(Outcome(claim, f"{len(table)} language models, fewer than {_FEWEST_MODELS}", None))
                 continue
             rho, p = _rank_correlation(growing * sizes.to_numpy(float), table.mean(axis="columns").to_numpy(float))
             said = f"rank correlation {number(rho, 2)} over {len(table)} language models, p {p_value(p)}"
-            found.append(Outcome(claim, said, bool(rho > 0 and p < 0.05)))
-        return found
+            results.append(Outcome(claim, said, bool(rho > 0 and p < 0.05)))
+        return results
 
     return claims
 
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Spearman's correlation, and its one-sided p-value over all orders, or over 9,999 random ones of more than 7."""
+    """Spearman's correlation and its one-sided p-value, over all orders, or over 9,999 random ones for more than 7."""
     tested = stats.permutation_test(
         (x,),
         lambda x: stats.spearmanr(x, y).statistic,
@@ -427,12 +425,11 @@ def _rank_correlation(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a run says of an experiment of the paper.
+    """Whether an experiment agrees with the paper.
 
     Attributes:
-      words: "agrees", "agrees in part", "differs", "not run", "too few pairs", "no test" or "no claim to
-        compare".
-      tally: What that rests on, in words.
+      words: "agrees", "agrees in part", "differs", "not run", "too few pairs", "no test" or "no claim to compare".
+      tally: The basis of the verdict, in words.
     """
 
     words: str
@@ -442,30 +439,30 @@ class Verdict:
 def verdict(experiment: Mapping[str, Any], statistics: pd.DataFrame, outcomes: Sequence[Outcome]) -> Verdict:
     """The verdict of an experiment.
 
-    A printed test agrees if its sign and its side of .05 are the paper's; a claim in words if it holds. "agrees": all
-    of them; "differs": fewer than half; "agrees in part" else. What was not run, not tested or could not be decided is
-    not counted; "not run" also where all tests are rows that were not run and there is no other claim.
+    A printed test agrees if its sign and its significance (at .05) are those of the paper, a claim if it holds.
+    "agrees": all of them; "differs": fewer than half; "agrees in part" otherwise. Tests that were not run and
+    undecided claims do not count; the verdict is "not run" if no test was run and there is no claim.
     """
     if experiment["status"] == NOT_RUN:
         return Verdict(NOT_RUN, str(experiment.get("why", "")))
-    found = Counter(statistics["verdict"])
+    counts = Counter(statistics["verdict"])
     held, failed, open_ = (sum(each.holds is truth for each in outcomes) for truth in (True, False, None))
-    alike = sum(found[one] for one in AGREE)
-    compared, agree = alike + found[SIGN] + found[DIFFERS], alike + held
+    alike = sum(counts[name] for name in AGREE)
+    compared, agree = alike + counts[SIGN] + counts[DIFFERS], alike + held
     total = compared + held + failed
     parts = [
         f"{alike} of {compared} comparisons as in the paper" if compared else "",
-        f"{found[SIGN]} with its sign alone" if found[SIGN] else "",
+        f"{counts[SIGN]} with the same sign alone" if counts[SIGN] else "",
         f"{held} of {held + failed} {'further ' * bool(compared)}claims hold" if held + failed else "",
-        f"{open_} that this run cannot decide" if open_ else "",
-        f"{found[FEW]} with too few model pairs" if found[FEW] else "",
-        f"{found[ALIKE]} without a test: all model pairs differ alike" if found[ALIKE] else "",
-        f"{found[NOT_RUN]} not run" if found[NOT_RUN] else "",
+        f"{open_} undecided" if open_ else "",
+        f"{counts[FEW]} with too few model pairs" if counts[FEW] else "",
+        f"{counts[ALIKE]} without a test: all model pairs differ by the same amount" if counts[ALIKE] else "",
+        f"{counts[NOT_RUN]} not run" if counts[NOT_RUN] else "",
     ]
     tally = ", ".join(part for part in parts if part)
     if not total:
-        unrun = found[NOT_RUN] and found[NOT_RUN] == len(statistics) and not outcomes
-        untested = next((one for one in (FEW, ALIKE) if found[one]), "")
+        unrun = counts[NOT_RUN] and counts[NOT_RUN] == len(statistics) and not outcomes
+        untested = next((name for name in (FEW, ALIKE) if counts[name]), "")
         return Verdict(untested or (NOT_RUN if unrun else "no claim to compare"), tally)
     words = "agrees" if agree == total else "differs" if agree < total / 2 else "agrees in part"
     return Verdict(words, tally)

@@ -1,4 +1,4 @@
-"""Reads what a run of experiments left on disk."""
+"""Reads a run folder: its tables, with those that older versions did not write."""
 
 import dataclasses
 import functools
@@ -10,11 +10,10 @@ from typing import Any
 import pandas as pd
 
 from vla.alignment.table import COLUMNS, OF_MAP, OF_PAIRS, REQUIRED
-from vla.experiments.assemble import COLUMNS as PLATEAUS
-from vla.experiments.assemble import PEAKS, PROFILES, SUMMARY, depths, plateaus, summary
 from vla.experiments.experiment import over_models
-from vla.experiments.naming import trunk
-from vla.metrics import sign
+from vla.experiments.names import base_name
+from vla.experiments.results import PEAKS, PLATEAUS, PROFILES, SUMMARY, depths, plateaus, summary
+from vla.metrics.registry import sign
 
 SHUFFLED = "shuffled"
 LENGTH = "length only"
@@ -26,8 +25,8 @@ class Group:
     """Conditions that are compared with one another.
 
     Attributes:
-      name: For files, such as "images".
-      conditions: Names; the first is what the others are compared with.
+      name: Part of file names, such as "images".
+      conditions: Names of conditions; the first is the reference.
       comparisons: Names of the comparisons.
     """
 
@@ -37,39 +36,39 @@ class Group:
 
 
 def groups(experiment: Mapping[str, Any]) -> list[Group]:
-    """Comparisons of an experiment within one part of its conditions, those along a curve left out."""
+    """Comparisons of an experiment by part of its conditions, without those along a curve."""
     specs = {condition["name"]: condition for condition in experiment.get("conditions", ())}
-    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    by_reference: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for comparison in experiment.get("comparisons", ()):
         high, low = (specs.get(comparison[side], {}) for side in ("higher", "lower"))
         if high.get("series"):
             continue
         changed = "images" if high.get("image") != low.get("image") else "captions"
-        found.setdefault((comparison["higher"], high.get("part") or changed), []).append(comparison)
+        by_reference.setdefault((comparison["higher"], high.get("part") or changed), []).append(comparison)
     return [
         Group(
             part,
-            (reference, *dict.fromkeys(comparison["lower"] for comparison in own)),
-            tuple(comparison["name"] for comparison in own),
+            (reference, *dict.fromkeys(comparison["lower"] for comparison in compared)),
+            tuple(comparison["name"] for comparison in compared),
         )
-        for (reference, part), own in found.items()
+        for (reference, part), compared in by_reference.items()
     ]
 
 
 def layer_maps(scores: pd.DataFrame) -> pd.DataFrame:
-    """Rows of those conditions, model pairs and metrics of which several layer pairs were scored."""
+    """Rows of the conditions, model pairs and metrics with several layer pairs."""
     if scores.empty:
         return scores
     return scores.loc[scores.groupby(CELL, sort=False)["score"].transform("size") > 1]
 
 
 def curve_groups(curves: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Rows of curves by what is averaged: "captions", "images", or "curves" where the name of a series says neither."""
+    """Rows of curves by what is averaged: "captions", "images", or "curves" if the series name has neither word."""
     if curves.empty:
         return {}
     names = curves["series"].astype(str)
-    kind = names.map(lambda name: next((word for word in ("captions", "images") if word in name), "curves"))
-    return {str(word): rows for word, rows in curves.groupby(kind, sort=False)}
+    words = names.map(lambda name: next((word for word in ("captions", "images") if word in name), "curves"))
+    return {str(word): rows for word, rows in curves.groupby(words, sort=False)}
 
 
 def counts_items(curves: pd.DataFrame) -> bool:
@@ -78,10 +77,10 @@ def counts_items(curves: pd.DataFrame) -> bool:
 
 
 def along_training(experiment: Mapping[str, Any]) -> bool:
-    """Whether an experiment follows models along their training: whether the points of a curve are other models."""
+    """Whether an experiment follows models along their training, so that the points of a curve are different models."""
     names = ("series", "vision_group", "language_group")
     return over_models(
-        tuple(one.get(name) for name in names) for one in experiment.get("conditions", ()) if one.get("series")
+        tuple(each.get(name) for name in names) for each in experiment.get("conditions", ()) if each.get("series")
     )
 
 
@@ -95,20 +94,20 @@ _NUMBERS = tuple(
     "n_pairs mean_higher mean_lower mean_difference ci_low ci_high t df p q effect_size crossed_t crossed_df crossed_p "
     "crossed_ci_low crossed_ci_high paper_t".split()
 )
-# Columns of text as it is: an item may be called 007, a model 1000, a condition None, and the paper prints .0220.
+# Columns of text: an item can be called 007, a model 1000, a condition None, and the paper prints .0220.
 _TEXTS = frozenset((
     *_WORDS, *"experiment comparison higher lower metric direction series condition dataset side vision_model".split(),
     *"language_model kind group statistic end item caption paper_sign paper_significant".split(),
     *"best_vision_layer best_language_layer".split(),
 ))  # fmt: skip
-# Tables of analyses that not every run has, by file name, with the columns that are shown of them.
-_OF = ("vision_model", "language_model", "direction")
+# Optional tables by file name, with the columns that the page shows.
+_MAP = ("vision_model", "language_model", "direction")
 EXTRAS = {
-    "items.parquet": (*_OF, "item", "correlation", "caption"),
-    "spectrum.csv": (*_OF, *"rank r effective_dimension target_dimension cumulative_explained".split()),
-    "directions.csv": (*_OF, "rank", "end", "place", "item", "predicted", "caption"),
+    "items.parquet": (*_MAP, "item", "correlation", "caption"),
+    "spectrum.csv": (*_MAP, *"rank r effective_dimension target_dimension cumulative_explained".split()),
+    "directions.csv": (*_MAP, "rank", "end", "place", "item", "predicted", "caption"),
     "content.csv": (
-        *_OF,
+        *_MAP,
         *"kind group statistic n_items mean ci_low ci_high".split(),
         *"difference difference_ci_low difference_ci_high note".split(),
     ),
@@ -117,18 +116,18 @@ EXTRAS = {
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """A run, read.
+    """A run.
 
     Attributes:
       path: The folder.
       run: The content of `run.json`.
-      scores: Tidy scores, averaged over fold seeds; `null_mean` is their baseline with items shuffled.
+      scores: Tidy scores, averaged over fold seeds; `null_mean` is the mean with items shuffled.
       statistics: One row per comparison, metric and direction.
       curves: Scores by count.
-      samples: Sample items by name of their file.
-      activations: By `vision_key` or `language_key`, the model, the views and the groups of the store behind it.
-      extras: Tables of further analyses, by file name.
-      missing: Files that are absent.
+      samples: Sample items by the name of their file.
+      activations: The model, views and groups of the store of each `vision_key` or `language_key`.
+      extras: Optional tables by file name.
+      missing: Names of missing files.
     """
 
     path: Path
@@ -148,23 +147,23 @@ class RunFolder:
 
     @functools.cached_property
     def plateaus(self) -> pd.DataFrame:
-        """`plateaus.csv`, or what it would be."""
-        trained = [str(one["id"]) for one in self.run.get("experiments", ()) if along_training(one)]
+        """`plateaus.csv`, computed if missing."""
+        trained = [str(each["id"]) for each in self.run.get("experiments", ()) if along_training(each)]
         return self._derived("plateaus.csv", PLATEAUS, lambda: plateaus(self.curves, trained))
 
     @functools.cached_property
     def profiles(self) -> pd.DataFrame:
-        """`depth.csv`, or what it would be."""
+        """`depth.csv`, computed if missing."""
         return self._derived("depth.csv", PROFILES, lambda: self._depths[0])
 
     @functools.cached_property
     def peaks(self) -> pd.DataFrame:
-        """`peaks.csv`, or what it would be."""
+        """`peaks.csv`, computed if missing."""
         return self._derived("peaks.csv", PEAKS, lambda: self._depths[1])
 
     @functools.cached_property
     def summary(self) -> pd.DataFrame:
-        """`summary.csv`, or what it would be."""
+        """`summary.csv`, computed if missing."""
         return self._derived("summary.csv", SUMMARY, lambda: summary(self.scores))
 
     @functools.cached_property
@@ -172,7 +171,7 @@ class RunFolder:
         return depths(self.scores)
 
     def _derived(self, name: str, columns: tuple[str, ...], build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """A table that follows from others: runs of older versions have not written it."""
+        """A table that follows from others; runs of older versions lack it."""
         path = self.path / name
         return _table(path, columns) if path.is_file() else build()
 
@@ -186,18 +185,18 @@ def read(folder: Path) -> RunFolder:
     """Read a run folder.
 
     Raises:
-      ValueError: there is no `run.json`, or a file is damaged or lacks columns.
+      ValueError: `run.json` is missing, or a file is damaged or lacks columns.
     """
-    described = folder / "run.json"
-    if not described.is_file():
+    path = folder / "run.json"
+    if not path.is_file():
         raise ValueError(
-            f"{folder} has no run.json, so there is nothing to report: run `python -m launch.reproduce "
-            f"--workdir={folder}` first, or name the --workdir of a run"
+            f"{folder} has no run.json: run `python -m launch.reproduce --workdir={folder}` first, or set --workdir to "
+            "the folder of a run"
         )
     run = {"title": "", "note": "", "commands": {}, "settings": {}, "models": [], "datasets": [], "versions": {}}
-    run |= {"times": {}, **_json(described)}
+    run |= {"times": {}, **_json(path)}
     if not run.get("experiments"):
-        raise ValueError(f"{described} names no experiment: run `python -m launch.reproduce` again")
+        raise ValueError(f"{path} has no experiments: run `python -m launch.reproduce` again")
     tables, missing = {}, []
     for name, suffix in (("scores", ".parquet"), ("statistics", ".csv"), ("curves", ".csv")):
         path = folder / f"{name}{suffix}"
@@ -210,42 +209,42 @@ def read(folder: Path) -> RunFolder:
     extras = {name: _table(folder / name, EXTRAS[name]) for name in EXTRAS if (folder / name).is_file()}
     tables["scores"] = over_seeds(_filled(tables["scores"]))
     tables["curves"] = over_seeds(tables["curves"])
-    tables["statistics"] = _spoken(tables["statistics"])
+    tables["statistics"] = _typed(tables["statistics"])
     return RunFolder(
         folder, run, **tables, samples=samples, activations=activations, extras=extras, missing=tuple(missing)
     )
 
 
 def _filled(scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores with the columns that versions of `vla` before theirs did not write, empty."""
+    """Scores with empty columns for those that older versions did not write."""
     absent = [column for column in COLUMNS if column.name not in scores]
     return scores.assign(**{column.name: "" if column.dtype == "text" else float("nan") for column in absent})
 
 
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows that differ in the seed of the folds alone as one, their scores and baselines averaged.
+    """The mean of rows that differ only in the seed of the folds.
 
-    Where a seed also draws the items, of the keys of their activations the first stands for all.
+    If a seed also draws the items, the keys of activations are those of the first row.
     """
     if "null_mean" not in frame:
         frame = frame.assign(null_mean=float("nan"))
     if "seed" not in frame or frame["seed"].nunique() < 2:
         return frame
-    measured = [name for name in (*OF_PAIRS, *OF_MAP) if name in frame]
+    values = [name for name in (*OF_PAIRS, *OF_MAP) if name in frame]
     keys = [name for name in ("vision_key", "language_key") if name in frame]
-    same = [name for name in frame if name not in (*measured, *keys, "seed")]
-    how = {**dict.fromkeys(measured, "mean"), **dict.fromkeys(keys, "first")}
+    same = [name for name in frame if name not in (*values, *keys, "seed")]
+    how = {**dict.fromkeys(values, "mean"), **dict.fromkeys(keys, "first")}
     return frame.groupby(same, sort=False, dropna=False, as_index=False).agg(how)
 
 
-def _spoken(statistics: pd.DataFrame) -> pd.DataFrame:
-    """Statistics whose columns of words hold "" where they say nothing, and whose numbers are numbers."""
-    found = statistics.copy()
+def _typed(statistics: pd.DataFrame) -> pd.DataFrame:
+    """Statistics with all columns: text, "" if missing, and numbers, NaN if missing."""
+    frame = statistics.copy()
     for name in _WORDS:
-        found[name] = found[name].astype(object).where(found[name].notna(), "").astype(str) if name in found else ""
+        frame[name] = frame[name].astype(object).where(frame[name].notna(), "").astype(str) if name in frame else ""
     for name in _NUMBERS:
-        found[name] = pd.to_numeric(found[name], errors="coerce") if name in found else float("nan")
-    return found
+        frame[name] = pd.to_numeric(frame[name], errors="coerce") if name in frame else float("nan")
+    return frame
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -256,7 +255,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _csv(path: Path) -> pd.DataFrame:
-    """A table whose texts are texts, whatever they say, and whose numbers are NaN where there is none."""
+    """A table with columns of text as they are, and numbers with NaN for empty cells."""
     names = pd.read_csv(path, nrows=0).columns
     numbers = {str(name): [""] for name in names if name not in _TEXTS}
     texts = {str(name): str for name in names if name in _TEXTS}
@@ -268,11 +267,11 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in columns})
     try:
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else _csv(path)
-    except Exception as error:  # readers of broken files raise errors of every kind
+    except Exception as error:  # readers of damaged files raise all sorts of errors
         raise ValueError(f"{path} is damaged ({error}): run `python -m launch.reproduce` again") from error
-    lost = sorted(set(columns) - set(frame))
-    if lost:
-        raise ValueError(f"{path} has no column {', '.join(lost)}: it is of another version; run again")
+    missing = sorted(set(columns) - set(frame))
+    if missing:
+        raise ValueError(f"{path} has no column {', '.join(missing)}: it is from another version; run again")
     return frame
 
 
@@ -281,11 +280,11 @@ def growth(run: RunFolder, experiment: Mapping[str, Any]) -> pd.DataFrame:
 
     Args:
       run: The run.
-      experiment: Of `run.experiments`, with "parameters" or "loss" as `against`.
+      experiment: One of `run.experiments`, with "parameters" or "loss" as `against`.
 
     Returns:
-      Columns as of `vla.report.figures.growth.draw`, rows by growing language models; pairs without a score, and
-      models of which the run does not know the size or loss, are left out.
+      Columns as of `vla.report.figures.training.draw_growth`, rows by growing language models. Pairs without a score
+      and models of unknown size or loss are left out.
     """
     keys = ["metric", "direction", "vision_model", "language_model"]
     scores = run.of("scores", str(experiment["id"])).dropna(subset="score")
@@ -298,11 +297,11 @@ def growth(run: RunFolder, experiment: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _growth(name: str, models: Mapping[str, Mapping[str, Any]], against: str) -> float:
-    """Parameters of a model, or its loss: of a checkpoint, what its model's losses say of its step."""
+    """Parameters of a model, or its loss; for a checkpoint, the loss of its model at its step."""
     model = models[name]
     if against != "loss":
         return float(model.get(against) or "nan")
-    losses = model.get("losses") or models.get(trunk(name), {}).get("losses")
+    losses = model.get("losses") or models.get(base_name(name), {}).get("losses")
     if not losses:
         return float("nan")
     _, _, step = name.partition("@")

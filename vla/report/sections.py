@@ -1,5 +1,6 @@
-"""What the page says of one experiment: verdict, figures, claims, tests, scores, conditions."""
+"""The section of one experiment on the page: verdict, claims, tests, scores, conditions."""
 
+import dataclasses
 import json
 import math
 import shlex
@@ -8,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from vla.experiments.naming import named
-from vla.experiments.penultimate import scalars
+from vla.experiments.names import name_and_source
+from vla.experiments.results import scalars
 from vla.experiments.study import MAIN
 from vla.report import run_folder
 from vla.report.claims import NOT_RUN, Claim, Verdict, outcomes, verdict
@@ -19,7 +20,7 @@ from vla.report.run_folder import RunFolder
 from vla.report.words import NONE, anchor, number, p_value, sentence, table
 
 _DIGITS = 12
-# Flags of a part of the work, and of what is looked into elsewhere: one score is all of one experiment.
+# Flags of one shard or stage and of the analysis of content, which the command of a single score omits.
 _OF_PARTS = ("--config.shard", "--config.stage", "--coordinator", "--processes", "--process",
              "--config.content.experiment", "--config.content.condition")  # fmt: skip
 
@@ -30,7 +31,7 @@ def cells(run: RunFolder, experiment: Mapping[str, Any], scores: pd.DataFrame) -
     Returns:
       `columns`: (metric, direction) of each column of scores; `rows`: dictionaries with condition, vision and language
       model, layers, n_items, keys, the command, and in the order of the columns `scores`, those of shuffled items as
-      `null` and the ends of their intervals over items as `interval`, None where there is none.
+      `null` and the ends of their intervals over items as `interval`, None if missing.
     """
     measured = [
         (metric, direction)
@@ -39,91 +40,91 @@ def cells(run: RunFolder, experiment: Mapping[str, Any], scores: pd.DataFrame) -
     ]
     maps = set(run_folder.layer_maps(run.of("scores", str(experiment["id"])))["condition"])
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for own in scores.to_dict("records"):
-        key = (own["condition"], own["vision_model"], own["language_model"])
+    for row in scores.to_dict("records"):
+        key = (row["condition"], row["vision_model"], row["language_model"])
         if key not in rows:
             rows[key] = {
-                **{name: own[name] for name in ("condition", "vision_model", "language_model")},
-                **{name: own[name] for name in ("vision_layer", "language_layer")},
-                "n_items": int(own["n_items"]),
+                **{name: row[name] for name in ("condition", "vision_model", "language_model")},
+                **{name: row[name] for name in ("vision_layer", "language_layer")},
+                "n_items": int(row["n_items"]),
                 "scores": [None] * len(measured),
                 "null": [None] * len(measured),
                 "interval": [None] * len(measured),
-                "keys": _keys(own),
-                "command": command(run.run, experiment, own),
-                "map": own["condition"] in maps,
+                "keys": _keys(row),
+                "command": command(run.run, experiment, row),
+                "map": row["condition"] in maps,
             }
-        at = measured.index((own["metric"], own["direction"]))
-        for name, column in (("scores", "score"), ("null", "null_mean")):
-            rows[key][name][at] = _finite(own.get(column))
-        ends = (_finite(own.get("ci_low")), _finite(own.get("ci_high")))
-        rows[key]["interval"][at] = None if None in ends else ends
+        column = measured.index((row["metric"], row["direction"]))
+        for name, source in (("scores", "score"), ("null", "null_mean")):
+            rows[key][name][column] = _finite(row.get(source))
+        ends = (_finite(row.get("ci_low")), _finite(row.get("ci_high")))
+        rows[key]["interval"][column] = None if None in ends else ends
     return {"columns": measured, "rows": list(rows.values())}
 
 
 def command(run: Mapping[str, Any], experiment: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """The command that scores the experiment of a cell anew, of its two models alone, into a folder of its own.
+    """The command that computes one score again: its experiment with its two models, in a new folder.
 
-    It has everything that determines the score: the conditions whose items are shared, and the settings of the run.
+    It runs all conditions of the experiment, because they share items, with the settings of the run.
 
     Args:
-      run: `run.json`: its `commands` have under "cell" the command to which flags are added, and under "cell_groups"
-        the group of models that flags can name, where it is one alone.
-      experiment: Whose score it is.
-      row: The score.
+      run: The content of `run.json`; its `commands` have under "cell" the command to which flags are added, and under
+        "cell_groups" the group of models that flags can name, if it is a single one.
+      experiment: The experiment of the score.
+      row: The row of the score.
 
     Returns:
-      "" where the run did not say.
+      The command; "" if the run has none.
     """
-    condition = next((one for one in experiment.get("conditions", ()) if one["name"] == row["condition"]), {})
+    condition = next((each for each in experiment.get("conditions", ()) if each["name"] == row["condition"]), {})
     groups = {modality: condition.get(f"{modality}_group", "") for modality in ("vision", "language")}
     start, only = run["commands"].get("cell", ""), run["commands"].get("cell_groups", "")
     if not start or not all(groups.values()) or (only and set(groups.values()) != {only}):
         return ""
     sweep = condition.get("series") == "items"
-    asked: dict[str, tuple[str, ...]] = {}
-    if set(groups.values()) != {MAIN}:  # a config of one group has no catalogue of experiments to choose from
-        asked["experiments"] = () if sweep else (experiment["id"],)
-        asked |= {} if sweep else {"sweep": ()}
+    values: dict[str, tuple[str, ...]] = {}
+    if set(groups.values()) != {MAIN}:  # a config without groups has no list of experiments
+        values["experiments"] = () if sweep else (experiment["id"],)
+        values |= {} if sweep else {"sweep": ()}
     for modality, group in groups.items():
         name = modality if group == MAIN else f"{modality}.{group}"
-        asked[name] = (_given(run, modality, row[f"{modality}_model"]),)
-    flags = {f"--config.{name}": value for name, value in asked.items()}
+        values[name] = (_as_listed(run, modality, row[f"{modality}_model"]),)
+    flags = {f"--config.{name}": value for name, value in values.items()}
     return shlex.join(
         [
             *_without(shlex.split(start), (*flags, *_OF_PARTS)),
-            *(f"{name}={_spelled(value)}" for name, value in flags.items()),
+            *(f"{name}={_tuple_text(value)}" for name, value in flags.items()),
         ]
     )
 
 
-def _spelled(names: Sequence[str]) -> str:
-    """A tuple of a config in double quotes, which a shell's single quotes leave readable."""
+def _tuple_text(names: Sequence[str]) -> str:
+    """A tuple of a config with double quotes, which stays readable within the single quotes of a shell."""
     return f"({''.join(f'{json.dumps(name)},' for name in names)})"
 
 
 def _without(words: Sequence[str], flags: Collection[str]) -> list[str]:
-    """The words less some flags: of a flag given twice, values that are tuples would be joined."""
-    kept, place = [], 0
-    while place < len(words):
-        name, sign, _ = words[place].partition("=")
+    """The words without some flags: tuples of a repeated flag would be joined."""
+    kept, index = [], 0
+    while index < len(words):
+        name, sign, _ = words[index].partition("=")
         if name not in flags:
-            kept.append(words[place])
-        elif not sign:
-            place += 1
-        place += 1
+            kept.append(words[index])
+        elif not sign:  # the value is the next word
+            index += 1
+        index += 1
     return kept
 
 
-def _given(run: Mapping[str, Any], modality: str, name: str) -> str:
-    """A model as a config names it."""
-    models = [one for one in run["models"] if (one["modality"], one["name"]) == (modality, name)]
+def _as_listed(run: Mapping[str, Any], modality: str, name: str) -> str:
+    """A model as a config lists it."""
+    models = [model for model in run["models"] if (model["modality"], model["name"]) == (modality, name)]
     source = models[0]["source"] if models else name
-    return source if named(source)[0] == name else f"{name}={source}"
+    return source if name_and_source(source)[0] == name else f"{name}={source}"
 
 
 def short(key: str) -> str:
-    """The first digits of a key, by which the store names its groups."""
+    """The first digits of a key, as in the names of groups of the store."""
     return str(key)[:_DIGITS]
 
 
@@ -132,9 +133,9 @@ def _finite(value: Any) -> float | None:
 
 
 def _keys(row: Mapping[str, Any]) -> dict[str, str]:
-    """The keys of both sides, as far as there are any."""
-    given = {side: row.get(f"{side}_key") for side in ("vision", "language")}
-    return {side: key for side, key in given.items() if isinstance(key, str) and key}
+    """The keys of both sides, if present."""
+    keys = {side: row.get(f"{side}_key") for side in ("vision", "language")}
+    return {side: key for side, key in keys.items() if isinstance(key, str) and key}
 
 
 _SIGNS = {
@@ -148,18 +149,18 @@ def section(
     views: Mapping[tuple[str, str], str],
     claims: Sequence[Claim] = (),
 ) -> dict[str, Any]:
-    """What the template shows of an experiment, figures aside.
+    """The values of the template for an experiment, without figures.
 
     Args:
       run: The run.
       experiment: Of `run.experiments`.
-      views: By (experiment, condition), the place on the page that shows what the models saw.
-      claims: What its paper says of it in words.
+      views: Anchors of the sample items, by (experiment, condition).
+      claims: The claims of the paper about it.
     """
     id, ran = str(experiment["id"]), experiment["status"] != NOT_RUN
     checked = outcomes(run, id, claims) if ran else []
     statistics = run.of("statistics", id)
-    said = badge(verdict(experiment, statistics, checked))
+    mark = badge(verdict(experiment, statistics, checked))
     scored = scalars(run.of("scores", id))
     title = str(experiment.get("title") or id)
     return {
@@ -167,10 +168,10 @@ def section(
         "dataset": _dataset(run, str(experiment.get("dataset") or "")),
         "id": id,
         "title": sentence(title),
-        "anchor": place(id),
+        "anchor": section_anchor(id),
         "ran": ran,
-        "verdict": said,
-        "claims": [{"claim": c.claim, "found": c.found, "holds": c.holds} for c in checked],
+        "verdict": mark,
+        "claims": [dataclasses.asdict(outcome) for outcome in checked],
         "tests": [_tests(id, str(metric), rows) for metric, rows in statistics.groupby("metric", sort=False)]
         if ran
         else [],
@@ -191,25 +192,25 @@ def section(
 
 
 def _dataset(run: RunFolder, role: str) -> str:
-    """The name of the dataset that plays a role, if it is another."""
+    """The name of the dataset with a role; the role itself if it is unknown."""
     names = {str(each.get("role")): str(each["name"]) for each in run.run["datasets"]}
     return names.get(role, role)
 
 
-def place(id: str) -> str:
-    """The id of an experiment's section."""
+def section_anchor(id: str) -> str:
+    """The anchor of the section of an experiment."""
     return f"experiment-{anchor(id)}"
 
 
-def cell_place(id: str, condition: str) -> str:
-    """The id of the first score of a condition."""
+def cell_anchor(id: str, condition: str) -> str:
+    """The anchor of the first score of a condition."""
     return f"cell-{anchor(id, condition)}"
 
 
-def badge(said: Verdict) -> dict[str, str]:
+def badge(verdict: Verdict) -> dict[str, str]:
     """A verdict with its mark."""
-    kind, sign = _SIGNS.get(said.words, ("none", "○"))
-    return {"words": said.words, "tally": said.tally, "kind": kind, "sign": sign}
+    style, sign = _SIGNS.get(verdict.words, ("none", "○"))
+    return {"words": verdict.words, "tally": verdict.tally, "style": style, "sign": sign}
 
 
 def _tests(id: str, metric: str, rows: pd.DataFrame) -> dict[str, Any]:
@@ -230,8 +231,8 @@ def _test(id: str, row: Mapping[str, Any]) -> dict[str, Any]:
         "direction": DIRECTION_WORDS.get(row["direction"], row["direction"]),
         "higher": row["higher"],
         "lower": row["lower"],
-        "higher_link": f"#{cell_place(id, row['higher'])}",
-        "lower_link": f"#{cell_place(id, row['lower'])}",
+        "higher_link": f"#{cell_anchor(id, row['higher'])}",
+        "lower_link": f"#{cell_anchor(id, row['lower'])}",
         "tested": tested,
         "mean_higher": number(row["mean_higher"]),
         "mean_lower": number(row["mean_lower"]),
@@ -252,16 +253,16 @@ def _test(id: str, row: Mapping[str, Any]) -> dict[str, Any]:
 def _cells(
     run: RunFolder, experiment: Mapping[str, Any], scored: pd.DataFrame, views: Mapping[tuple[str, str], str]
 ) -> dict[str, Any]:
-    found, id, seen = cells(run, experiment, scored), str(experiment["id"]), set()
+    grid, id, seen = cells(run, experiment, scored), str(experiment["id"]), set()
     has_null, has_interval = (
-        any(value is not None for row in found["rows"] for value in row[name]) for name in ("null", "interval")
+        any(value is not None for row in grid["rows"] for value in row[name]) for name in ("null", "interval")
     )
-    for row in found["rows"]:
-        here = cell_place(id, row["condition"])
-        row["id"] = "" if here in seen else here
-        seen.add(here)
+    for row in grid["rows"]:
+        anchor_of_row = cell_anchor(id, row["condition"])
+        row["id"] = "" if anchor_of_row in seen else anchor_of_row
+        seen.add(anchor_of_row)
         row["view"] = views.get((id, row["condition"]), "")
-        row["vision_anchor"], row["language_anchor"] = model_places(row["vision_model"], row["language_model"])
+        row["vision_anchor"], row["language_anchor"] = model_anchors(row["vision_model"], row["language_model"])
         row["values"] = [
             number(value) + _ends(ends) + (f" ({number(null, 2)})" if null is not None else "")
             for value, ends, null in zip(row["scores"], row["interval"], row["null"], strict=True)
@@ -271,17 +272,17 @@ def _cells(
     columns = [
         f"{metric_words(metric)}"
         + ("" if direction == "symmetric" else f", {DIRECTION_WORDS.get(direction, direction)}")
-        for metric, direction in found["columns"]
+        for metric, direction in grid["columns"]
     ]
-    return {"columns": columns, "rows": found["rows"], "has_null": has_null, "has_interval": has_interval}
+    return {"columns": columns, "rows": grid["rows"], "has_null": has_null, "has_interval": has_interval}
 
 
 def _ends(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f" [{number(interval[0])}, {number(interval[1])}]"
 
 
-def model_places(vision: str, language: str) -> tuple[str, str]:
-    """The ids of the rows of a pair of models."""
+def model_anchors(vision: str, language: str) -> tuple[str, str]:
+    """The anchors of the rows of a pair of models."""
     return f"model-{anchor('vision', vision)}", f"model-{anchor('language', language)}"
 
 
@@ -302,4 +303,4 @@ def _conditions(run: RunFolder, experiment: Mapping[str, Any]) -> dict[str, Any]
             ],
         }
     )
-    return table(f"Conditions of {experiment['id']}: what vision and language models were shown.", frame)
+    return table(f"Conditions of {experiment['id']}: images and captions that the models were shown.", frame)

@@ -1,4 +1,4 @@
-"""Numbers and names as the page prints them."""
+"""Numbers, names, tables and images in the form that the page needs."""
 
 import math
 import re
@@ -12,14 +12,14 @@ NONE = "–"
 
 
 def number(value: Any, digits: int = 3, sign: bool = False) -> str:
-    """A number with so many decimals, a true minus, a dash where there is none."""
+    """A number with `digits` decimals and a true minus sign; a dash if it is missing or not finite."""
     if value is None or not isinstance(value, int | float) or not math.isfinite(value):
         return NONE
     return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
 
 def p_value(value: Any) -> str:
-    """A p-value: four decimals, "<.0001" below; text as it is."""
+    """A p-value with four decimals, or "<.0001"; text is kept."""
     if isinstance(value, str):
         return value.replace("0.", ".", 1) or NONE
     if value is None or not math.isfinite(value):
@@ -28,9 +28,9 @@ def p_value(value: Any) -> str:
 
 
 def figures(numbers: str) -> str:
-    """Numbers of the paper's figures in words: "2, 13" as "Figures 2 and 13"."""
-    each = [one.strip() for one in numbers.split(",")]
-    return f"Figures {', '.join(each[:-1])} and {each[-1]}" if len(each) > 1 else f"Figure {numbers}"
+    """Numbers of figures of the paper in words: "2, 13" becomes "Figures 2 and 13"."""
+    *before, last = [number.strip() for number in numbers.split(",")]
+    return f"Figures {', '.join(before)} and {last}" if before else f"Figure {last}"
 
 
 def sentence(text: str) -> str:
@@ -39,35 +39,35 @@ def sentence(text: str) -> str:
 
 
 def anchor(*parts: object) -> str:
-    """An id for a place on the page, another one for other parts: a space is "_", any further sign its number."""
+    """A unique anchor on the page for some parts: a space becomes "_", any other sign its number."""
     return "--".join(
-        "".join(_spelled(letter, text[:place]) for place, letter in enumerate(text)) for text in map(str, parts)
+        "".join(_encoded(letter, text[:index]) for index, letter in enumerate(text)) for text in map(str, parts)
     )
 
 
-def _spelled(letter: str, before: str) -> str:
-    # One hyphen at a time is itself, so that two tell the parts apart.
+def _encoded(letter: str, before: str) -> str:
+    # A single hyphen is kept, because two hyphens separate parts.
     if letter.isalnum() or (letter == "-" and before and before[-1] != "-"):
         return letter
     return "_" if letter == " " else f".{ord(letter):x}."
 
 
 def table(caption: str, frame: pd.DataFrame) -> dict[str, Any]:
-    """A frame as the template's table: text for every cell."""
+    """A frame as a table of the template, with text in every cell."""
     rows = [[number(v, 3) if isinstance(v, float) else str(v) for v in row] for row in frame.itertuples(index=False)]
     return {"caption": caption, "columns": list(frame.columns), "rows": rows}
 
 
-# What a data URL in double quotes may hold as it is.
+# Characters that need no encoding in a data URL within double quotes.
 _PLAIN = " =:/'<>,;()!?&*+-@[]{}|"
 
 
 def svg_url(path: Path) -> tuple[str, int, int]:
-    """A drawing as a data URL, with its width and height in CSS pixels."""
+    """An SVG file as a data URL, with its width and height in CSS pixels."""
     text = path.read_text(encoding="utf-8")
     drawing = re.sub(r">\s+<", "><", text[text.index("<svg") :])
     drawing = re.sub(r"\s+", " ", re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", drawing, flags=re.DOTALL))
-    size = [float(found) for found in re.findall(r'(?:width|height)="([\d.]+)pt"', drawing)[:2]]
+    size = [float(length) for length in re.findall(r'(?:width|height)="([\d.]+)pt"', drawing)[:2]]
     # Points are 1/72 of an inch, CSS pixels 1/96.
     width, height = (round(length * 96 / 72) for length in size)
     quoted = urllib.parse.quote(drawing.replace('"', "'"), safe=_PLAIN)
@@ -76,5 +76,5 @@ def svg_url(path: Path) -> tuple[str, int, int]:
 
 def thumbnail_url(encoded: str) -> str:
     """A small image, base64 of a JPEG or PNG file, as a data URL."""
-    kind = "png" if encoded.startswith("iVBOR") else "jpeg"
-    return f"data:image/{kind};base64,{encoded}"
+    file_type = "png" if encoded.startswith("iVBOR") else "jpeg"
+    return f"data:image/{file_type};base64,{encoded}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from vla.checks import listed
+from vla.checks import RemediableError, listed
 from vla.records import Dataset, Item
 from vla.stimuli.image_manipulations import item_mask
 from vla.stimuli.specs import Step
@@ -40,9 +40,10 @@ def without_masks(dataset: Dataset, steps: Sequence[Step], source: str = "photog
         lacking = [id for id, state in states.items() if state is None]
         if lacking and (step.policies["unmasked"] == "refuse" or len(lacking) == len(dataset)):
             drop = ', or pass unmasked="drop" to leave these items out' if len(lacking) < len(dataset) else ""
-            raise ValueError(
+            raise RemediableError(
                 f"{len(lacking)} of the {len(dataset)} items of {dataset.name} have no mask of {own.masked}, which "
-                f"{own.name} needs: {listed(lacking)}. {_NEEDED[own.masked]}: read the dataset with them{drop}"
+                f"{own.name} needs: {listed(lacking)}. {_NEEDED[own.masked]}: read the dataset with them{drop}",
+                {"unmasked": "drop"} if drop else {"masks": own.masked},
             )
         left_out |= set(lacking)
         if step.policies["empty"] == "drop":

@@ -8,7 +8,8 @@ from scipy import stats
 
 from vla.paper import find
 from vla.report.claims import outcomes
-from vla.report.figures import growth as figure
+from vla.report.figures import training
+from vla.report.figures.style import settle
 from vla.report.run_folder import RunFolder, growth
 
 SIZES = {"t-1b": 1e9, "t-3b": 3e9, "t-7b": 7e9, "t-13b": 13e9}
@@ -40,14 +41,14 @@ def test_the_claim_is_an_exact_test_over_the_orders_of_language_models(tmp_path,
     rho = stats.spearmanr(range(4), order).statistic
     p = sum(other >= rho - 1e-12 for other in rhos) / 24
     assert found.holds is bool(rho > 0 and p < 0.05)
-    assert f"over 4 language models, p {p:.4f}".replace("0.", ".") in found.found
+    assert f"over 4 language models, p {p:.4f}".replace("0.", ".") in found.result
 
 
 def test_three_language_models_cannot_say(tmp_path):
     few = dict(list(SIZES.items())[:3])
     scores = {("a", name): size for name, size in few.items()}
     (found,) = outcomes(run_of(tmp_path, scores, models(few)), "Size", find("platonic").experiments()["Size"].claims)
-    assert found.holds is None and "3 language models, fewer than 4" in found.found
+    assert found.holds is None and "3 language models, fewer than 4" in found.result
 
 
 def test_checkpoints_stand_at_the_loss_of_their_step(tmp_path):
@@ -61,7 +62,19 @@ def test_checkpoints_stand_at_the_loss_of_their_step(tmp_path):
     # Best losses last; a model whose loss nobody knows is left out.
     assert rows[["language_model", "growth"]].values.tolist() == [["m@0", 7.9], ["m@40", 4.1], ["m", 2.0]]
     assert rows["score"].tolist() == pytest.approx([0.0, 0.1, 0.2])
-    axis = figure.draw(rows, "loss").axes[0]
+    axis = training.draw_growth(rows, "loss").axes[0]
     left, right = axis.get_xlim()
     assert left > right and [line.get_label() for line in axis.lines] == ["a"]
     assert list(axis.lines[0].get_xdata()) == [2.0, 4.1, 7.9]
+
+
+def test_sizes_are_written_out_on_the_axis(tmp_path):
+    """The style reads no TeX, in which matplotlib writes powers of ten."""
+    for sizes in ({"s": 7e7, "t": 9e8}, {"s": 7e7, "t": 9e7}):
+        models = [{"name": name, "modality": "language", "parameters": size} for name, size in sizes.items()]
+        rows = growth(
+            run_of(tmp_path, {("a", "s"): 0.1, ("a", "t"): 0.2}, models), {"id": "Size", "against": "parameters"}
+        )
+        axis = settle(training.draw_growth(rows, "parameters")).axes[0]
+        labels = [text.get_text() for text in axis.get_xticklabels(which="both") if text.get_text()]
+        assert labels and all(label[-1] in "kMB" for label in labels)

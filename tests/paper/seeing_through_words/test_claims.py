@@ -42,13 +42,13 @@ def test_a_rise_that_saturates_near_ten_holds_and_one_that_saturates_at_once_doe
         monotone, _, flat = outcomes(_run(tmp_path, curves=curves), "E6")
         # All but 5 % of the gain is had ln(20) = 3.0 rates after the first.
         assert monotone.holds and flat.holds is holds
-        assert f"95 % of the gain at {1 + rate * np.log(20):.1f}" in flat.found
+        assert f"95 % of the gain at {1 + rate * np.log(20):.1f}" in flat.result
 
 
 def test_a_curve_that_falls_once_is_not_monotone(tmp_path):
     curves = _curves("E6", "captions", lambda direction, k: 0.1 * k - 0.5 * (k == 7))
     claim = outcomes(_run(tmp_path, curves=curves), "E6")[0]
-    assert claim.holds is False and claim.found == "10 of 11 steps rise, the largest fall is 0.400"
+    assert claim.holds is False and claim.result == "10 of 11 steps rise; the largest fall is 0.400"
 
 
 def test_which_direction_gains_more(tmp_path):
@@ -64,7 +64,7 @@ def test_which_direction_gains_more(tmp_path):
         curves["score"] += spread.where(curves["direction"] == more, 0.0)
         claim = outcomes(_run(tmp_path, curves=curves), "E7")[0]
         # From one to twelve images the curves rise by 11 steps of 0.01 or 0.02.
-        assert claim.holds is holds and found in claim.found
+        assert claim.holds is holds and found in claim.result
 
 
 def test_shuffled_curves_are_flat_at_zero_or_not(tmp_path):
@@ -100,7 +100,7 @@ def test_claims_are_about_linear_predictivity_whatever_was_scored_first(tmp_path
     both = [pd.DataFrame(grid).assign(metric="linear_predictivity", direction=direction)
             for direction in ("language_to_vision", "vision_to_language")]  # fmt: skip
     found = outcomes(_run(tmp_path, scores=pd.concat([cka, *both], ignore_index=True)), "E1")
-    assert len(found) == 3 and found[0].found.startswith("0.200 against 0.600")
+    assert len(found) == 3 and found[0].result.startswith("0.200 against 0.600")
 
 
 def test_orderings_of_conditions(tmp_path):
@@ -114,7 +114,7 @@ def test_orderings_of_conditions(tmp_path):
     ]  # fmt: skip
     found = outcomes(_run(tmp_path, scores=pd.DataFrame(rows)), "E2")
     assert [each.holds for each in found] == [True, True]
-    assert "difference +0.100" in found[0].found
+    assert "difference +0.100" in found[0].result
 
 
 def test_backbones_are_compared_over_language_models(tmp_path):
@@ -131,14 +131,14 @@ def test_backbones_are_compared_over_language_models(tmp_path):
     found = {one.claim: one for one in outcomes(_run(tmp_path, curves=pd.DataFrame(rows)), "E10")}
     one = found[f"{high} above {low}"]
     ends = stats.ttest_1samp(list(gaps.values()), 0).confidence_interval()
-    assert one.holds is False and one.found.endswith(f"difference +0.043 [−{-ends.low:.3f}, +{ends.high:.3f}]")
+    assert one.holds is False and one.result.endswith(f"difference +0.043 [−{-ends.low:.3f}, +{ends.high:.3f}]")
     assert found[f"{high} above dino-vitb16"].holds is None
 
 
 def test_means_are_of_the_pairs_that_have_both():
     low, high = pd.Series({"a": 0.1, "b": 0.2, "c": 0.9}), pd.Series({"a": 0.2, "b": 0.4, "d": 0.0})
-    assert difference("claim", low, high).found.startswith("0.150 against 0.300, difference +0.150 [")
-    assert difference("claim", low[["c"]], high[["d"]]).found == "no model pair has both"
+    assert difference("claim", low, high).result.startswith("0.150 against 0.300, difference +0.150 [")
+    assert difference("claim", low[["c"]], high[["d"]]).result == "no model pair has both"
 
 
 def test_an_experiment_that_is_not_the_papers_has_no_claims(tmp_path):

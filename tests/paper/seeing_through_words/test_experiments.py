@@ -9,7 +9,7 @@ from scipy import stats
 from configs import paper
 from vla.experiments.choices import Choices
 from vla.experiments.experiment import as_experiment, read_side
-from vla.experiments.scoring import directions, needs, tables
+from vla.experiments.tables import directions, needs, tables
 from vla.paper import study
 from vla.paper.seeing_through_words.experiments import PRINTED, experiments
 
@@ -88,8 +88,8 @@ def test_choices_reach_the_views():
         ("language", "noun", "no caption view is called 'noun'; expected one of average, best_by_clip"),
         ("vision", "rotation:degrees=3", "rotation has no parameter 'degrees'"),
         ("vision", "mismatched", "no image view is called 'mismatched'"),
-        ("language", "average:k=0", "average needs k"),
-        ("language", "nouns + best_by_clip", "best_by_clip stands alone"),
+        ("language", "average:k=0", "average needs a number k"),
+        ("language", "nouns + best_by_clip", "best_by_clip can only be combined with mismatched"),
     ],
 )
 def test_unknown_views_are_refused_with_what_there_is(modality, spec, words):
@@ -128,8 +128,8 @@ def own(found):
         ({"metrics": ("ckaa",)}, "metric='ckaa'; expected one of"),
         ({"shard": "4/4"}, "shard=4/4: expected i/n"),
         ({"shard": "4"}, "expected i/n, such as 0/4"),
-        ({"older": "use"}, "older='use'; expected one of refuse, recompute"),
-        ({"language": {"core": ()}}, "'core', of which there are none"),
+        ({"older": "use"}, "older='use'; expected one of recompute, refuse"),
+        ({"language": {"core": ()}}, "the group 'core' has no language models"),
         ({"colour": 3}, "the config has no setting colour; it has batch_size"),
         ({"own_experiments": ({"id": "X", "title": "", "question": "", "layers": "first",
                                "conditions": ({"name": "a"},)},)}, "layers='first'; expected one of all, penultimate"),
@@ -172,5 +172,5 @@ def test_conditions_may_name_models_of_their_own():
     assert scored == [pair for pair in (*now, *then) for _ in range(2)], "no pair across groups"
     assert {key[1] for key in needs(found)} == {"v", "v@1", "w@1", "t", "u", "t@1"}
     assert found.models(mine, "vision") == ["v", "v@1", "w@1"]
-    with pytest.raises(ValueError, match="'mine' asks for the language models 'core', of which there are none"):
+    with pytest.raises(ValueError, match="'mine': the group 'core' has no language models"):
         study(config | {"language": {"early": ("t@1",)}})

@@ -8,8 +8,8 @@ import pytest
 
 from vla.alignment.paired import crossed_test
 from vla.experiments.experiment import Comparison
-from vla.paper.seeing_through_words import experiments
 from vla.paper.seeing_through_words.claims import main_claims
+from vla.paper.seeing_through_words.experiments import experiments
 from vla.report.claims import comparison_claims
 from vla.report.run_folder import RunFolder
 
@@ -54,8 +54,8 @@ def test_meaning_and_chance_are_differences_within_pairs_with_intervals_over_cro
     own = scores.query("metric == 'linear_predictivity' and direction == 'vision_to_language'")
     wide = own.pivot(index=["vision_model", "language_model"], columns="condition", values="score")
     gaps = {
-        "above the same with items shuffled": wide["original"] - 0.01,
-        "images without their things or stuff score less than images whose look alone was changed (grayscale, "
+        "above scores with items shuffled": wide["original"] - 0.01,
+        "images without their things or stuff score lower than images of changed appearance (grayscale, "
         "rotation)": wide[["grayscale", "rotation"]].mean(axis=1) - wide[["things only", "stuff only"]].mean(axis=1),
     }
     for claim, gap in gaps.items():
@@ -63,7 +63,7 @@ def test_meaning_and_chance_are_differences_within_pairs_with_intervals_over_cro
         test = crossed_test(gap, *(gap.index.get_level_values(name) for name in ("vision_model", "language_model")))
         low, high = test.ci_low, test.ci_high
         assert one.holds is True
-        assert one.found.endswith(f"difference {gap.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
+        assert one.result.endswith(f"difference {gap.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
     assert len(found) == 4
 
 
@@ -83,7 +83,7 @@ def test_tested_comparisons_are_those_of_the_statistics_and_one_pair_cannot_say(
         ("E6", "captions averaged", "cka", "symmetric", 0.5, 0.4, 0.1, 0.05, 0.15, 4),
     ]
     found = comparison_claims(_run(tmp_path, statistics=rows))
-    assert [(one.holds, one.found) for one in found] == [
+    assert [(one.holds, one.result) for one in found] == [
         (True, "0.100 against 0.300, difference +0.200 [+0.100, +0.300]"),
         (False, "0.290 against 0.300, difference +0.010 [−0.020, +0.040]"),
         (None, "0.400 against 0.500, difference +0.100 (no interval: too few model pairs)"),

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vla.report.figures import backbones, conditions, curves, depth, layer_maps, losses, overview, spectrum, training
+from vla.report.figures import backbones, conditions, curves, depth, layer_maps, overview, spectrum, training
 from vla.report.figures.style import PALETTE, interval, save, settle, styled
 
 PAIRS = [("seer", "teller"), ("seer", "reader"), ("watcher", "teller"), ("watcher", "reader")]
@@ -233,7 +233,7 @@ def test_the_overview_puts_both_t_side_by_side():
 
 def test_losses_are_drawn_with_their_baseline():
     models = [{"name": "a", "losses": {"steps": [0, 5], "loss": [2.0, 1.0], "baseline": 1.5, "unit": "nats"}}]
-    (axis,) = losses.draw(models).axes
+    (axis,) = training.draw_losses(models).axes
     np.testing.assert_allclose(axis.lines[0].get_ydata(), [2.0, 1.0])
     np.testing.assert_allclose(axis.lines[1].get_ydata(), [1.5, 1.5])
     assert axis.get_ylabel() == "nats"
@@ -249,4 +249,4 @@ def test_files_hold_the_same_bytes_every_time(tmp_path, suffix):
 
 def test_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"written as '.gif'; expected one of .pdf, .png, .svg"):
-        save(losses.draw([{"name": "a", "losses": {"steps": [0], "loss": [1.0]}}]), tmp_path / "a.gif")
+        save(training.draw_losses([{"name": "a", "losses": {"steps": [0], "loss": [1.0]}}]), tmp_path / "a.gif")

@@ -1,8 +1,8 @@
 """Huh et al. (2024): The Platonic Representation Hypothesis, its core figure.
 
-Do language models that are larger, or that model text better, align better with vision models? Mutual k-nearest
-neighbours (k = 10) of all pairs of layers on the same captioned images; the best pair of layers stands for a pair of
-models. The paper uses 1,024 items of the Wikipedia-based image text dataset.
+Do larger or better language models align better with vision models? The score is mutual k-nearest neighbours (k = 10)
+of all pairs of layers on the same captioned images; a pair of models is represented by its best pair of layers. The
+paper uses 1,024 items of the Wikipedia-based image text dataset.
 """
 
 from vla.experiments.experiment import Condition, Experiment, Paper
@@ -11,13 +11,13 @@ from vla.report.claims import grows
 
 
 def experiments() -> dict[str, Experiment]:
-    """Alignment against size and against loss, of the same scores."""
-    found = {}
+    """Alignment against size and against loss, from the same scores."""
+    result = {}
     for id, against, words in (
         ("Size", "parameters", "the size of the language model"),
         ("Loss", "loss", "a lower loss of the language model"),
     ):
-        found[id] = Experiment(
+        result[id] = Experiment(
             id,
             f"Alignment against {words}",
             f"Does alignment with vision models rise with {words}?",
@@ -32,7 +32,7 @@ def experiments() -> dict[str, Experiment]:
             claims=(grows({"id": id, "against": against}, words),),
             against=against,
         )
-    return found
+    return result
 
 
 PAPER = Paper(

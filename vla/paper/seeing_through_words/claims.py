@@ -1,11 +1,11 @@
-"""What the paper says came out of its experiments beyond the printed tests, as functions of a run."""
+"""The claims of the paper beyond its printed tests, as functions of a run."""
 
 from collections.abc import Iterator
 
 import pandas as pd
 
 from vla.experiments.experiment import Outcome
-from vla.experiments.penultimate import scalars
+from vla.experiments.results import scalars
 from vla.report.claims import (
     LANGUAGE_TO_VISION,
     VISION_TO_LANGUAGE,
@@ -64,9 +64,9 @@ _SEMANTIC, _APPEARANCE = ("things only", "stuff only"), ("grayscale", "rotation"
 
 
 def main_claims(run: RunFolder) -> list[Outcome]:
-    """Whether alignment is above chance, rises with depth, and is about meaning: by linear predictivity.
+    """The outcomes of the main claims by linear predictivity: above chance, rising with depth, about meaning.
 
-    Claims for which the run has no data are left out.
+    Claims without data are left out.
     """
     return [*_above_chance(run), *outcomes(run, "E1", (rises_with_depth,)), *_about_meaning(run)]
 
@@ -75,26 +75,26 @@ def _above_chance(run: RunFolder) -> Iterator[Outcome]:
     for direction, rows in _originals(run).groupby("direction", sort=False):
         rows = rows.dropna(subset=["score", "null_mean"]).set_index(PAIR)
         if len(rows):
-            claim = f"{DIRECTION_WORDS[str(direction)]}: above the same with items shuffled"
+            claim = f"{DIRECTION_WORDS[str(direction)]}: above scores with items shuffled"
             yield difference(claim, rows["null_mean"], rows["score"])
 
 
 def _about_meaning(run: RunFolder) -> Iterator[Outcome]:
-    """Scores under semantic manipulations against scores under manipulations of appearance."""
+    """Scores without things or stuff against scores with a changed appearance."""
     rows = _scalars(run, "E2")
     if not {*_SEMANTIC, *_APPEARANCE} <= set(rows["condition"]):
         return
     for direction, rows_of_direction in rows.groupby("direction", sort=False):
         wide = scores_by_pair(rows_of_direction, "condition", [*_SEMANTIC, *_APPEARANCE])
         claim = (
-            f"{DIRECTION_WORDS[str(direction)]}: images without their things or stuff score less than images whose "
-            "look alone was changed (grayscale, rotation)"
+            f"{DIRECTION_WORDS[str(direction)]}: images without their things or stuff score lower than images of "
+            "changed appearance (grayscale, rotation)"
         )
         yield difference(claim, wide[list(_SEMANTIC)].mean(axis=1), wide[list(_APPEARANCE)].mean(axis=1))
 
 
 def _originals(run: RunFolder) -> pd.DataFrame:
-    """Scores of images and captions without any manipulation."""
+    """Scores of original images and captions."""
     rows = _scalars(run, "E2")
     rows = rows.loc[rows["condition"] == "original"]
     return _scalars(run, "E1") if rows.empty else rows

@@ -1,4 +1,4 @@
-"""The experiments of the paper, E1 to E13, and baselines that it lacks, as data with their claims and printed tests."""
+"""The experiments of the paper, E1 to E13, as data with their claims and printed tests, and baselines that it lacks."""
 
 import csv
 import dataclasses
@@ -7,11 +7,11 @@ from collections import defaultdict
 from pathlib import Path
 
 from vla.checks import check_whole_number
-from vla.experiments.experiment import Comparison, Condition, Experiment, PrintedTest
-from vla.paper.seeing_through_words.claims import CLAIMS
+from vla.experiments.experiment import Comparison, Condition, Experiment, Paper, PrintedTest
+from vla.paper.seeing_through_words.claims import CLAIMS, main_claims
 
-# How many captions and images an item the paper averages at most: five human captions and ten paraphrases, and five
-# captions drawn twice (appendix A.4; the main text speaks of up to 15 images).
+# Largest numbers of captions and images per item that the paper averages: five human captions and ten paraphrases, and
+# two images for each of five captions (appendix A.4; the main text says up to 15 images).
 CAPTIONS, IMAGES = 15, 10
 
 MANIPULATED_IMAGES = "image manipulations"
@@ -78,9 +78,9 @@ def averages(
       what: "captions" or "images".
       most: Length of the curve.
       before: Manipulation of each exemplar, such as "nouns".
-      after: What is done after averaging, "mismatched".
-      mark: What the series is called beside `what`.
-      claim: What a rise by averaging shows, in words, for the summary of the page.
+      after: Step after averaging: "mismatched".
+      mark: First word of the name of the series.
+      claim: The claim that averaging raises alignment, for the summary of the page.
     """
     series = " ".join(part for part in (mark, what) if part)
     conditions = []
@@ -119,7 +119,7 @@ def experiments(captions: int = CAPTIONS, images: int = IMAGES) -> dict[str, Exp
     e2 = Experiment(
         "E2",
         "Manipulated images",
-        "Does alignment hang on what an image shows, or on how it looks?",
+        "Does alignment depend on the content of an image, or on its appearance?",
         *image_manipulations(),
         figure="3A-B",
         expected="Things only and stuff only fall, stuff more; grayscale and rotation do not.",
@@ -129,7 +129,7 @@ def experiments(captions: int = CAPTIONS, images: int = IMAGES) -> dict[str, Exp
     e3 = Experiment(
         "E3",
         "Manipulated captions",
-        "Which words of a caption, and is it their order, that carry alignment?",
+        "Which words of a caption carry alignment, and does their order matter?",
         (*conditions, length),
         compared,
         figure="3C-D",
@@ -147,7 +147,7 @@ def experiments(captions: int = CAPTIONS, images: int = IMAGES) -> dict[str, Exp
     e5 = Experiment(
         "E5",
         "Preference between captions, by CLIP Score",
-        "Does the caption that fits its image best align better than the one that fits it least?",
+        "Does the caption that fits its image best align better than the one that fits worst?",
         *clip_score(),
         figure="4B",
         expected="Highest higher, both directions.",
@@ -171,7 +171,7 @@ def experiments(captions: int = CAPTIONS, images: int = IMAGES) -> dict[str, Exp
     e8 = Experiment(
         "E8",
         "Averaging with shuffled correspondence",
-        "Is the rise by averaging there when images and captions do not belong together?",
+        "Does averaging raise alignment if images and captions do not belong together?",
         *_joined(
             averages("captions", captions, after="mismatched", mark="shuffled"),
             averages("images", images, after="mismatched", mark="shuffled"),
@@ -183,7 +183,7 @@ def experiments(captions: int = CAPTIONS, images: int = IMAGES) -> dict[str, Exp
     e9 = Experiment(
         "E9",
         "Averaging manipulated captions",
-        "Does averaging help captions that are cut to nouns or scrambled?",
+        "Does averaging help with captions of nouns only, or with scrambled words?",
         *_joined(
             averages("captions", captions, before="nouns", mark="nouns"),
             averages("captions", captions, before="scrambled", mark="scrambled"),
@@ -195,7 +195,7 @@ def experiments(captions: int = CAPTIONS, images: int = IMAGES) -> dict[str, Exp
     e10 = Experiment(
         "E10",
         "Seven vision backbones",
-        "Does the gain by averaging hold for vision models of other objectives, data and sizes?",
+        "Does averaging help for vision models with other objectives, data and sizes?",
         *averaged,
         figure="6",
         expected="AugReg IN-1k above DINO and DeiT at B/16; DINOv2 above DINO; AugReg IN-21k below its IN-1k; language "
@@ -243,3 +243,12 @@ def _joined(
     *parts: tuple[tuple[Condition, ...], tuple[Comparison, ...]],
 ) -> tuple[tuple[Condition, ...], tuple[Comparison, ...]]:
     return tuple(c for conditions, _ in parts for c in conditions), tuple(c for _, compared in parts for c in compared)
+
+
+PAPER = Paper(
+    name="seeing_through_words",
+    citation="He, Trott & Khosla, Seeing Through Words, Speaking Through Pixels",
+    experiments=experiments,
+    settings={"captions": CAPTIONS, "images": IMAGES},
+    main_claims=main_claims,
+)

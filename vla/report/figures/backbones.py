@@ -35,17 +35,17 @@ def draw(curves: pd.DataFrame) -> Figure:
             rows = curves.loc[(curves["series"] == name) & (curves["direction"] == direction)]
             single, most = ends(rows)
             colour = DIRECTION_COLOURS.get(direction, INK)
-            for place, model in enumerate(models):
+            for index, model in enumerate(models):
                 if model not in most.index:
                     continue
                 few, many = single.loc[model].to_numpy(float), most.loc[model].to_numpy(float)
                 axis.plot(
-                    [place + 0.2] * len(many), many, "o", color=colour, alpha=0.5, markersize=3.5, markeredgewidth=0
+                    [index + 0.2] * len(many), many, "o", color=colour, alpha=0.5, markersize=3.5, markeredgewidth=0
                 )
                 start, end = np.nanmean(few), np.nanmean(many)
-                axis.plot([place, place], [start, end], color=colour, linewidth=2)
-                axis.plot(place, start, "o", color=colour, markerfacecolor="white", markersize=7)
-                axis.plot(place, end, "o", color=colour, markersize=7)
+                axis.plot([index, index], [start, end], color=colour, linewidth=2)
+                axis.plot(index, start, "o", color=colour, markerfacecolor="white", markersize=7)
+                axis.plot(index, end, "o", color=colour, markersize=7)
             counts = f"{int(rows['k'].min())} → {int(rows['k'].max())}"
             axis.set_title(f"{spoken(name)} {counts}: {DIRECTION_WORDS.get(direction, direction)}", fontsize=9)
             axis.set_xticks(range(len(models)), models, rotation=40, ha="right")

@@ -29,14 +29,14 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame, length: pd.DataFrame | N
 
     Args:
       table: Tidy rows of one experiment and metric, one score per condition, model pair and direction. Rows of
-        `null_mean`, where there are any, become the dashed line of the shuffled baseline.
+        `null_mean` become the dashed line of the shuffled baseline.
       statistics: Rows of comparisons (higher, lower, direction, q or p); the marks above a condition are those of
-        its comparison: *** q<.001, ** q<.01, * q<.05, n.s. else; nothing where no test was possible.
-      length: Rows of the length-only baseline, of which the mean is a dotted line.
+        its comparison: *** q<.001, ** q<.01, * q<.05, n.s. otherwise; none where no test was possible.
+      length: Rows of the length-only baseline; their mean is a dotted line.
 
     Returns:
       The figure; the wide marks are means over model pairs, the error bars their standard errors over vision and
-      language models as crossed factors, where there are at least two of each.
+      language models as crossed factors, with at least two of each.
     """
     directions, conditions = ordered_directions(table["direction"].unique()), list(dict.fromkeys(table["condition"]))
     each = max(2.1, 0.72 * len(conditions) + 0.7)
@@ -58,7 +58,7 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame, length: pd.DataFrame | N
 
 
 def stars(value: float) -> str:
-    """The mark of a p- or q-value; "" where there is none."""
+    """The mark of a p- or q-value; "" for NaN."""
     if not np.isfinite(value):
         return ""
     return "***" if value < 0.001 else "**" if value < 0.01 else "*" if value < 0.05 else "n.s."
@@ -79,7 +79,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, conditions: list[str], colour: str) -
 
 
 def _label(name: str) -> str:
-    """A condition's name in lines that leave room for those beside it."""
+    """The name of a condition, wrapped so that neighbours do not overlap."""
     words = _WORDS.get(name, spoken(name))
     lines = words.split(" ", 1)
     if max(map(len, lines)) > _LINE_LENGTH:
@@ -89,15 +89,15 @@ def _label(name: str) -> str:
 
 def _marks(axis: Axes, statistics: pd.DataFrame, conditions: list[str], height: float) -> None:
     for row in statistics.to_dict("records"):
-        # The condition that is not the common reference carries the mark.
-        place = row["lower"] if row["lower"] in conditions[1:] else row["higher"]
+        # The mark stands above the condition that is not the reference.
+        condition = row["lower"] if row["lower"] in conditions[1:] else row["higher"]
         value = row["q"] if np.isfinite(row.get("q", np.nan)) else row.get("p", np.nan)
-        if place in conditions and stars(value):
-            axis.annotate(stars(value), (conditions.index(place), height), ha="center", fontsize=8)
+        if condition in conditions and stars(value):
+            axis.annotate(stars(value), (conditions.index(condition), height), ha="center", fontsize=8)
 
 
 def _line(axis: Axes, level: float, words: str, dashes: tuple, left: bool = False) -> None:
-    """A baseline with its name, at its right end or its left one."""
+    """A baseline with its name at the right end, or at the left end."""
     axis.axhline(level, color=GREY, linestyle=dashes, linewidth=1)
     axis.annotate(words, (0 if left else 1, level), xycoords=("axes fraction", "data"),
                   xytext=(3 if left else -1, 2), textcoords="offset points", ha="left" if left else "right",

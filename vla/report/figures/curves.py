@@ -36,20 +36,20 @@ def draw(
 
     Args:
       curves: Rows of `series`, `k`, `vision_model`, `language_model`, `direction`, `metric` and `score`, of one metric.
-        Series with "shuffled" in their names, "not shuffled" apart, are baselines: grey and dashed.
-      label: Of the horizontal axis: what `k` counts.
+        Series with "shuffled" in their names, except "not shuffled", are baselines: grey and dashed.
+      label: Label of the horizontal axis: what `k` counts.
       plateaus: By (series, direction), the count where the curve flattens and its interval, marked on the curve; an
         open interval ends at the last count.
-      logarithmic: Whether the horizontal axis is.
+      logarithmic: Whether the horizontal axis is logarithmic.
     """
     directions, series = ordered_directions(curves["direction"].unique()), list(dict.fromkeys(curves["series"]))
     figure = Figure(figsize=(3.6 * len(directions) + 0.8, 3.3), layout="constrained")
     axes = figure.subplots(1, len(directions), sharey=True, squeeze=False)[0]
     for axis, direction in zip(axes, directions, strict=True):
-        for place, name in enumerate(series):
+        for index, name in enumerate(series):
             rows = curves.loc[(curves["direction"] == direction) & (curves["series"] == name)]
             if len(rows):
-                _curve(axis, rows, name, place, (plateaus or {}).get((name, direction)))
+                _curve(axis, rows, name, index, (plateaus or {}).get((name, direction)))
         axis.set_title(DIRECTION_WORDS.get(direction, direction), fontsize=9)
         axis.set_xlabel(label)
         if logarithmic:
@@ -68,25 +68,25 @@ def draw(
 
 
 def _limits(scores: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """Ends of the vertical axis: intervals that are wide because there are few pairs must not flatten the curves."""
+    """Limits of the vertical axis: wide intervals of few pairs must not flatten the curves."""
     least, most = np.nanmin(scores), np.nanmax(scores)
     room = 0.6 * max(most - least, 0.1)
     low, high = max(low, least - room), min(high, most + room)
     return min(low, high - 0.1), high
 
 
-def _curve(axis: Axes, rows: pd.DataFrame, name: str, place: int, plateau: tuple[float, float, float] | None) -> None:
+def _curve(axis: Axes, rows: pd.DataFrame, name: str, index: int, plateau: tuple[float, float, float] | None) -> None:
     ks = sorted(rows["k"].unique())
     wide = scores_by_pair(rows, "k", ks)
     baseline = SHUFFLED in name and f"not {SHUFFLED}" not in name
-    colour = GREY if baseline else PALETTE[place % len(PALETTE)]
+    colour = GREY if baseline else PALETTE[index % len(PALETTE)]
     linestyle: Any = (0, (4, 2)) if baseline else "-"
     mean, low, high = interval(wide)
     for scores in wide.to_numpy(float):
         axis.plot(ks, scores, color=colour, alpha=0.22, linewidth=0.7)
     if np.isfinite(low).all():
         axis.fill_between(ks, low, high, color=colour, alpha=0.18, linewidth=0)
-    marker = MARKERS[place % len(MARKERS)]
+    marker = MARKERS[index % len(MARKERS)]
     axis.plot(ks, mean, color=colour, linestyle=linestyle, marker=marker, markersize=4, label=spoken(name), zorder=3)
     if plateau is not None and np.isfinite(plateau[0]):
         at, *ends = plateau

@@ -7,8 +7,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vla.alignment.depth import relative_depths
-from vla.metrics import best
-from vla.report.figures.style import DIRECTION_WORDS, GREY, MARKERS, PALETTE, metric_words, ordered_directions
+from vla.metrics.registry import best
+from vla.report.figures.style import (
+    DIRECTION_WORDS,
+    GREY,
+    MARKERS,
+    PALETTE,
+    metric_words,
+    ordered_directions,
+    quiet_grid,
+)
 
 SIDES = ("vision", "language")
 
@@ -32,14 +40,13 @@ def draw(profiles: pd.DataFrame, peaks: Mapping[tuple[str, str], tuple[float, fl
                 axis.axvspan(low, high, color="#ececec", zorder=0)
             if np.isfinite(at):
                 axis.axvline(at, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-            for place, (model, own) in enumerate(rows.groupby("model", sort=False)):
-                style = {"color": PALETTE[place % len(PALETTE)], "marker": MARKERS[place % len(MARKERS)]}
-                axis.plot(own["depth"], own["score"], markersize=3.5, label=model, **style)
+            for index, (model, of_model) in enumerate(rows.groupby("model", sort=False)):
+                style = {"color": PALETTE[index % len(PALETTE)], "marker": MARKERS[index % len(MARKERS)]}
+                axis.plot(of_model["depth"], of_model["score"], markersize=3.5, label=model, **style)
             axis.set_title(f"{DIRECTION_WORDS.get(direction, direction)}", fontsize=9)
             axis.set_xlabel(f"depth of the {side} model" if direction == directions[-1] else "")
             axis.set_xlim(-0.02, 1.02)
-            axis.grid(color="#e6e6e6", linewidth=0.8)
-            axis.set_axisbelow(True)
+            quiet_grid(axis, "both")
             if direction == directions[0]:
                 axis.legend(loc="best", fontsize=7)
         line[0].set_ylabel(metric_words(str(profiles["metric"].iloc[0])))
@@ -49,28 +56,27 @@ def draw(profiles: pd.DataFrame, peaks: Mapping[tuple[str, str], tuple[float, fl
 def profiles_of(table: pd.DataFrame) -> pd.DataFrame:
     """Depth profiles of tidy rows of layer maps of one condition and metric.
 
-    The score of a layer is its best over the layers of the other model, averaged over the models of the other side;
-    layers without any score are left out, and the final norm,
-    which stands beyond the last block.
+    The score of a layer is its best over the layers of the other model, averaged over the models of the other side.
+    Layers without a score and the final norm, which lies beyond the last block, are left out.
     """
-    found = []
+    profiles = []
     for direction, rows in table.groupby("direction", sort=False):
         for side, other in (SIDES, SIDES[::-1]):
             names = [f"{side}_model", f"{other}_model", f"{side}_layer"]
             layers = best(rows.groupby(names, sort=False)["score"], str(rows["metric"].iloc[0])).reset_index()
             layers["depth"] = depths_of(layers, side)
             mean = layers.groupby([f"{side}_model", "depth"], sort=False)["score"].mean().dropna().reset_index()
-            own = mean.rename(columns={f"{side}_model": "model"})
-            found.append(own.assign(direction=direction, side=side, metric=rows["metric"].iloc[0]))
-    return pd.concat(found, ignore_index=True)
+            mean = mean.rename(columns={f"{side}_model": "model"})
+            profiles.append(mean.assign(direction=direction, side=side, metric=rows["metric"].iloc[0]))
+    return pd.concat(profiles, ignore_index=True)
 
 
 def depths_of(rows: pd.DataFrame, side: str) -> pd.Series:
-    """The relative depth of every row's layer of one side, by `vla.alignment.depth`; NaN for the final norm."""
+    """The relative depth of the layer of each row on one side; NaN for the final norm."""
     depths = {
         (model, layer): depth
-        for model, own in rows.groupby(f"{side}_model", sort=False)
-        for layers in [list(dict.fromkeys(own[f"{side}_layer"]))]
+        for model, of_model in rows.groupby(f"{side}_model", sort=False)
+        for layers in [list(dict.fromkeys(of_model[f"{side}_layer"]))]
         for layer, depth in zip(layers, relative_depths(layers), strict=True)
     }
     return pd.Series(

@@ -5,10 +5,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vla.metrics import best_index, sign
+from vla.metrics.registry import best_index, sign
 from vla.report.figures.style import DIRECTION_WORDS, INK, metric_words, ordered_directions, spoken
 
-# Below so many layers every one is named; above, every few.
+# Up to this many layers all tick labels are shown, above it about eight.
 _NAMED = 9
 
 
@@ -16,13 +16,13 @@ def draw(table: pd.DataFrame) -> Figure:
     """Maps of one vision model: rows are directions, columns language models, each direction on one colour scale.
 
     Args:
-      table: Tidy rows of one vision model and one metric, of one condition; with a `null_mean`, where there is one, the
-        mean of the shuffled baseline is marked on the colour scale.
+      table: Tidy rows of one vision model, metric and condition; the mean of `null_mean`, if present, is marked on the
+        colour scale.
 
     Returns:
       The figure. Vision layers run upwards, language layers to the right, from the input on; pairs without a score,
-      such as those with a layer that is the same for every item, are hatched; the best pair is ringed and written, of a
-      distance the smallest.
+      such as those with a layer that is the same for every item, are hatched; the best pair has a ring and its score
+      (for a distance the smallest).
     """
     directions, models = ordered_directions(table["direction"].unique()), list(dict.fromkeys(table["language_model"]))
     first = table.iloc[0]
@@ -80,9 +80,17 @@ def _map(axis: Axes, shown: pd.DataFrame, low: float, high: float, metric: str) 
         ink = "black" if bright else "white"
         axis.plot(x, y, marker="o", markersize=6, markerfacecolor="none", markeredgecolor=ink, markeredgewidth=1.4)
         over = y < values.shape[0] / 2
-        place = {"xytext": (0, 6 if over else -6), "textcoords": "offset points", "va": "bottom" if over else "top"}
+        position = {"xytext": (0, 6 if over else -6), "textcoords": "offset points", "va": "bottom" if over else "top"}
         side = "left" if x == 0 else "right" if x == values.shape[1] - 1 else "center"
-        axis.annotate(f"{values[y, x]:.2f}", (x, y), color=ink, fontsize=7.5, fontweight="bold", ha=side, **place)
+        axis.annotate(
+            f"{values[y, x]:.{2 if abs(values[y, x]) >= 0.1 else 3}f}",
+            (x, y),
+            color=ink,
+            fontsize=7.5,
+            fontweight="bold",
+            ha=side,
+            **position,
+        )
     for named, ticks in ((list(shown.columns), axis.set_xticks), (list(shown.index), axis.set_yticks)):
         at = _ticks(len(named))
         words = [spoken(str(named[i])).replace("block ", "") for i in at]
@@ -92,17 +100,17 @@ def _map(axis: Axes, shown: pd.DataFrame, low: float, high: float, metric: str) 
 
 
 def _ticks(count: int) -> list[int]:
-    """Which layers are named: all, or about eight with the first and the last."""
+    """Layers with tick labels: all, or about eight with the first and the last."""
     if count <= _NAMED:
         return list(range(count))
-    return sorted({round(place) for place in np.linspace(0, count - 1, _NAMED - 1)})
+    return sorted({round(index) for index in np.linspace(0, count - 1, _NAMED - 1)})
 
 
 def _baseline(axis: Axes, rows: pd.DataFrame, low: float, high: float) -> None:
     """Mark the mean of the shuffled baseline on a colour scale."""
     if "null_mean" not in rows or not rows["null_mean"].notna().any():
         return
-    # By chance it is a little below 0, where the scale begins.
+    # The mean can lie slightly below 0, where the scale begins.
     mean = max(float(rows["null_mean"].mean()), low)
     if mean <= high:
         axis.axhline(mean, color="white", linewidth=2.4)

@@ -1,12 +1,13 @@
-"""Every comparison beside the paper's: effect in units of its error, ours and the printed one."""
+"""The t-value of every comparison beside the one that the paper prints."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy import stats
 
 from vla.report.figures.style import DIRECTION_COLOURS, DIRECTION_WORDS, INK, ordered_directions
 
-# t-values beyond this are drawn at the edge, so that the small ones can be told apart.
+# Larger t-values are drawn at the edge, so that small ones remain distinguishable.
 _MOST = 25.0
 
 
@@ -25,12 +26,12 @@ def draw(statistics: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(4.0 * len(directions) + 1.6, 0.9 + 0.27 * len(rows)), layout="constrained")
     axes = figure.subplots(1, len(directions), squeeze=False, sharey=True)[0]
     for axis, direction in zip(axes, directions, strict=True):
-        own = statistics.loc[statistics["direction"] == direction]
+        rows_of_direction = statistics.loc[statistics["direction"] == direction]
         colour = DIRECTION_COLOURS.get(direction, INK)
-        edge = critical(own["df"].to_numpy(float))
+        edge = critical(rows_of_direction["df"].to_numpy(float))
         axis.axvspan(-edge, edge, color="#ececec", zorder=0)
         axis.axvline(0, color=INK, linewidth=0.8)
-        for row in own.to_dict("records"):
+        for row in rows_of_direction.to_dict("records"):
             y = rows.index((row["experiment"], row["comparison"]))
             ours, printed = (np.clip(row[name], -_MOST, _MOST) for name in ("t", "paper_t"))
             axis.plot([ours, printed], [y, y], color="#c9c9c9", linewidth=1, zorder=1)
@@ -50,8 +51,6 @@ def draw(statistics: pd.DataFrame) -> Figure:
 
 
 def critical(df: np.ndarray) -> float:
-    """The t-value of p = .05, two-sided, for the fewest degrees of freedom there are; 0 without any."""
-    from scipy import stats
-
-    found = df[np.isfinite(df) & (df > 0)]
-    return float(stats.t.ppf(0.975, found.min())) if found.size else 0.0
+    """The t-value of p = .05, two-sided, for the smallest positive degrees of freedom; 0 without any."""
+    valid = df[np.isfinite(df) & (df > 0)]
+    return float(stats.t.ppf(0.975, valid.min())) if valid.size else 0.0

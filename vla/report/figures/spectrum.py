@@ -1,5 +1,6 @@
-"""How well each dimension of the map is predicted on held-out items, with how many dimensions there are in effect."""
+"""Content of an alignment: correlation along each dimension of the map, and mean scores by category of items."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,36 +10,36 @@ from vla.report.figures.style import DIRECTION_COLOURS, DIRECTION_WORDS, GREY, I
 
 
 def draw(spectrum: pd.DataFrame) -> Figure:
-    """One panel per direction: thin lines are model pairs, the thick one their mean, dashed the effective dimension.
+    """One panel per direction: thin lines are model pairs, the thick line their mean, dashed the effective dimension.
 
     Args:
       spectrum: Rows by model pair, direction and `rank` of the dimension, with `r` (NaN where it is not defined) and
         `effective_dimension`, the same in all rows of a pair and direction.
 
     Returns:
-      The figure. The mean ends with the shortest line, and the effective dimension is the mean over pairs.
+      The figure. The mean ends with the shortest line; the effective dimension is the mean over pairs.
     """
     directions = ordered_directions(spectrum["direction"].unique())
     figure = Figure(figsize=(3.7 * len(directions) + 0.6, 3.0), layout="constrained")
     axes = figure.subplots(1, len(directions), sharey=True, squeeze=False)[0]
     for axis, direction in zip(axes, directions, strict=True):
-        _panel(axis, spectrum.loc[spectrum["direction"] == direction], DIRECTION_COLOURS.get(direction, INK))
+        _dimensions(axis, spectrum.loc[spectrum["direction"] == direction], DIRECTION_COLOURS.get(direction, INK))
         axis.set_title(DIRECTION_WORDS.get(direction, direction), fontsize=9)
     axes[0].set_ylabel("held-out correlation (r)")
     return figure
 
 
-def _panel(axis: Axes, rows: pd.DataFrame, colour: str) -> None:
+def _dimensions(axis: Axes, rows: pd.DataFrame, colour: str) -> None:
     wide = rows.pivot_table(index="rank", columns=PAIR, values="r", dropna=False)
-    for name in wide:
-        axis.plot(wide.index, wide[name], color=colour, alpha=0.35, linewidth=0.9)
+    for pair in wide:
+        axis.plot(wide.index, wide[pair], color=colour, alpha=0.35, linewidth=0.9)
     mean = wide.dropna().mean(axis=1)
     axis.plot(mean.index, mean, color=colour, linewidth=2.2)
     axis.axhline(0, color=GREY, linewidth=0.8)
     dimension = float(rows.groupby(PAIR)["effective_dimension"].first().mean())
-    if dimension == dimension:
+    if np.isfinite(dimension):
         axis.axvline(dimension, color=INK, linestyle=(0, (4, 3)), linewidth=1)
-        axis.annotate(f"{dimension:.1f} in effect", (dimension, 1), xycoords=("data", "axes fraction"), xytext=(4, -2),
+        axis.annotate(f"effective: {dimension:.1f}", (dimension, 1), xycoords=("data", "axes fraction"), xytext=(4, -2),
                       textcoords="offset points", va="top", fontsize=8)  # fmt: skip
     axis.set_xscale("log")
     plain = FuncFormatter(lambda rank, _: f"{rank:g}")
@@ -46,3 +47,35 @@ def _panel(axis: Axes, rows: pd.DataFrame, colour: str) -> None:
     axis.xaxis.set_minor_formatter(plain if rows["rank"].max() < 10 else NullFormatter())
     axis.set_xlabel("dimension, the strongest first")
     quiet_grid(axis)
+
+
+def draw_categories(content: pd.DataFrame) -> Figure:
+    """One panel per direction, a line per category of items: a dot for the mean score, a bar for its interval.
+
+    Args:
+      content: Rows of one model pair by direction, `kind` and `group`, with `mean`, `ci_low`, `ci_high` (NaN with too
+        few items), `n_items` and `statistic`. Groups keep the order of their first rows.
+    """
+    directions = ordered_directions(content["direction"].unique())
+    names = list(dict.fromkeys(zip(content["kind"], content["group"], strict=True)))
+    order = list(dict.fromkeys(scheme for scheme, _ in names))
+    names.sort(key=lambda name: order.index(name[0]))
+    figure = Figure(figsize=(3.3 * len(directions) + 1.2, 0.24 * len(names) + 1.0), layout="constrained")
+    axes = figure.subplots(1, len(directions), sharey=True, squeeze=False)[0]
+    for axis, direction in zip(axes, directions, strict=True):
+        rows = content.loc[content["direction"] == direction].set_index(["kind", "group"]).reindex(names)
+        colour, heights = DIRECTION_COLOURS.get(direction, INK), np.arange(len(rows))
+        low, mean, high = (rows[name].to_numpy(float) for name in ("ci_low", "mean", "ci_high"))
+        axis.hlines(heights, low, high, color=colour, linewidth=1.6)
+        axis.plot(mean, heights, linestyle="none", marker="o", markersize=4.5, color=colour)
+        quiet_grid(axis, "x")
+        axis.set_title(DIRECTION_WORDS.get(direction, direction), fontsize=9)
+        axis.set_xlabel(str(content["statistic"].iloc[0]))
+    counts = content.groupby(["kind", "group"])["n_items"].max()
+    axes[0].set_yticks(range(len(names)), [f"{name[1]} ({counts.loc[name]:g})" for name in names])
+    axes[0].invert_yaxis()
+    for index in range(1, len(names)):
+        if names[index][0] != names[index - 1][0]:
+            for axis in axes:
+                axis.axhline(index - 0.5, color="#c9c9c9", linewidth=0.8)
+    return figure

@@ -1,4 +1,4 @@
-"""How all figures look: colours that colour-blind readers can tell apart, type, names in words, files.
+"""How figures look: colours that colour-blind readers can tell apart, fonts, names in words, file formats.
 
 Source of the colours: Okabe & Ito (2008), Color Universal Design.
 """
@@ -6,6 +6,7 @@ Source of the colours: Okabe & Ito (2008), Color Universal Design.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -32,6 +33,13 @@ METRIC_WORDS = {
     "linear_predictivity": "linear predictivity (r)",
     "cka": "linear CKA",
     "cka_debiased": "debiased CKA",
+    "cka_rbf": "RBF CKA",
+    "mutual_knn": "mutual k-NN",
+    "cknna": "CKNNA",
+    "rsa": "RSA",
+    "cca": "CCA",
+    "svcca": "SVCCA",
+    "pwcca": "PWCCA",
 }
 _DPI = 150
 _RC = {
@@ -54,7 +62,7 @@ _RC = {
     "svg.fonttype": "path",
     "svg.hashsalt": "vla",
     "text.color": INK,
-    # Names of models and conditions may have dollars in them.
+    # Names of models and conditions may contain dollar signs.
     "text.parse_math": False,
     "xtick.color": GREY,
     "xtick.labelcolor": INK,
@@ -67,13 +75,13 @@ _RC = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Whatever is drawn or saved inside looks like the report."""
+    """Draw and save with the settings of the report."""
     with matplotlib.rc_context(_RC):  # pyright: ignore[reportArgumentType]
         yield
 
 
 def settle(figure: Figure) -> Figure:
-    """Lay a figure out once, so that writing it in several formats does not do it again."""
+    """Compute the layout once, so that saving in several formats does not repeat it."""
     with styled():
         figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -86,7 +94,7 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
       ValueError: Another suffix.
     """
-    # By the canvas itself: `savefig` draws everything once more beforehand.
+    # `savefig` would draw everything once more before it saves.
     with styled(), replacing(path) as temporary, temporary.open("wb") as file:
         if path.suffix == ".svg":
             FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
@@ -101,25 +109,25 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def metric_words(metric: str) -> str:
-    """A metric's name for an axis."""
+    """The name of a metric for an axis."""
     return METRIC_WORDS.get(metric, metric.replace("_", " "))
 
 
 def spoken(name: str) -> str:
-    """A condition's or layer's name in words."""
+    """The name of a condition or layer in words."""
     return name.replace("_", " ")
 
 
-def ordered_directions(found: Iterable[str]) -> list[str]:
-    """Directions in the order of the paper's panels: language to vision first."""
-    there = set(found)
-    known = [direction for direction in DIRECTION_WORDS if direction in there]
-    return known + sorted(there - set(known))
+def ordered_directions(directions: Iterable[str]) -> list[str]:
+    """Directions in the order of the panels: language to vision first."""
+    present = set(directions)
+    known = [direction for direction in DIRECTION_WORDS if direction in present]
+    return known + sorted(present - set(known))
 
 
-def quiet_grid(axis: Axes) -> None:
-    """Pale horizontal lines behind the data."""
-    axis.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+def quiet_grid(axis: Axes, across: Literal["x", "y", "both"] = "y") -> None:
+    """Pale lines behind the data, across the "y" axis (horizontal), the "x" axis or "both"."""
+    axis.grid(axis=across, color="#e6e6e6", linewidth=0.8)
     axis.set_axisbelow(True)
 
 
@@ -127,7 +135,7 @@ PAIR = ["vision_model", "language_model"]
 
 
 def scores_by_pair(rows: pd.DataFrame, column: str, order: Sequence) -> pd.DataFrame:
-    """Score of each model pair (down) at each value of a column (across), in a given order; NaN where there is none."""
+    """Scores of model pairs (down) by the values of a column (across), in the order of `order`; NaN if missing."""
     return rows.pivot_table(index=PAIR, columns=column, values="score", sort=False).reindex(columns=list(order))
 
 

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from vla.checks import POLICIES, check_choice, listed
+from vla.checks import POLICIES, RemediableError, check_choice, listed
 from vla.files import is_git_lfs_pointer
 from vla.records import Dataset, Item
 from vla.stimuli.images import has_image_suffix, not_an_image
@@ -277,10 +277,11 @@ def read_captioned_folder(
     paths = {image: root / image for image in said}
     absent = [image for image in said if not _present(paths[image], base)]
     if absent and missing_images == "refuse":
-        raise ValueError(
+        raise RemediableError(
             f"{len(absent)} of the {len(said)} images named in {file} are not in {root}: {listed(absent)}. "
             'Put them there, or pass missing_images="drop" to leave them out '
-            "(their ids are kept in the dataset's `dropped`)" + _same_but_for_spelling(absent, root)
+            "(their ids are kept in the dataset's `dropped`)" + _same_but_for_spelling(absent, root),
+            {"missing_images": "drop"},
         )
     _refuse_one_file_twice(file, [paths[image] for image in said if image not in absent])
     known = {os.path.realpath(path) for path in paths.values()}
@@ -292,10 +293,11 @@ def read_captioned_folder(
     ]
     if (wordless or unnamed) and missing_captions == "refuse":
         names = wordless + [str(path.relative_to(base)) for path in unnamed]
-        raise ValueError(
+        raise RemediableError(
             f"{len(names)} photographs in {base} have no caption in {file}: {listed(names)}. "
             'Caption them, or pass missing_captions="drop" to leave them out '
-            "(their ids are kept in the dataset's `dropped`)"
+            "(their ids are kept in the dataset's `dropped`)",
+            {"missing_captions": "drop"},
         )
     left_out = {*absent, *wordless}
     items = tuple(Item(ids[image], paths[image], said[image]) for image in said if image not in left_out)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vla.checks import POLICIES, check_choice, check_whole_number, listed
+from vla.checks import POLICIES, RemediableError, check_choice, check_whole_number, listed
 from vla.records import Dataset, Item
 from vla.stimuli.generators.image_files import LAYOUT, find_images, is_blank_file, read_record
 
@@ -98,10 +98,11 @@ def with_synthetic(
         if names
     ]
     if faults and missing == "refuse":
-        raise ValueError(
+        raise RemediableError(
             f"of {len(numbers)} images (counted from 0) for each of the {len(dataset)} items of {dataset.name} in "
             f'{folder}, {"; ".join(faults)}. Generate them, or pass missing="drop" to leave these items out (their ids '
-            f"are kept in the dataset's `dropped`), or request fewer with count=. The layout is {LAYOUT}"
+            f"are kept in the dataset's `dropped`), or request fewer with count=. The layout is {LAYOUT}",
+            {"missing": "drop"},
         )
     return _joined(dataset, kept, missing, "synthetic images")
 
@@ -110,9 +111,10 @@ def _joined(dataset: Dataset, fields: dict[str, dict[str, Any]], missing: str, n
     """The dataset with these fields added to its items, without the items that have none."""
     lacking = [item.id for item in dataset.items if item.id not in fields]
     if lacking and missing == "refuse":
-        raise ValueError(
+        raise RemediableError(
             f"{len(lacking)} of the {len(dataset)} items of {dataset.name} have no {name}: {listed(lacking)}. Generate "
-            'them, or pass missing="drop" to leave these items out (their ids are kept in the dataset\'s `dropped`)'
+            'them, or pass missing="drop" to leave these items out (their ids are kept in the dataset\'s `dropped`)',
+            {"missing": "drop"},
         )
     items = tuple(dataclasses.replace(item, **fields[item.id]) for item in dataset.items if item.id in fields)
     if not items:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.experiments import folders
-from vla.experiments import run_folder
+from vla.experiments import write_run
 from vla.experiments.engine import prepare
 from vla.experiments.experiment import Condition
 
@@ -27,7 +27,7 @@ def prepared(tmp_path):
 
 def test_of_a_curve_the_last_point_that_can_be_shown_and_nothing_of_what_is_mismatched(prepared, tmp_path):
     bench, resolved = prepared
-    found = run_folder.write_shown(bench, resolved, tmp_path / "samples")
+    found = write_run.write_condition_samples(bench, resolved, tmp_path / "samples")
     # The third caption would be a paraphrase, which nobody made.
     assert {condition for _, condition in found} == {"original", "grey", "the same", "captions 2"}
     assert found["mine", "original"] == found["mine", "the same"] != found["mine", "grey"]

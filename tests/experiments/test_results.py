@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vla.experiments.assemble import COLUMNS, curves, plateaus
 from vla.experiments.compare import statistics
 from vla.experiments.experiment import Comparison, Condition, Experiment
+from vla.experiments.results import PLATEAUS, curves, plateaus, scalars
 from vla.experiments.study import DatasetPlan, Study
 
 VISION, LANGUAGE = ("embed", "block_1", "final_norm"), ("embed", "block_1")
@@ -93,7 +93,7 @@ def _saturating(k, place):
 
 def test_plateau_level_and_gain_are_those_of_the_curve():
     (row,) = plateaus(_curves("captions", _saturating)).to_dict("records")
-    assert list(row) == list(COLUMNS)
+    assert list(row) == list(PLATEAUS)
     assert row["k"] == pytest.approx(1 + 3 * np.log(20), rel=0.02)
     assert row["level"] == pytest.approx(0.515, abs=2e-3) and row["gain"] == pytest.approx(0.2, abs=2e-3)
     assert row["k_low"] <= row["k"] <= row["k_high"] and row["level_low"] < row["level"] < row["level_high"]
@@ -127,7 +127,7 @@ def test_curves_that_average_nothing_are_left_out():
     sweep = _curves("items", _saturating, id="N sweep")
     steps = _curves("block_2", _saturating, id="Both along training")
     assert plateaus(pd.concat([sweep, steps]), ["Both along training"]).empty
-    assert plateaus(sweep.head(0)).empty and list(plateaus(sweep.head(0))) == list(COLUMNS)
+    assert plateaus(sweep.head(0)).empty and list(plateaus(sweep.head(0))) == list(PLATEAUS)
 
 
 def test_a_distance_gains_where_it_falls():
@@ -137,3 +137,30 @@ def test_a_distance_gains_where_it_falls():
         np.testing.assert_allclose(found[name], similar[name], rtol=1e-6)
     np.testing.assert_allclose(found["level"], 1 - similar["level"])
     np.testing.assert_allclose(found["level_low"], 1 - similar["level_high"])
+
+
+CELL = {"experiment": "E", "metric": "cka", "direction": "symmetric"}
+
+
+def grid(condition, vision, language, models=("v", "t")):
+    """Rows of a map, the score telling the place."""
+    rows = [(condition, *models, a, b) for a in vision for b in language]
+    names = ["condition", "vision_model", "language_model", "vision_layer", "language_layer"]
+    return pd.DataFrame(rows, columns=names).assign(score=range(len(rows)), **CELL)
+
+
+def test_of_maps_the_penultimate_pair_stays_and_single_scores_stay_as_they_are():
+    blocks = ["embed", "block_1", "block_2", "block_3", "final_norm"]
+    parts = [
+        grid("map", blocks, blocks[:3]),
+        grid("map", blocks[1:3], ["low", "middle", "high"], ("v", "saved")),
+        grid("map", blocks[:3], blocks, ("twin", "twin")),
+        grid("one", ["block_9"], ["length"]),
+        grid("one", ["block_9"], ["length"]),
+    ]
+    found = scalars(pd.concat(parts, ignore_index=True))
+    assert found[["language_model", "vision_layer", "language_layer"]].to_numpy().tolist() == [
+        ["t", "block_2", "block_1"], ["saved", "block_1", "middle"], ["twin", "block_1", "block_2"],
+        ["t", "block_9", "length"], ["t", "block_9", "length"],
+    ]  # fmt: skip
+    assert scalars(parts[0].iloc[:0]).empty
