@@ -61,7 +61,7 @@ def test_a_checkpoint_is_described_without_its_weights_being_read(study, store, 
 
 def test_a_model_of_the_other_modality_is_refused(study, store):
     llama = Checkpoint(str(shipped("micro-llama")), "vision", study, store)
-    with pytest.raises(ValueError, match="is a language model, but stands among the vision models"):
+    with pytest.raises(ValueError, match="is a language model, but is listed among the vision models"):
         llama.facts()
 
 

@@ -43,7 +43,7 @@ def test_rows_come_in_the_views_order_from_every_format(tmp_path, ending):
     assert model.layers(_view(), "all") == names
     assert model.layers(_view(), "penultimate") == names[2:3]
     assert model.layers(_view(), (names[3], names[0])) == (names[0], names[3])
-    with pytest.raises(ValueError, match=f"no layer head is saved; there are {names[0]}, "):
+    with pytest.raises(ValueError, match=f"no layer head is saved; the file has {names[0]}, "):
         model.layers(_view(), ("head", names[0]))
     np.testing.assert_array_equal(model.read(_view(), "penultimate").values, VALUES[2:3])
     assert model.key(_view()) != model.key(_view(ids=IDS[:2]))
