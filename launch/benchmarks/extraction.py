@@ -73,7 +73,7 @@ def measure(sizes: Sizes, folder: Path) -> Iterator[Figures]:
         try:
             print(f"{part}: writing {shapes.size(config, dtype) / 1e9:.1f} GB of random weights", flush=True)
             _alone(shapes.write, where, config, dtype)
-            found = _alone(*work, where)
+            measured = _alone(*work, where)
         except BrokenProcessPool:
             print(f"{part}: not measured: its process was killed, most often for want of memory", flush=True)
             continue
@@ -81,7 +81,7 @@ def measure(sizes: Sizes, folder: Path) -> Iterator[Figures]:
             if not sizes.keep:
                 shutil.rmtree(where, ignore_errors=True)
         print(f"{part}: measured in {time.perf_counter() - started:.0f} s", flush=True)
-        yield {f"{part}: {what}": value for what, value in found.items()}
+        yield {f"{part}: {what}": value for what, value in measured.items()}
 
 
 def read_captions(sizes: Sizes) -> list[str]:
@@ -95,10 +95,12 @@ def read_captions(sizes: Sizes) -> list[str]:
         raise ValueError(
             f"{sizes.captions} cannot be read: {error.strerror}; name a file as --size=captions="
         ) from error
-    found = list(first.values())[: sizes.n_captions]
-    if len(found) < sizes.n_captions:
-        raise ValueError(f"{sizes.captions} has captions of {len(found)} images; set --size=n_captions={len(found)}")
-    return found
+    captions = list(first.values())[: sizes.n_captions]
+    if len(captions) < sizes.n_captions:
+        raise ValueError(
+            f"{sizes.captions} has captions of {len(captions)} images; set --size=n_captions={len(captions)}"
+        )
+    return captions
 
 
 def _planned(part: str, sizes: Sizes, captions: list[str]) -> tuple[dict[str, Any], str, tuple[Any, ...]]:
@@ -108,9 +110,9 @@ def _planned(part: str, sizes: Sizes, captions: list[str]) -> tuple[dict[str, An
     if part == "streamed":
         config = shapes.LLAMA_7B | {"num_hidden_layers": sizes.streamed_blocks}
         return config, "bfloat16", (extraction_streamed.streamed, captions, sizes.tokenizer, sizes.streamed_blocks)
-    whole, depth = {"bloom": (shapes.BLOOM_560M, "n_layer"), "llama": (shapes.LLAMA_1B, "num_hidden_layers")}[part]
-    work = (extraction_torch.captions, captions, sizes.tokenizer, sizes.slow_captions, sizes.blocks, whole[depth])
-    return whole | {depth: sizes.blocks}, "float32", work
+    config, depth = {"bloom": (shapes.BLOOM_560M, "n_layer"), "llama": (shapes.LLAMA_1B, "num_hidden_layers")}[part]
+    work = (extraction_torch.captions, captions, sizes.tokenizer, sizes.slow_captions, sizes.blocks, config[depth])
+    return config | {depth: sizes.blocks}, "float32", work
 
 
 def _alone(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -81,10 +81,10 @@ def _torch_captions(
     """[L, N, D] in the order given: hidden states of padded batches, averaged over real tokens."""
     means = []
     for start in range(0, len(order), size):
-        some = [ids[i] for i in order[start : start + size]]
-        T = length or max(map(len, some))
-        tokens, mask = torch.zeros(len(some), T, dtype=torch.long), torch.zeros(len(some), T, dtype=torch.long)
-        for row, caption in enumerate(some):
+        batch = [ids[i] for i in order[start : start + size]]
+        T = length or max(map(len, batch))
+        tokens, mask = torch.zeros(len(batch), T, dtype=torch.long), torch.zeros(len(batch), T, dtype=torch.long)
+        for row, caption in enumerate(batch):
             tokens[row, : len(caption)], mask[row, : len(caption)] = torch.from_numpy(caption), 1
         with torch.no_grad():
             hidden = peer(input_ids=tokens, attention_mask=mask, output_hidden_states=True, use_cache=False)
@@ -137,7 +137,7 @@ def images(count: int, where: Path) -> Figures:
 def _padded(ids: Sequence[np.ndarray], order: Sequence[int], size: int) -> int:
     def counts() -> Iterator[int]:
         for start in range(0, len(order), size):
-            some = [len(ids[i]) for i in order[start : start + size]]
-            yield max(some) * len(some)
+            batch = [len(ids[i]) for i in order[start : start + size]]
+            yield max(batch) * len(batch)
 
     return sum(counts())

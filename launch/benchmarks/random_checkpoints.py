@@ -88,14 +88,14 @@ def write(folder: Path, config: dict[str, Any], dtype: str = "float32") -> Path:
     for file in folder.iterdir():
         file.unlink()
     rng = np.random.default_rng(0)
-    kind = np.dtype(np.float32) if dtype == "float32" else np.dtype(ml_dtypes.bfloat16)
+    number_type = np.dtype(np.float32) if dtype == "float32" else np.dtype(ml_dtypes.bfloat16)
     ends, block, depth = _PARTS[config["model_type"]](config)
     blocks = [[(name.format(i), shape) for name, shape in block] for i in range(depth)]
     parts = [ends, *(sum(blocks[i : i + _FILE_BLOCKS], []) for i in range(0, depth, _FILE_BLOCKS))]
     index = {}
     for number, tensors in enumerate(parts, start=1):
         file = f"model-{number:05d}-of-{len(parts):05d}.safetensors"
-        save_file({name: _draw(rng, name, shape, kind) for name, shape in tensors}, folder / file)
+        save_file({name: _draw(rng, name, shape, number_type) for name, shape in tensors}, folder / file)
         index |= {name: file for name, _ in tensors}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
     if config["model_type"] == "dinov2":

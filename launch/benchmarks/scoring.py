@@ -68,6 +68,6 @@ def measure(sizes: Sizes, folder: Path) -> Iterator[dict[str, float]]:
     }
     for part in parts:
         started = time.perf_counter()
-        found = measured[part]()
+        figures = measured[part]()
         print(f"{part}: measured in {time.perf_counter() - started:.0f} s", flush=True)
-        yield found
+        yield figures

@@ -27,7 +27,7 @@ def measure_tables(x: np.ndarray, y: np.ndarray, permutations: int, pairs: int) 
         figures[f"{metric}: seconds of one table"] = seconds[0]
         figures[f"{metric}: seconds with {permutations} permutations"] = seconds[1]
         figures[f"{metric}: times one table"] = seconds[1] / seconds[0]
-    one, table = figures["mutual_knn: seconds of one table"], tables[0]["score"].values
+    seconds_of_one, table = figures["mutual_knn: seconds of seconds_of_one table"], tables[0]["score"].values
     for name, sort in (("platonic-rep's loop", True), ("the same with topk", False)):
         rng, off = np.random.default_rng(0), 0.0
         platonic_pair(x[0], y[0], NEIGHBOURS, sort=sort)
@@ -37,6 +37,6 @@ def measure_tables(x: np.ndarray, y: np.ndarray, permutations: int, pairs: int) 
             off = max(off, abs(platonic_pair(x[i], y[j], NEIGHBOURS, sort=sort) - table[i, j]))
         loop = (time.perf_counter() - started) / pairs * len(x) * len(y)
         figures[f"mutual_knn: seconds of {name}, scaled to all pairs"] = loop
-        figures[f"mutual_knn: times faster than {name}"] = loop / one
+        figures[f"mutual_knn: times faster than {name}"] = loop / seconds_of_one
         figures[f"mutual_knn: largest difference from {name}"] = off
     return figures

@@ -54,9 +54,9 @@ def measure(sizes: Sizes, folder: Path) -> Iterator[dict[str, float]]:
     figures: dict[str, float] = {}
     threads = min(8, max(2, cores()))
     with ThreadPoolExecutor(threads) as pool:
-        for name, own in {"original": None, **IMAGE_MANIPULATIONS}.items():
+        for name, manipulation in {"original": None, **IMAGE_MANIPULATIONS}.items():
             with _unless_lacking(name):
-                spec = {"name": name, **({"unmasked": "drop"} if own and own.masked else {})}
+                spec = {"name": name, **({"unmasked": "drop"} if manipulation and manipulation.masked else {})}
                 shown = image_view(dataset, spec)
                 pairs = list(zip(shown.stimuli, shown.ids, strict=True))
                 with _timed(figures, f"{name}, one thread", len(pairs)):
@@ -66,11 +66,11 @@ def measure(sizes: Sizes, folder: Path) -> Iterator[dict[str, float]]:
                     for _ in pool.map(lambda pair: decode_image(*pair), pairs):
                         pass
     with tempfile.TemporaryDirectory() as cache:
-        there = False
+        tagged = False
         with _unless_lacking("tagging"):
-            there = _tagging(figures, dataset, sizes, cache)
-        for name, own in CAPTION_MANIPULATIONS.items():
-            if there or not own.tagged:
+            tagged = _tagging(figures, dataset, sizes, cache)
+        for name, manipulation in CAPTION_MANIPULATIONS.items():
+            if tagged or not manipulation.tagged:
                 with _timed(figures, name, len(dataset)):
                     caption_view(dataset, 0, name, tagger=Tagger(sizes.tagger, cache))
     yield figures
@@ -114,12 +114,12 @@ def _published(sizes: Sizes) -> Dataset:
 
 def _drawn(folder: Path, n: int) -> Dataset:
     """Blurred noise as JPEG files with pixel maps, each of them serving several items."""
-    place = folder / "drawn_images"
-    place.mkdir(parents=True, exist_ok=True)
+    images = folder / "drawn_images"
+    images.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     items = []
     for number in range(n):
-        photograph, labels = (place / f"{number % DRAWN}.{suffix}" for suffix in ("jpg", "png"))
+        photograph, labels = (images / f"{number % DRAWN}.{suffix}" for suffix in ("jpg", "png"))
         if number < DRAWN:
             coarse = rng.integers(0, 256, (HEIGHT // 15, WIDTH // 20, 3), np.uint8)
             Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(photograph, quality=92)
