@@ -113,7 +113,7 @@ def test_scores_wait_for_activations_and_say_whose(ran, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_study_of_which_nothing_can_be_scored_ends_before_anything_is_plan_text(ran, tmp_path):
+def test_a_study_of_which_nothing_can_be_scored_ends_before_anything_is_written(ran, tmp_path):
     _, study = ran
     plan = dataclasses.replace(study.datasets["coco"], directory=str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match=r"nothing can be scored:\nmine, original, grey: .*nowhere"):
@@ -173,10 +173,10 @@ def test_a_second_run_computes_nothing_and_leaves_every_file_as_it_is(ran, monke
 def test_the_plan_writes_nothing_and_knows_what_is_there(ran, tmp_path):
     where, study = ran
     found = plan(study, where / "run")
-    (line,) = [line for line in found.lines if line.kind == "experiment"]
-    assert (line.units, line.there) == (8, 8)
+    (line,) = [line for line in found.lines if line.role == "experiment"]
+    assert (line.units, line.stored) == (8, 8)
     fresh = plan(study, tmp_path / "other")
-    assert [(line.units, line.there) for line in fresh.lines if line.kind == "experiment"] == [(8, 0)]
+    assert [(line.units, line.stored) for line in fresh.lines if line.role == "experiment"] == [(8, 0)]
     assert not (tmp_path / "other").exists()
     text = plan_text(fresh)
     assert "H200" in text and "TPU" in text and "assumed, not measured" in text
