@@ -256,7 +256,7 @@ def test_means_of_the_first_few_are_those_of_each_on_its_own(averaging):
 def test_views_of_different_widths_are_named():
     made, reads = stacks()
     reads.side_effect = lambda view, layers: read(view, layers)[..., : 3 if view == "b" else 4]
-    with pytest.raises(ValueError, match="m has activations of different widths: 4 on a, 3 on b; save those of one"):
+    with pytest.raises(ValueError, match="m has activations of different widths: 4 on a, 3 on b; save all views at"):
         made.stack(TABLE, "m", [Side("language", (member,)) for member in "ab"], IDS)
 
 
