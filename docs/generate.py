@@ -213,7 +213,7 @@ def configs() -> str:
 def settings(module: ModuleType) -> Iterator[tuple[str, Any, str]]:
     """The settings of a config module: key, default, and meaning ("" where none is known)."""
     for key, value in _flat(module.get_config()):
-        yield key, value, _meaning(key)
+        yield key, _default(key) if value is None else value, _meaning(key)
 
 
 def _loaded(path: Path) -> ModuleType:
@@ -230,6 +230,20 @@ def _flat(config: ConfigDict, above: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{above}{name}.")
         else:
             yield above + name, value
+
+
+def _default(key: str) -> Any:
+    """The default of the dataclass whose field a setting is; None without one, or if it is made anew each time."""
+    group, _, name = key.rpartition(".")
+    for source in _sources().get(group.split(".")[0], ()):
+        fields = (
+            {field.name: field.default for field in dataclasses.fields(source)}
+            if dataclasses.is_dataclass(source)
+            else {}
+        )
+        if fields.get(name, dataclasses.MISSING) is not dataclasses.MISSING:
+            return fields[name]
+    return None
 
 
 def _meaning(key: str) -> str:
@@ -250,12 +264,10 @@ def _meaning(key: str) -> str:
 @functools.cache
 def _sources() -> dict[str, list[Any]]:
     """The dataclasses and functions whose parameters are settings, by the first part of the setting's name."""
-    from vla.experiments.content_plan import ContentPlan
-
     from examples.microworld_training.settings import Settings
     from vla.activations.clip_score import clip_score
     from vla.experiments.choices import Choices
-    from vla.experiments.study import DatasetPlan, Study
+    from vla.experiments.study import ContentPlan, DatasetPlan, Study
     from vla.metrics import METRICS
     from vla.models import load_clip
     from vla.stimuli import generators, read_dataset

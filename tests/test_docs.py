@@ -16,7 +16,7 @@ import pytest
 
 from tests.config_values import config_values
 from vla.alignment import table
-from vla.experiments import assemble, compare
+from vla.experiments import compare, results
 from vla.microworld.captions import describe
 from vla.microworld.published_layouts import write_coco
 from vla.microworld.scenes import distinct_scenes
@@ -129,7 +129,7 @@ def documented(text: str) -> set[str]:
 
 def test_every_column_of_the_tables_of_a_run_is_documented():
     known = documented((DOCS / "files.md").read_text(encoding="utf-8"))
-    tables = (assemble.PROFILES, assemble.PEAKS, assemble.SUMMARY, assemble.COLUMNS, compare.COLUMNS)
+    tables = (results.PROFILES, results.PEAKS, results.SUMMARY, results.PLATEAUS, compare.COLUMNS)
     assert not {column for columns in tables for column in columns} - known
 
 
