@@ -132,7 +132,7 @@ def test_best_items_and_the_ends_of_dimensions_are_shown_with_their_images(folde
     (image,) = items["items"][0]["items"][0]["images"]
     assert image == {"data": f"data:image/png;base64,{pixels}", "alt": "Item 03: <caption> of 03"}
     titles = [group["title"] for group in dimensions["items"]]
-    assert titles[0] == "Vision predicts language: the high end of dimension 1 (seer, teller)" and len(titles) == 8
+    assert titles[0] == "Vision predicts language: high end of dimension 1 (seer, teller)" and len(titles) == 8
     assert [item["id"] for item in dimensions["items"][0]["items"]] == ["01", "02"]
     page = write_report(folder, [".svg"], show_progress=False).read_text(encoding="utf-8")
     assert page.count(f"base64,{pixels}") == 4 * 2 + 8 * 2
