@@ -1,5 +1,6 @@
 """The notebooks run from a fresh kernel to their end, offline, and carry no outputs."""
 
+import os
 import time
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def test_a_notebook_runs(path, tmp_path, monkeypatch):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in code), "strip the outputs"
     assert "pip" in code[0].source, "the first cell installs the package in a hosted notebook"
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     # As in the other tests: most of the time is compilation.
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
