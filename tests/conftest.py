@@ -18,6 +18,7 @@ if OWN:
 
 import fsspec  # noqa: E402
 import jax  # noqa: E402
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_disable_most_optimizations", True)
@@ -35,6 +36,14 @@ def memory_files():
     system.store.clear()
     system.pseudo_dirs[:] = [""]
     return system
+
+
+@pytest.fixture
+def no_type_checks():
+    """Annotations are not checked, as for users: the functions' own checks answer for values of wrong types."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -76,7 +76,7 @@ def test_many_copies_and_near_items_are_told_apart():
 def test_duplicates_are_warned_of_by_name_and_change_nothing():
     x, y = data()
     with pytest.warns(
-        UserWarning, match=r"linear_predictivity: items that are the same .*\(1 sets.*: 2 = 30 = 31\."
+        UserWarning, match=r"linear_predictivity: the folds separate items with .*\(1 sets.*: 2 = 30 = 31\."
     ) as said:
         result = score(x, y)
     assert len(said) == 1 and "groups='duplicates'" in str(said[0].message)
@@ -116,7 +116,7 @@ def test_duplicates_are_sought_once_for_a_list_of_metrics(monkeypatch):
     monkeypatch.setattr(duplicates, "same_items", lambda *sides: searches.append(0) or same_items(*sides))
     metrics = ["linear_predictivity", "cka", "retrieval", "shape_distance_cv"]
     with pytest.warns(
-        UserWarning, match=r"^linear_predictivity, retrieval, shape_distance_cv: items that are the same"
+        UserWarning, match=r"^linear_predictivity, retrieval, shape_distance_cv: the folds separate items with the same"
     ):
         score(x, y, metric=metrics)
     assert len(searches) == 1

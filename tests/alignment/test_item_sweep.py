@@ -46,7 +46,7 @@ def test_no_number_is_invented():
     assert one.note.startswith("too few models for an interval over models: 1 vision and 1 language")
     frame = sweep([-0.03, -0.02])
     (flat,) = change_per_doubling(frame[frame["n_items"] == 125], ["metric"]).itertuples()
-    assert np.isnan(flat.slope) and flat.note == "one number of items: no slope" and flat.n_pairs == 0
+    assert np.isnan(flat.slope) and flat.note == "a single number of items: no slope" and flat.n_pairs == 0
 
 
 def test_pairs_that_change_alike_are_not_certain():

@@ -70,6 +70,7 @@ def test_pairs_without_a_score_are_left_out_and_counted():
     assert (found.t, found.n_pairs) == (rest.t, 3) and "1 of 4 model pairs left out" in found.note
 
 
+@pytest.mark.usefixtures("no_type_checks")
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="2 scores against 3"):
         paired_test([1, 2], [1, 2, 3])

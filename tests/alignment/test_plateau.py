@@ -133,6 +133,7 @@ def test_scores_that_do_not_change_have_no_plateau(shape):
     assert found.note.endswith("no plateau: the score is the same at all counts")
 
 
+@pytest.mark.usefixtures("no_type_checks")
 @pytest.mark.parametrize(
     ("curves", "k", "options", "words"),
     [

@@ -17,7 +17,7 @@ def test_every_column_is_described_once():
     assert [re.match(r"\| `(\w+)` \| (\w+) ", line).groups() for line in lines[2:]] == [
         (column.name, column.dtype) for column in COLUMNS
     ]
-    assert "| `p_value` | number | from 0 to 1 | Share of orders" in described()
+    assert "| `p_value` | number | from 0 to 1 | Share of orders, with the true one" in described()
     # Public from the first release: programs of users read these.
     assert REQUIRED == (
         "experiment", "condition", "vision_model", "language_model", "metric", "direction", "vision_layer",

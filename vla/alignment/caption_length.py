@@ -1,7 +1,7 @@
-"""The length of captions as if it were a layer: a baseline that knows nothing of what they say.
+"""The length of captions as activations: a baseline for language models that ignores meaning.
 
-Length is decodable from a mean over tokens, and filters such as nouns only change it: what caption length alone
-predicts of a vision model is not meaning.
+The mean over tokens encodes the length of a caption, and filters such as nouns-only change the length. An alignment
+that caption length alone reaches is therefore no evidence of shared meaning.
 """
 
 from collections.abc import Sequence
@@ -15,29 +15,28 @@ LAYER = "length"
 
 
 def caption_lengths(
-    captions: Sequence[str], items: Sequence | None = None, tokens: Sequence[int] | None = None
+    captions: Sequence[str], items: Sequence[str | int] | None = None, tokens: Sequence[int] | None = None
 ) -> xr.DataArray:
-    """Lengths of captions as activations of one layer, to be scored as any other by `vla.score`.
+    """Lengths of captions as activations of a single layer, for `vla.score`.
 
     Args:
-      captions: One per item, as the language model sees them.
-      items: Their names; None numbers them.
-      tokens: Number of tokens of each, if it is to be a unit as well.
+      captions: One caption per item, as shown to the language model.
+      items: Item names; None numbers the items.
+      tokens: Number of tokens of each caption; None leaves this unit out.
 
     Returns:
-      float64 DataArray (layer, item, unit) of the single layer "length"; units are characters, words parted by white
-      space, their logarithms (of length + 1), and those of the tokens.
+      float64 DataArray (layer, item, unit) with the layer "length". The units are the numbers of characters, of words
+      separated by white space and of tokens, then log(1 + n) of each.
 
     Raises:
-      ValueError: Another number of names or tokens than captions, or no captions.
+      ValueError: No captions, or `items` or `tokens` of another length.
     """
     if not len(captions):
         raise ValueError("There are no captions: give at least one.")
-    for name, given in (("item names", items), ("numbers of tokens", tokens)):
-        if given is not None and len(given) != len(captions):
-            raise ValueError(f"{len(given)} {name} for {len(captions)} captions: give one each.")
+    for name, values in (("item names", items), ("numbers of tokens", tokens)):
+        if values is not None and len(values) != len(captions):
+            raise ValueError(f"{len(values)} {name} for {len(captions)} captions: give one for each caption.")
     counts = [[len(caption) for caption in captions], [len(caption.split()) for caption in captions]]
-    counts += [] if tokens is None else [[int(count) for count in tokens]]
-    lengths = np.array(counts, np.float64).T
+    lengths = np.array([*counts, *([] if tokens is None else [tokens])], np.float64).T
     units = np.concatenate([lengths, np.log1p(lengths)], axis=1)
-    return label(units[None], [LAYER], range(len(captions)) if items is None else list(items), name="caption length")
+    return label(units[None], [LAYER], range(len(captions)) if items is None else items, name="caption length")

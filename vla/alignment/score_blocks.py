@@ -1,4 +1,4 @@
-"""Scores of stored activations, block of layer pairs by block, so that a kill costs one block."""
+"""Scores of stored activations in blocks of layers, so that an interrupted run loses at most a block."""
 
 import functools
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from vla.alignment.score import conclude
 from vla.alignment.score_store import ScoreRecipe, ScoreStore
 from vla.alignment.task import Task
 
-# Layers of x that are scored together with all layers of y: what a kill can cost. The layers of y are prepared again
-# for every block.
+# Layers of x that are scored together with all layers of y. Smaller blocks lose less to an interruption, but the layers
+# of y are prepared again for every block.
 BLOCK_LAYERS = 8
 
 
@@ -28,23 +28,22 @@ def score_blocks(
     show_progress: bool = False,
     block_layers: int = BLOCK_LAYERS,
 ) -> None:
-    """See to it that the store has the result of `vla.score`: `store.read(recipe)` gives it.
+    """Compute the result of `vla.score` unless the store has it; `store.read(recipe)` returns it.
 
-    Nothing is computed that is there. A killed run continues with the blocks that it had not finished, and ends with
-    the same bytes as one that was not killed: each block is computed on its own, in the same way whatever is there
-    already.
+    An interrupted run resumes with the blocks that it had not finished, and ends with the same bytes as a run without
+    interruption, because a block does not depend on other blocks.
 
     Args:
-      x: The predictor's activations as `vla.score` takes them, or a function without arguments that gives them, which
-        is called only if something is to be computed.
-      y: The target's, likewise.
-      recipe: What determines the result.
-      store: Where it is kept.
-      show_progress: Show a bar with the time left.
+      x: Activations of the predictor as `vla.score` takes them, or a function that returns them, which is called only
+        if something must be computed.
+      y: Activations of the target, or such a function.
+      recipe: Determines the result.
+      store: Holds the result and the finished blocks.
+      show_progress: Show a progress bar.
       block_layers: Layers of x in a block.
 
     Raises:
-      ValueError: As `vla.score` and `ScoreStore`; what was finished before is kept, and nothing looks finished.
+      ValueError: As `vla.score` and `ScoreStore`; finished blocks are kept, and no unfinished table looks finished.
     """
     if store.has(recipe):
         return
@@ -59,7 +58,7 @@ def score_blocks(
     except ValueError:
         if not store.has(recipe):
             raise
-        # Another process has finished the same table, and removed the blocks.
+        # Another process has finished this table and removed the blocks.
         store.remove_blocks(recipe)
         return
     said = {"x_key": recipe.keys[0], "y_key": recipe.keys[1], "key": recipe.key, "title": ", ".join(words)}
@@ -75,7 +74,7 @@ def _measured(
     words: list[str],
     show_progress: bool,
 ) -> xr.Dataset:
-    """What is measured of all layers, from the blocks that the store has and those that it lacks."""
+    """The measurements of all layers: blocks of the store, and the missing blocks, which are computed."""
     there, found = store.blocks(recipe), None
     cells = functools.partial(steps, task, y_layers=len(values[1]), n_items=values[0].shape[1])
     with progress.bar(f"scoring {', '.join(words)}", cells(len(values[0])), show_progress) as advance:
@@ -84,12 +83,12 @@ def _measured(
                 advance(cells(stop - start))
             else:
                 found = measure(task, values[0][start:stop], values[1], advance)
-                if len(blocks) > 1:  # else it is the whole table, which is kept at once
+                if len(blocks) > 1:  # a single block is the table, which the caller stores
                     store.write_block(recipe, (start, stop), found)
     if len(blocks) == 1 and found is not None:
         return found
     parts = [store.read_block(recipe, block) for block in blocks]
     most = max(part.sizes.get("permutation", 0) for part in parts)
-    if most:  # some blocks need more permutations than others
+    if most:  # blocks may need different numbers of permutations
         parts = [part.pad(permutation=(0, most - part.sizes["permutation"])) for part in parts]
     return xr.concat(parts, dim="x_layer", data_vars="minimal")
