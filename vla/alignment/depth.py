@@ -129,7 +129,7 @@ def peak(
         raise ValueError(f"profiles of shape {profiles.shape} at {len(depths)} depths: expected [pair, depth].")
     if resampled is None:
         _check_models("profile", profiles, vision, language)
-    defined = np.isfinite(profiles).all(axis=0)
+    defined = np.all(np.isfinite(profiles), axis=0)
     if not len(profiles) or not defined.any():
         return Peak(*[np.nan] * 7, note="no depth at which every pair has a score")
     at, mean = depths[defined], profiles[:, defined].mean(axis=0)
@@ -233,7 +233,7 @@ def plateau(
         )
     check_number("fraction", fraction, above=0, below=1)
     _check_models("curve", curves, vision, language)
-    complete, notes = np.isfinite(curves).all(axis=1), []
+    complete, notes = np.all(np.isfinite(curves), axis=1), []
     if not complete.all():
         notes.append(f"{int((~complete).sum())} of {len(complete)} curves left out: they have gaps")
     curves = curves[complete]
@@ -247,7 +247,7 @@ def plateau(
     )
     if reason:
         notes.append(f"no interval: {reason}")
-    flat, *flat_ends = (_flat_from(value, counts, fraction) for value in (log_rate, *intervals[0]))
+    flat, flat_low, flat_high = (_flat_from(value, counts, fraction) for value in (log_rate, *intervals[0]))
     later = curves[:, len(counts) // 2 :].mean(axis=1) - curves[:, 0]
     reason = ""
     if crossed_test(later, vision, language).p > 1 - confidence:
@@ -262,12 +262,12 @@ def plateau(
         notes.append("the curve falls: the plateau is its lower end")
     if reason:
         notes.append(f"no plateau: {reason}")
-        flat, flat_ends = np.nan, [np.nan] * 2
+        flat = flat_low = flat_high = np.nan
     if np.isinf(flat):
         notes.append(f"not reached within {counts[-1]:g} exemplars")
     return Plateau(
-        flat, *flat_ends, _first_flat(mean, counts, fraction), float(level), *intervals[1], float(gain), *intervals[2],
-        n_pairs=len(curves), note="; ".join(notes),
+        flat, flat_low, flat_high, _first_flat(mean, counts, fraction), float(level), *intervals[1], float(gain),
+        *intervals[2], n_pairs=len(curves), note="; ".join(notes),
     )  # fmt: skip
 
 

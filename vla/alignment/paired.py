@@ -77,9 +77,10 @@ def paired_test(higher: ArrayLike, lower: ArrayLike, confidence: float = 0.95) -
         test = stats.ttest_rel(a, b)
         low, high = test.confidence_interval(confidence)
         t, p, effect = test.statistic, test.pvalue, np.mean(differences) / spread
-    means = [float(np.mean(values)) if n else np.nan for values in (a, b, differences)]
+    mean_a, mean_b, mean = (float(np.mean(values)) if n else np.nan for values in (a, b, differences))
     df, note = max(n - 1, 0), "; ".join(notes)
-    return Paired(n, *means, float(low), float(high), float(t), df, float(p), float(effect), note)
+    low, high, t, p, effect = float(low), float(high), float(t), float(p), float(effect)
+    return Paired(n, mean_a, mean_b, mean, low, high, t, df, p, effect, note)
 
 
 def check_confidence(confidence: float) -> None:
