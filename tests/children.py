@@ -15,9 +15,7 @@ DEADLINE = 600
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 # What programs import, none of which touches a device before the fork. tests.activations.tiny brings torch.
-_CONTEXT.set_forkserver_preload(
-    ["vla.activations.extract_to_store", "vla.alignment.score_blocks", "tests.activations.tiny"]
-)
+_CONTEXT.set_forkserver_preload(["vla.activations.extract", "vla.alignment.score_blocks", "tests.activations.tiny"])
 
 
 class Child:

@@ -2,9 +2,15 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+# A whole number for static checkers. At run time anything: `check_whole_number` refuses it by the name of the setting.
+if TYPE_CHECKING:
+    WholeNumber = int
+else:
+    WholeNumber = object
 
 
 class RemediableError(ValueError):

@@ -1,4 +1,4 @@
-"""Meshes, processes, precision and where arrays live: the one place that knows devices."""
+"""Devices: meshes, processes, precision, and which array library computes."""
 
 import contextlib
 import functools
@@ -19,29 +19,29 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-# What a function takes that asks its arrays for their `__array_namespace__`; to a static checker, which cannot know
-# that all of them are of one library, anything.
+# An argument of a function that uses `__array_namespace__`; Any for static checkers, which cannot know that all
+# arguments are of the same library.
 if TYPE_CHECKING:
     AnyArray = Any
 else:
     AnyArray = jax.Array | np.ndarray
 
-# Whether what runs here concerns this process alone, whatever processes have joined.
+# Whether this thread works without the other processes that have joined.
 _ALONE: ContextVar[bool] = ContextVar("alone", default=False)
 
-# The axes of a mesh: items are spread over the first, parts of one copy of the weights over the second.
+# The axes of a mesh: items are split over the first, one copy of the weights over the second.
 DATA, MODEL = "data", "model"
 
 
 @functools.cache
-def mesh(model: Any = 1) -> Mesh:
+def mesh(model: object = 1) -> Mesh:
     """All devices of this process on two axes, `data` and `model`.
 
     Args:
       model: Devices that share one copy of the weights.
 
     Raises:
-      ValueError: The devices cannot be put in groups of that size.
+      ValueError: The devices cannot be divided into groups of that size.
     """
     count = jax.local_device_count()
     if isinstance(model, bool) or not isinstance(model, int) or model < 1 or count % model:
@@ -56,74 +56,71 @@ def mesh(model: Any = 1) -> Mesh:
 
 
 def groups(mesh: Mesh) -> int:
-    """Into how many parts a batch is split: that of the axis `data`."""
+    """Into how many parts a batch is split: the size of the axis `data`."""
     return mesh.shape[DATA]
 
 
 def from_parts(shape: tuple[int, ...], read: Callable[[Any], np.ndarray], sharding: NamedSharding) -> jax.Array:
-    """An array each device of which holds only its part, made without a copy of the whole on the host.
+    """A sharded array, made without a complete copy on the host.
 
     Args:
-      shape: Of the whole array.
-      read: Called once with every part that some device wants, one slice per axis; returns that part.
+      shape: Of the complete array.
+      read: From one slice per axis to that part of the array; called once for every different part.
       sharding: Which part each device holds.
     """
     parts: dict[Any, np.ndarray] = {}
 
-    def once(index: Any) -> np.ndarray:
+    def read_once(index: Any) -> np.ndarray:
         key = tuple(part.indices(size) for part, size in zip(index, shape, strict=True))
         if key not in parts:
             parts[key] = read(index)
         return parts[key]
 
-    return jax.make_array_from_callback(shape, sharding, once)
+    return jax.make_array_from_callback(shape, sharding, read_once)
 
 
 def sharded(mesh: Mesh, axis: int | None = None) -> NamedSharding:
-    """Arrays whose given axis is spread over the axis `model` of the mesh; None for arrays that all devices hold."""
+    """The sharding that splits axis `axis` over the axis `model` of the mesh, or replicates the array if it is None."""
     return NamedSharding(mesh, PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, MODEL))
 
 
 def split_leading(tree: T, mesh: Mesh) -> T:
-    """Spread the leading axis of every array over the axis `data`; it must divide by `groups(mesh)`."""
+    """Split the leading axis of every array over the axis `data`; it must divide by `groups(mesh)`."""
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(DATA)))
 
 
 def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
-    """Make this process one of several that share the work; before anything else touches a device.
+    """Join the processes that share the work; call it before any use of a device.
 
-    Without arguments where SLURM, Open MPI, Kubernetes or Cloud TPU say who takes part; equivalent to
-    jax.distributed.initialize.
+    Needs no arguments under SLURM, Open MPI, Kubernetes or on Cloud TPU; equivalent to jax.distributed.initialize.
 
     Args:
       coordinator: host:port of the first process.
-      processes: How many there are.
-      process: The number of this one, from 0.
+      processes: Number of processes.
+      process: Index of this process, from 0.
 
     Raises:
-      ValueError: The others cannot be found.
+      ValueError: The other processes cannot be reached.
     """
     try:
         jax.distributed.initialize(coordinator, processes, process)
-    except Exception as error:  # the coordination service and its detectors raise what they like
-        given = f"coordinator {coordinator!r}, process {process!r} of {processes!r}"
+    except Exception as error:  # the coordination service raises errors of many types
+        arguments = f"coordinator {coordinator!r}, process {process!r} of {processes!r}"
         raise ValueError(
-            f"cannot join the other processes ({given}): {str(error).strip() or type(error).__name__}. Start one "
+            f"cannot join the other processes ({arguments}): {str(error).strip() or type(error).__name__}. Start one "
             "process per host, each with the same coordinator=host:port and number of processes and a number of its "
             "own; or none of these under SLURM or on Cloud TPU"
         ) from error
 
 
 def this_process() -> tuple[int, int]:
-    """The number of this process, from 0, and how many there are."""
+    """The index of this process, from 0, and the number of processes."""
     return jax.process_index(), jax.process_count()
 
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """What this thread does inside concerns this process only: layers are spread over its own devices, and the other
-    processes, which may be at other work, are not waited for.
-    """
+    """Within this context, this thread uses only the devices of this process and does not wait for other processes."""
     before = _ALONE.set(True)
     try:
         yield
@@ -132,29 +129,27 @@ def alone() -> Iterator[None]:
 
 
 def wait_for_all(where: str) -> None:
-    """Return when every process has come to the same place, which bears the name `where`."""
+    """Return when every process has reached the barrier called `where`."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(where)
 
 
 def on_cpu() -> bool:
-    """Whether computing happens on the host's own cores."""
+    """Whether JAX computes on the CPU."""
     return jax.default_backend() == "cpu"
 
 
 def multiplied_here(tree: T) -> T:
-    """The same arrays as the library has them that multiplies matrices fastest: on the host's own cores NumPy, whose
-    BLAS takes one thread per product and leaves the other cores to other threads; elsewhere JAX, which has them.
-    """
+    """On CPU return NumPy arrays (faster BLAS, one thread per product); elsewhere unchanged."""
     return jax.tree.map(np.asarray, tree) if on_cpu() else tree
 
 
-def compiled(function: Callable[P, R], **how: Any) -> Callable[P, R]:
-    """`jax.jit(function, **how)` of JAX's arrays; of NumPy's alone `function` itself, silent about 0 / 0.
+def compiled(function: Callable[P, R], **options: Any) -> Callable[P, R]:
+    """`jax.jit(function, **options)` for JAX arrays; `function` itself for NumPy arrays, without warnings about 0 / 0.
 
-    `function` serves both by asking its arrays for their `__array_namespace__`.
+    `function` supports both by `__array_namespace__`.
     """
-    jitted = jax.jit(function, **how)
+    jitted = jax.jit(function, **options)
 
     @functools.wraps(function)
     def either(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -166,28 +161,28 @@ def compiled(function: Callable[P, R], **how: Any) -> Callable[P, R]:
     return either
 
 
-# A layer of so many bytes is computed sooner than the programs for its shape are compiled.
+# A layer of at most so many bytes is computed faster than the programs for its shape are compiled.
 _SMALL_BYTES = 1 << 21
 
 
-def loaded(array: np.ndarray, each: int | None = None) -> Any:
-    """The array for functions that are `compiled`: as JAX's, but on the host's own cores as it is where it is small.
+def loaded(array: np.ndarray, layer_bytes: int | None = None) -> Any:
+    """The array for functions that are `compiled`: a JAX array, or on CPU the NumPy array itself if it is small.
 
     Args:
       array: In host memory.
-      each: Bytes that count: those of a layer where the array has many; of the whole unless given.
+      layer_bytes: Bytes of one layer, if the array has many; by default of the array.
     """
-    small = (array.nbytes if each is None else each) <= _SMALL_BYTES
+    small = (array.nbytes if layer_bytes is None else layer_bytes) <= _SMALL_BYTES
     return np.asarray(array) if on_cpu() and small else jnp.asarray(array)
 
 
 def mapped(function: Callable[[Any], T], arrays: Any) -> T:
-    """`jax.lax.map(function, arrays)`; of NumPy's arrays, one call after another."""
+    """`jax.lax.map(function, arrays)`; for NumPy arrays, one call after another."""
     leaves, structure = jax.tree.flatten(arrays)
     if any(isinstance(leaf, jax.Array) for leaf in leaves):
         return jax.lax.map(function, arrays)
-    found = [function(structure.unflatten(own)) for own in zip(*leaves, strict=True)]
-    return jax.tree.map(lambda *parts: np.stack(parts), *found)
+    results = [function(structure.unflatten(elements)) for elements in zip(*leaves, strict=True)]
+    return jax.tree.map(lambda *parts: np.stack(parts), *results)
 
 
 def cores() -> int:
@@ -197,7 +192,7 @@ def cores() -> int:
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Trace matrix products at the full width of their operands: no TF32 on GPUs, no bfloat16 passes on TPUs."""
+    """Matrix products at the full precision of their operands: no TF32 on GPUs, no bfloat16 passes on TPUs."""
     with jax.default_matmul_precision("highest"):
         yield
 
@@ -205,35 +200,34 @@ def full_precision() -> Iterator[None]:
 def in_float64(function: Callable[P, R]) -> Callable[P, R]:
     """Run `function` with 64-bit types enabled and full matrix precision.
 
-    float64 input then stays float64 and factorisations may ask for it; outside such functions JAX
-    keeps its 32-bit default. What was decorated where a default device is chosen computes there from any thread: JAX
-    keeps types, precision and device thread by thread.
+    Outside such functions JAX keeps its 32-bit default. If a default device is set when this decorates `function`, it
+    is used in every thread: JAX keeps types, precision and device per thread.
     """
-    chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    device = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        where = contextlib.nullcontext() if chosen is None else jax.default_device(chosen)
-        with where, jax.enable_x64(True), full_precision():
+        on_device = contextlib.nullcontext() if device is None else jax.default_device(device)
+        with on_device, jax.enable_x64(True), full_precision():
             return function(*args, **kwargs)
 
     return wrapped
 
 
 def workers() -> int:
-    """Threads that one device of this process can keep busy: its share of the cores where it is one of the host's."""
+    """Threads per device of this process: its share of the cores on CPU, 1 elsewhere."""
     return max(1, cores() // jax.local_device_count()) if on_cpu() else 1
 
 
 @functools.cache
 def _blas() -> ThreadpoolController:
-    """The libraries of linear algebra, looked for once: that reads the maps of the whole process."""
+    """The libraries of linear algebra; finding them is slow and done once."""
     return ThreadpoolController().select(user_api="blas")
 
 
 @contextlib.contextmanager
 def one_thread_per_product() -> Iterator[None]:
-    """NumPy's BLAS and LAPACK take one thread in this process: several threads multiply beside each other."""
+    """NumPy's BLAS and LAPACK use one thread in this process, so that several threads can multiply in parallel."""
     with _blas().limit(limits=1):
         yield
 
@@ -241,9 +235,8 @@ def one_thread_per_product() -> Iterator[None]:
 def spread_layers(function: Callable[..., T]) -> Callable[..., T]:
     """Split the layers of the first argument over all devices of all processes.
 
-    Each device computes its layers as one device computes all of them, so that the numbers are the same; each
-    process gets the whole result. With several processes all of them must call with the same arguments, unless they
-    are `alone`.
+    The numbers do not depend on the devices, and each process gets the complete result. All processes must call with
+    the same arguments, except within `alone`.
 
     Args:
       function: Its first argument is an array with a leading axis of layers; returns arrays whose second axis is that
@@ -252,35 +245,35 @@ def spread_layers(function: Callable[..., T]) -> Callable[..., T]:
 
     @functools.wraps(function)
     def spread(x: Any, *args: Any, **kwargs: Any) -> T:
-        here, (number, processes) = jax.local_devices(), (0, 1) if _ALONE.get() else this_process()
-        # LAPACK gains little from more threads for one matrix, and one matrix per thread needs none.
+        local, (process, processes) = jax.local_devices(), (0, 1) if _ALONE.get() else this_process()
+        # LAPACK gains little from several threads per matrix; parallel matrices need only one each.
         with one_thread_per_product():
-            if processes * min(len(here), len(x)) == 1:
+            if processes * min(len(local), len(x)) == 1:
                 return function(x, *args, **kwargs)
-            own = -(-len(x) // processes)
-            # Equal numbers for all processes; what is beyond the last layer repeats it.
-            layers = np.minimum(np.arange(number * own, (number + 1) * own), len(x) - 1)
+            share = -(-len(x) // processes)
+            # The same number of layers for all processes; indices beyond the last layer repeat it.
+            layers = np.minimum(np.arange(process * share, (process + 1) * share), len(x) - 1)
 
-            def on(device: Any, some: np.ndarray) -> T:
+            def on_device(device: Any, indices: np.ndarray) -> T:
                 with jax.default_device(device):
-                    return function(x[some], *args, **kwargs)
+                    return function(x[indices], *args, **kwargs)
 
-            parts = [part for part in np.array_split(layers, len(here)) if len(part)]
+            parts = [part for part in np.array_split(layers, len(local)) if len(part)]
             with ThreadPoolExecutor(len(parts)) as pool:
-                found = list(pool.map(on, here, parts))
-        whole = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *found)
-        return whole if processes == 1 else _from_all_processes(whole, len(x))
+                results = list(pool.map(on_device, local, parts))
+        result = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *results)
+        return result if processes == 1 else _from_all_processes(result, len(x))
 
     return spread
 
 
 @in_float64
 def _from_all_processes(part: T, count: int) -> T:
-    def gathered(leaf: np.ndarray) -> np.ndarray:
-        everyone = np.asarray(multihost_utils.process_allgather(leaf))
-        return np.concatenate(list(everyone), axis=1)[:, :count]
+    def gather(leaf: np.ndarray) -> np.ndarray:
+        gathered = np.asarray(multihost_utils.process_allgather(leaf))
+        return np.concatenate(list(gathered), axis=1)[:, :count]
 
-    return jax.tree.map(gathered, part)
+    return jax.tree.map(gather, part)
 
 
 def to_host(array: jax.Array) -> np.ndarray:

@@ -12,8 +12,8 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, UInt8
 
 from examples.microworld_training.architectures import DEVIATION, MEAN
-from vla.models.batch import plain
-from vla.models.decoder import Decoder
+from vla.models.batch import padded_mask
+from vla.models.decoder import Decoder, context_of
 from vla.models.vision_encoder import VisionEncoder
 
 
@@ -50,9 +50,9 @@ def class_token(network: VisionEncoder, tokens: Float[Array, "B T D"]) -> Float[
 
 def read_texts(network: Decoder, ids: Int[Array, "B T"], mask: Bool[Array, "B T"]) -> Float[Array, "B T D"]:
     """Output of the final norm at every token."""
-    positions, reach = plain(mask)
+    positions, allowed = padded_mask(mask)
     hidden = network.embed(jnp.where(mask, ids, 0), positions)
-    context = network.context(positions, reach)
+    context = context_of(network.config, positions, allowed)
 
     def step(hidden: Array, numbered: Any) -> tuple[Array, None]:
         block, number = numbered

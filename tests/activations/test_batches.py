@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.activations import tiny
-from vla.activations.batches import read_out
+from vla.activations.extract import read_out
 
 NAMES = [f"item {i}" for i in range(9)]
 

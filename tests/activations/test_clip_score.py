@@ -129,7 +129,7 @@ def test_what_cannot_be_scored_is_refused_by_name(world, tmp_path):
     with pytest.raises(ValueError, match="item 'gone'"):
         clip_score(Fake(), Dataset("world", (Item("gone", tmp_path / "gone.png", ("R",)),)))
     Image.new("RGB", (4, 4)).save(tmp_path / "black.png")
-    with pytest.raises(ValueError, match="a photograph is zero or not finite, for 1 of a batch: black"):
+    with pytest.raises(ValueError, match="an image is zero or not finite, for 1 of a batch: black"):
         clip_score(Fake(), Dataset("world", (Item("black", tmp_path / "black.png", ("R",)),)))
     for bad in ({"batch_size": 0}, {"n_captions": 0}, {"weight": 0.0}, {"weight": float("nan")}):
         with pytest.raises(ValueError, match="expected whole numbers of at least 1"):

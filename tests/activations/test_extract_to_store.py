@@ -10,9 +10,8 @@ import xarray as xr
 from tests.activations import tiny
 from tests.activations.groups import tree
 from tests.children import Child
-from vla.activations import extract_to_store as to_store
-from vla.activations.extract import extract, recipe
-from vla.activations.extract_to_store import extract_pools_to_store, extract_to_store
+from vla.activations import extract as to_store
+from vla.activations.extract import extract, extract_pools_to_store, extract_to_store, recipe
 from vla.activations.store import Store, Writer
 from vla.models import Model, load_model
 from vla.records import View
@@ -135,11 +134,11 @@ def test_a_bad_stimulus_is_named_and_leaves_no_finished_group(model, tmp_path):
 
 PROGRAM = """
 import sys
-from vla.activations import extract_to_store as to_store, store
+from vla.activations import extract as to_store, store
 store.CHUNK_ITEMS = 4
 to_store._GROUP_ITEMS = dict.fromkeys(to_store._GROUP_ITEMS, 4)
 from tests.activations.test_extract_to_store import view
-from vla.activations.extract_to_store import extract_pools_to_store, extract_to_store
+from vla.activations.extract import extract_pools_to_store, extract_to_store
 from vla.activations.store import Store
 from vla.models import load_model
 put = store.Writer._put

@@ -15,7 +15,7 @@ from tests.language_checkpoints import make_language
 from tests.models.language_reference import torch_decoder_layers
 from tests.models.real_data import real_data
 from tests.models.reference import distance
-from tests.models.test_tokenizer import QWEN2_SPLIT, BytePairs
+from tests.models.test_byte_pairs import QWEN2_SPLIT, BytePairs
 from vla.activations.extract import extract
 from vla.models import load_model
 

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from tests.activations import tiny
-from vla.activations.extract import extract
-from vla.activations.extract_to_store import extract_to_store
+from vla.activations.extract import extract, extract_to_store
 from vla.activations.store import Store
 from vla.records import Dataset, Item
 from vla.stimuli import decode_image, image_view

@@ -8,8 +8,7 @@ import numpy as np
 from tests.activations import tiny
 from tests.activations.test_extract_to_store import view
 from tests.children import Child
-from vla.activations.extract import recipe
-from vla.activations.extract_to_store import extract_to_store
+from vla.activations.extract import extract_to_store, recipe
 from vla.activations.store import Store
 
 PROGRAM = """
@@ -20,7 +19,7 @@ devices.join(address, 2, int(number))
 assert devices.this_process() == (int(number), 2)
 from tests.activations.test_extract_to_store import view
 from vla.activations import store as stores
-from vla.activations.extract_to_store import extract_to_store
+from vla.activations.extract import extract_to_store
 from vla.activations.store import Store
 from vla.models import load_model
 stores.CHUNK_ITEMS = 4

@@ -10,8 +10,8 @@ import torch
 from tests.models.reference import network_layers
 from vla import devices
 from vla.models import Model
-from vla.models.batch import plain
-from vla.models.pooling import every_token
+from vla.models.batch import padded_mask
+from vla.models.layers import every_token
 
 
 def torch_decoder_layers(model: torch.nn.Module, tokens: np.ndarray) -> dict[str, np.ndarray]:
@@ -54,7 +54,7 @@ def bare_layers(
 ) -> dict[str, np.ndarray]:
     """The same for a bare network; one operation after another unless `compiled`, which many networks share."""
     mask = np.ones(tokens.shape, bool) if mask is None else mask
-    batch = (jnp.asarray(tokens), *plain(jnp.asarray(mask), network.config.causal))
+    batch = (jnp.asarray(tokens), *padded_mask(jnp.asarray(mask), network.config.causal))
     if compiled:
         return network_layers(network, names, *batch)
     with jax.disable_jit(), devices.full_precision():

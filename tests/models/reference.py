@@ -8,7 +8,7 @@ import torch
 
 from vla import devices
 from vla.models import Model
-from vla.models.pooling import every_token
+from vla.models.layers import every_token
 
 TOLERANCE = 1e-5
 

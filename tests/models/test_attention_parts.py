@@ -30,7 +30,7 @@ def products(function, *arguments) -> int:
 @pytest.mark.parametrize("B, H, K", [(1, 12, 12), (4, 6, 6), (3, 7, 7), (8, 8, 2), (11, 4, 4), (16, 6, 3)])
 @pytest.mark.parametrize("kind", ["plain", "masked", "distances"])
 def test_parts_give_what_the_whole_gives(B, H, K, kind, monkeypatch):
-    monkeypatch.setattr(attention, "_WORTHWHILE", 0)
+    monkeypatch.setattr(attention, "_LEAST_MULTIPLICATIONS", 0)
     states, allowed, distances = given(B, H, K)
     masks = (None if kind == "plain" else allowed,)
     options = {"scale": jnp.float32(0.3), "distances": distances if kind == "distances" else None, "cap": 2.0}
@@ -43,7 +43,7 @@ def test_parts_give_what_the_whole_gives(B, H, K, kind, monkeypatch):
 def test_rows_and_heads_are_products_of_their_own(monkeypatch):
     states, allowed, distances = given(4, 12, 12)
     assert products(attend_in_parts, *states) == 2, "too small to be worthwhile"
-    monkeypatch.setattr(attention, "_WORTHWHILE", T * T * 12 * C)
+    monkeypatch.setattr(attention, "_LEAST_MULTIPLICATIONS", T * T * 12 * C)
     assert products(attend_in_parts, *states) == 2 * 4 * 3
     assert products(lambda *a: attend_in_parts(*a, distances=distances), *states) == 2 * 4
     grouped, _, _ = given(4, 12, 3)
@@ -51,7 +51,7 @@ def test_rows_and_heads_are_products_of_their_own(monkeypatch):
 
 
 def test_many_rows_are_no_larger_program(monkeypatch):
-    monkeypatch.setattr(attention, "_WORTHWHILE", 0)
+    monkeypatch.setattr(attention, "_LEAST_MULTIPLICATIONS", 0)
     assert products(attend_in_parts, *given(64, 4, 4)[0]) == products(attend_in_parts, *given(8, 4, 4)[0]) == 16
 
 
@@ -61,7 +61,7 @@ import jax
 jax.config.update("jax_num_cpu_devices", 2)
 import jax.numpy as jnp
 from vla.models import attention
-attention._WORTHWHILE = 0
+attention._LEAST_MULTIPLICATIONS = 0
 states = (jnp.ones((4, 9, 4, 8)),) * 3
 assert str(jax.make_jaxpr(attention.attend_in_parts)(*states)).count("dot_general") == 2
 """

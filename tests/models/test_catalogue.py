@@ -11,12 +11,11 @@ from flax import nnx
 
 from tests.models.published_sizes import published_shapes
 from vla.models import catalogue, weights
-from vla.models.catalogue import Checkpoint, alike, checkpoints, pinned
-from vla.models.decoder_config import DecoderConfig
+from vla.models.catalogue import Checkpoint, checkpoints, pinned, similar_ids
 from vla.models.families.family import Family
 from vla.models.loading import abstract_network, read_config
+from vla.models.network_config import DecoderConfig, VisionConfig
 from vla.models.tensor import Tensor
-from vla.models.vision_encoder import VisionConfig
 
 TIMM = [checkpoint for checkpoint in checkpoints() if checkpoint.family == "timm"]
 HUGGING_FACE = [checkpoint for checkpoint in checkpoints() if checkpoint.family != "timm"]
@@ -53,9 +52,8 @@ def test_its_tensors_are_those_of_hugging_faces_own_class(checkpoint, tmp_path, 
     tensors = {name: Tensor(Path(name), tuple(shape), lambda _: np.empty(0)) for name, shape in shapes.items()}
     monkeypatch.setattr(weights, "open_tensors", lambda _: tensors)
     family, config = read(checkpoint, tmp_path)
-    tables = [table(config) for table in (family.table, *family.other_tables)]
     # raises about everything that is missing, unknown or mis-shaped
-    weights.Weights(abstract_network(config), family, tables, tmp_path, config.depth)
+    weights.Weights(abstract_network(config), family, config, tmp_path)
 
 
 @pytest.mark.parametrize("checkpoint", TIMM, ids=lambda checkpoint: checkpoint.id)
@@ -74,7 +72,7 @@ def test_a_wrong_depth_in_the_register_would_be_noticed(tmp_path, monkeypatch):
         tensors = {name: Tensor(Path(name), tuple(shape), lambda _: np.empty(0)) for name, shape in shapes.items()}
         monkeypatch.setattr(weights, "open_tensors", lambda _: tensors)
         family, config = read(wrong, tmp_path)
-        weights.Weights(abstract_network(config), family, [family.table(config)], tmp_path, config.depth)
+        weights.Weights(abstract_network(config), family, config, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -118,11 +116,11 @@ def test_a_pin_is_a_commit_or_nothing():
     ],
 )
 def test_what_is_spelt_alike_is_found(asked, first):
-    assert alike(asked)[0] == first
+    assert similar_ids(asked)[0] == first
 
 
 def test_nothing_is_alike_to_what_is_registered_or_quite_different():
-    assert alike("facebook/dinov2-base") == alike("nobody/knows-it") == ()
+    assert similar_ids("facebook/dinov2-base") == similar_ids("nobody/knows-it") == ()
 
 
 def test_an_absent_register_is_named(tmp_path, monkeypatch):

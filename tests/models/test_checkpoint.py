@@ -62,7 +62,7 @@ def test_a_single_file_wins_over_an_index(tmp_path):
 def test_absent_shards_are_named(tmp_path):
     write_shards(tmp_path, {"a": "one.safetensors", "b": "three.safetensors", "c": "four.safetensors"})
     with pytest.raises(
-        ValueError, match=r"2 of 3 files that are not there: four.safetensors, three.safetensors; download them again"
+        ValueError, match=r"2 of 3 files that do not exist: four.safetensors, three.safetensors; download them again"
     ):
         open_tensors(tmp_path)
 
@@ -93,8 +93,8 @@ def test_a_tensor_in_two_shards_is_refused(tmp_path):
         ("{", "is not JSON"),
         ("{}", "has no 'weight_map'"),
         ('{"weight_map": {}}', "has no 'weight_map'"),
-        ('{"weight_map": {"a": "../one.safetensors"}}', "'a' is in '../one.safetensors', which is no file name"),
-        ('{"weight_map": {"a": 1}}', "'a' is in 1, which is no file name"),
+        ('{"weight_map": {"a": "../one.safetensors"}}', "'a' is in '../one.safetensors', which is not a file name"),
+        ('{"weight_map": {"a": 1}}', "'a' is in 1, which is not a file name"),
     ],
 )
 def test_a_broken_index_is_refused(index, message, tmp_path):

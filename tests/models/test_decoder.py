@@ -14,10 +14,10 @@ import torch
 from tests.checkpoints import WORDS, edit_config, write_language
 from tests.models.language_reference import bare_layers, decoder_layers
 from tests.models.reference import TOLERANCE, distance, torch_layers, worst
-from vla.models import decoder_block, load_model
-from vla.models.batch import plain
-from vla.models.decoder import Decoder, DecoderConfig
-from vla.models.rotary import Rotary
+from vla.models import decoder, load_model
+from vla.models.batch import padded_mask
+from vla.models.decoder import Decoder
+from vla.models.network_config import DecoderConfig, Rotary
 
 LLAMA3 = {
     "rope_type": "llama3",
@@ -135,7 +135,7 @@ def interleaved_groups(query, key, value, allowed, **options):
     return mixed[:, :, np.argsort(order)].reshape(B, T, H * C)
 
 
-right_attend = decoder_block.attend_in_parts
+right_attend = decoder.attend_in_parts
 
 
 @pytest.mark.parametrize("name, wrong", [("rotate", neighbours), ("attend_in_parts", interleaved_groups)])
@@ -143,7 +143,7 @@ def test_a_wrong_layout_is_seen(name, wrong, tmp_path, monkeypatch):
     reference = write_language(tmp_path)
     model = load_model(tmp_path)
     tokens = tokens_of()
-    monkeypatch.setattr(decoder_block, name, wrong)
+    monkeypatch.setattr(decoder, name, wrong)
     assert worst(decoder_layers(model, tokens), theirs_of(reference, tokens)) > 10 * TOLERANCE
 
 
@@ -244,7 +244,7 @@ def test_llama_7b_has_its_shapes_in_no_time():
     tokens = jax.ShapeDtypeStruct((8, 64), jnp.int32)
     read = jax.eval_shape(
         lambda network, tokens, mask: network(
-            tokens, *plain(mask), pool=lambda hidden: hidden[:, -1], layers=("block_31",)
+            tokens, *padded_mask(mask), pool=lambda hidden: hidden[:, -1], layers=("block_31",)
         ),
         network,
         tokens,

@@ -10,12 +10,12 @@ import torch
 
 from tests.language_checkpoints import write_family
 from tests.models.test_decoder_config import CONFIG
-from vla.models.batch import plain
-from vla.models.decoder_block import context_of
+from vla.models.batch import padded_mask
+from vla.models.decoder import context_of
 from vla.models.loading import load_model
-from vla.models.rotary import Rotary
+from vla.models.network_config import Rotary
 
-POSITIONS, REACH = plain(jnp.ones((1, 5), bool))
+POSITIONS, MASK = padded_mask(jnp.ones((1, 5), bool))
 
 
 @pytest.mark.parametrize("kind, number", [("llama", 1), ("gemma2", 1), ("gemma2", 2), ("olmo2", 1), ("gpt_neox", 1)])
@@ -34,12 +34,12 @@ def test_a_block_is_hugging_faces(kind, number, tmp_path):
         twin(tokens)
     model = load_model(tmp_path, stream=True)
     block = model._weights.block(number)
-    positions, reach = plain(jnp.ones((1, 10), bool))
+    positions, mask = padded_mask(jnp.ones((1, 10), bool))
     before, after = (seen[name].numpy().reshape(1, 10, -1) for name in ("before", "after"))
 
     @jax.jit
     def both(hidden: jax.Array, counted: jax.Array) -> list[jax.Array]:
-        context = context_of(block.config, positions, reach)
+        context = context_of(block.config, positions, mask)
         return [block(hidden, context, which) for which in (number, counted)]
 
     for ours in both(jnp.asarray(before), jnp.int32(number)):
@@ -48,7 +48,7 @@ def test_a_block_is_hugging_faces(kind, number, tmp_path):
 
 def test_a_window_hides_what_stands_further_back():
     config = dataclasses.replace(CONFIG, window=2, sliding=(True, False))
-    full, sliding = context_of(config, POSITIONS, REACH).reach
+    full, sliding = context_of(config, POSITIONS, MASK).masks
     band = np.tril(np.ones((5, 5), bool))
     np.testing.assert_array_equal(full[0], band)
     np.testing.assert_array_equal(sliding[0], band & ~np.tril(np.ones((5, 5), bool), -2))
@@ -56,14 +56,14 @@ def test_a_window_hides_what_stands_further_back():
 
 @pytest.mark.parametrize("changes", [{}, {"window": 2}, {"window": 5, "sliding": (True, True)}])
 def test_a_window_that_hides_nothing_is_left_out(changes):
-    assert len(context_of(dataclasses.replace(CONFIG, **changes), POSITIONS, REACH).reach) == 1
+    assert len(context_of(dataclasses.replace(CONFIG, **changes), POSITIONS, MASK).masks) == 1
 
 
 def test_only_what_a_config_needs_is_computed():
-    plainly = context_of(CONFIG, POSITIONS, REACH)
-    assert plainly.distances is None and plainly.turns is not None and len(plainly.turns) == 1
+    plainly = context_of(CONFIG, POSITIONS, MASK)
+    assert plainly.distances is None and plainly.rotations is not None and len(plainly.rotations) == 1
     two = dataclasses.replace(CONFIG, local_rotary=Rotary(1e3), alibi=True)
-    context = context_of(two, POSITIONS, REACH)
-    assert context.turns is not None and len(context.turns) == 2
+    context = context_of(two, POSITIONS, MASK)
+    assert context.rotations is not None and len(context.rotations) == 2
     np.testing.assert_array_equal(context.distances[0], np.subtract.outer(np.arange(5), np.arange(5)))
-    assert context_of(dataclasses.replace(CONFIG, rotary=None), POSITIONS, REACH).turns is None
+    assert context_of(dataclasses.replace(CONFIG, rotary=None), POSITIONS, MASK).rotations is None

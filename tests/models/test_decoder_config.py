@@ -8,8 +8,7 @@ from flax import nnx
 from transformers import LlamaConfig
 
 from vla.models.decoder import Decoder
-from vla.models.decoder_config import DecoderConfig
-from vla.models.rotary import Rotary
+from vla.models.network_config import DecoderConfig, Rotary
 
 SIZES = {
     "width": 12,

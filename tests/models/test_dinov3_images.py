@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.vision_checkpoints import write_vision_family
 from vla.models import load_model
-from vla.models.timm_images import dinov3_transform
+from vla.models.image_processors import dinov3_transform
 
 # preprocessor_config.json as published beside the weights
 PUBLISHED: dict[str, Any] = {

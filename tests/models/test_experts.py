@@ -10,8 +10,8 @@ from transformers import MixtralConfig
 from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
 
 from vla import devices
-from vla.models import experts
-from vla.models.experts import Experts
+from vla.models import linear
+from vla.models.linear import Experts
 
 D, F = 12, 20
 
@@ -48,13 +48,13 @@ def apart(ours: Experts, theirs: MixtralSparseMoeBlock, x: np.ndarray) -> float:
 @pytest.mark.parametrize("tile", [4, 128])
 @pytest.mark.parametrize("count, per_token", [(5, 2), (3, 3), (4, 1)])
 def test_a_token_goes_through_its_experts(count, per_token, tile, monkeypatch):
-    monkeypatch.setattr(experts, "_TILE", tile)
+    monkeypatch.setattr(linear, "_TILE", tile)
     x = np.random.default_rng(1).normal(size=(2, 9, D)).astype(np.float32)
     assert apart(*both(count, per_token), x) < 1e-6
 
 
 def test_tokens_that_all_want_the_same_expert(monkeypatch):
-    monkeypatch.setattr(experts, "_TILE", 4)
+    monkeypatch.setattr(linear, "_TILE", 4)
     ours, theirs = both(5, 2)
     x = np.repeat(np.random.default_rng(1).normal(size=(1, 1, D)), 23, axis=1).astype(np.float32)
     assert apart(ours, theirs, x) < 1e-6

@@ -9,15 +9,15 @@ from vla.models.fields import Fields, log_ignored, read_json, without_fields
 
 def test_every_kind_of_field_is_read():
     fields = Fields({"a": 3, "b": 1e-6, "c": False, "d": "x", "e": [14, 14], "f": {"g": 1}, "h": None}, "config.json")
-    assert fields.whole("a") == 3
+    assert fields.integer("a") == 3
     assert fields.number("b") == 1e-6
     assert fields.flag("c") is False
     assert fields.choice("d", ("x", "y")) == "x"
     assert fields.side("e") == 14
     part = fields.part("f")
-    assert part is not None and part.whole("g") == 1
-    assert fields.whole("h", None) is None
-    assert fields.whole("absent", 7) == 7
+    assert part is not None and part.integer("g") == 1
+    assert fields.integer("h", None) is None
+    assert fields.integer("absent", 7) == 7
     assert fields.part("none") is None
     fields.finish()
 
@@ -104,10 +104,10 @@ def test_fields_are_left_out_by_name_and_by_path():
 @pytest.mark.parametrize(
     "method, value, message",
     [
-        ("whole", 1.5, "'x' is 1.5; expected a whole number"),
-        ("whole", True, "'x' is True; expected a whole number"),
-        ("whole", 0, "at least 1"),
-        ("whole", None, "'x' is None"),
+        ("integer", 1.5, "'x' is 1.5; expected a whole number"),
+        ("integer", True, "'x' is True; expected a whole number"),
+        ("integer", 0, "at least 1"),
+        ("integer", None, "'x' is None"),
         ("number", "1e-6", "'x' is '1e-6'; expected a positive number"),
         ("number", -1, "finite positive"),
         ("number", float("inf"), "finite positive"),

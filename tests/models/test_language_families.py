@@ -19,7 +19,7 @@ from tests.models.language_reference import bare_layers, decoder_layers, torch_d
 from tests.models.reference import TOLERANCE, distance, network_layers, worst
 from vla.models import load_model
 from vla.models.decoder import Decoder
-from vla.models.rotary import Rotary
+from vla.models.network_config import Rotary
 
 YARN = {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0, "original_max_position_embeddings": 16}
 LONGROPE = {
@@ -224,12 +224,12 @@ WRONG: dict[str, tuple[str, Any]] = {
     "phi3: long too early": ("phi3, longrope", turned(original_length=15)),
     "phi3: long too late": ("phi3, longrope", turned(original_length=17)),
     "phi3: no gain": ("phi3, longrope", turned(gain=1.0)),
-    "phi3: other units": ("phi3, partial longrope", turned(share=1.0, kind="default")),
+    "phi3: other units": ("phi3, partial longrope", turned(share=1.0, scaling="default")),
     "qwen2: no window": ("qwen2, windows", {"sliding": ()}),
     "qwen2: windows everywhere": ("qwen2, windows", {"sliding": (True,) * 3}),
-    "qwen2: yarn as linear": ("qwen2, yarn", turned(kind="linear")),
+    "qwen2: yarn as linear": ("qwen2, yarn", turned(scaling="linear")),
     "qwen2: no gain": ("qwen2, yarn", turned(gain=1.0)),
-    "qwen2: whole pairs": ("qwen2, yarn with all its fields", turned(whole_pairs=True)),
+    "qwen2: whole pairs": ("qwen2, yarn with all its fields", turned(truncate=True)),
     "qwen3: epsilon": ("qwen3", {"norm_epsilon": 1e-3}),
 }
 

@@ -10,7 +10,7 @@ import vla
 from tests.checkpoints import edit_config, write_language, write_vision
 from tests.models.hub_server import Hub, running
 from vla.models import load_model
-from vla.models.clip import load_clip
+from vla.models.loading import load_clip
 
 
 def test_an_unknown_dtype_is_refused(tmp_path):

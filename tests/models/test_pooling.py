@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vla.models.batch import one_per_row
-from vla.models.pooling import tokens_read, vision_pool, weighted
+from vla.models.batch import one_caption_per_row
+from vla.models.layers import tokens_read, vision_pool, weighted
 
 HIDDEN = jnp.array([[[1.0], [2.0], [4.0], [8.0]], [[16.0], [32.0], [64.0], [128.0]]])
 BOS = 1
@@ -18,7 +18,7 @@ def test_vision_pools_leave_class_and_registers_out_of_the_mean(prefix, mean):
 
 
 def pooled(name: str, tokens: list, mask: list, bos: int | None, hidden=HIDDEN) -> np.ndarray:
-    captions = one_per_row(np.array(tokens), np.array(mask, bool), name, bos)
+    captions = one_caption_per_row(np.array(tokens), np.array(mask, bool), name, bos)
     return np.asarray(weighted(jnp.asarray(captions.weights))(hidden))[:, 0, 0]
 
 

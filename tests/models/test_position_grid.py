@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla.models.position_grid import resize_grid, resize_matrix
+from vla.models.vision_encoder import resize_grid, resize_matrix
 
 
 def torch_resize(grid: np.ndarray, rows: int, columns: int, antialias: bool) -> np.ndarray:

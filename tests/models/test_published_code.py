@@ -13,7 +13,7 @@ from tests.checkpoints import edit_config
 from tests.language_checkpoints import LANGUAGE, write_family
 from vla.models import load_model
 from vla.models.families import FAMILIES
-from vla.models.published_code import may_read, refuse_publishers_code
+from vla.models.fields import may_read, refuse_publishers_code
 
 CAPTIONS = ["a dog runs in the grass", "two cats", "the old red boat sails"]
 

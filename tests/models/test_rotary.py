@@ -10,7 +10,8 @@ from transformers.models.dinov3_vit.modeling_dinov3_vit import DINOv3ViTRopePosi
 from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 
-from vla.models.rotary import Rotary, frequencies, patch_turns, rotate, turns
+from vla.models.network_config import Rotary
+from vla.models.rotary import frequencies, patch_rotation, rotate, rotation
 
 LLAMA3 = {
     "rope_type": "llama3",
@@ -50,7 +51,7 @@ def test_rotation_is_hugging_faces():
     embedding = LlamaRotaryEmbedding(LlamaConfig(hidden_size=24, num_attention_heads=3))
     states = torch.from_numpy(query).transpose(1, 2)
     theirs, _ = apply_rotary_pos_emb(states, states, *embedding(states, torch.from_numpy(positions)))
-    ours = rotate(jnp.asarray(query), turns(Rotary(), 8, jnp.asarray(positions)))
+    ours = rotate(jnp.asarray(query), rotation(Rotary(), 8, jnp.asarray(positions)))
     assert np.abs(np.asarray(ours) - theirs.transpose(1, 2).numpy()).max() < 1e-6
 
 
@@ -58,10 +59,10 @@ YARN = {"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, "original_ma
 YARNS = {
     "plain": ({}, {}),
     "bounds": ({"beta_fast": 20.0, "beta_slow": 3.0}, {"fast": 20.0, "slow": 3.0}),
-    "parts of pairs": ({"truncate": False}, {"whole_pairs": False}),
+    "parts of pairs": ({"truncate": False}, {"truncate": False}),
     "no ramp": (
         {"beta_fast": 2.0, "beta_slow": 2.0, "truncate": False},
-        {"fast": 2.0, "slow": 2.0, "whole_pairs": False},
+        {"fast": 2.0, "slow": 2.0, "truncate": False},
     ),
 }
 
@@ -79,7 +80,7 @@ def test_yarn_is_hugging_faces(case):
 
 
 LONG = Rotary(
-    kind="longrope",
+    scaling="longrope",
     original_length=16,
     gain=1.2,
     short_factors=(1.0, 1.1, 1.3),
@@ -109,7 +110,7 @@ def test_longrope_is_hugging_faces():
 def test_longrope_switches_row_by_row():
     """A row with a caption of 16 tokens is a short one, a row with 17 is long from its first token on."""
     positions = jnp.asarray([[0, 0, *range(15)], [*range(16), 0], [*range(17)]])
-    cos, sin = turns(LONG, 8, positions)
+    cos, sin = rotation(LONG, 8, positions)
     for row, long in enumerate((False, False, True)):
         angles = np.asarray(positions[row])[:, None] * frequencies(LONG, 8, long)
         assert np.allclose(cos[row], 1.2 * np.cos(angles), atol=1e-6)
@@ -118,7 +119,7 @@ def test_longrope_switches_row_by_row():
 
 def test_units_beyond_the_share_stay_as_they_are():
     x = np.random.default_rng(0).normal(size=(1, 3, 2, 8)).astype(np.float32)
-    turned = np.asarray(rotate(jnp.asarray(x), turns(LONG, 8, jnp.asarray([[0, 5, 9]]))))
+    turned = np.asarray(rotate(jnp.asarray(x), rotation(LONG, 8, jnp.asarray([[0, 5, 9]]))))
     assert np.array_equal(turned[..., 6:], x[..., 6:])
     # units 0 and 3 are a pair, and pairs keep their length but for the gain
     pair = turned[..., [0, 3]]
@@ -132,7 +133,7 @@ def test_angles_are_hugging_faces(rows, columns, width, theta):
     config = DINOv3ViTConfig(hidden_size=2 * width, num_attention_heads=2, rope_theta=theta)
     # in training it moves the patches at random
     theirs = DINOv3ViTRopePositionEmbedding(config).eval()(torch.zeros(1, 3, 16 * rows, 16 * columns))
-    ours = patch_turns(theta, width, rows, columns, extra=5)
+    ours = patch_rotation(theta, width, rows, columns, prefix=5)
     for own, other in zip(ours, theirs, strict=True):
         assert own.shape == (1, 5 + rows * columns, width // 2)
         # the second half of Hugging Face's angles repeats the first

@@ -12,10 +12,11 @@ import torch
 from tests.activations import tiny
 from tests.language_checkpoints import write_family
 from tests.models.reference import torch_layers
-from vla.models import load_model, stages
-from vla.models.batch import Images, one_per_row
-from vla.models.pooling import tokens_read
-from vla.models.stages import Chain, chain_of, compiled_for, enter, forward, pass_block, pool_of
+from vla.models import load_model
+from vla.models import model as module
+from vla.models.batch import Images, one_caption_per_row
+from vla.models.layers import tokens_read
+from vla.models.model import Chain, chain_of, enter, forward, pass_block, pool_of, static_pools
 from vla.models.streaming import StreamedModel
 
 
@@ -32,7 +33,7 @@ def parts(request, tmp_path_factory):
     assert isinstance(model, StreamedModel)
     if request.param == "language":
         tokens = np.array([[1, 5, 9, 4], [1, 8, 3, 3]])
-        batch, pools = one_per_row(tokens, np.ones((2, 4), bool), "mean", 1), ("mean",)
+        batch, pools = one_caption_per_row(tokens, np.ones((2, 4), bool), "mean", 1), ("mean",)
         states = torch_layers(twin, torch.tensor(tokens))
     else:
         pixels = np.random.default_rng(0).standard_normal((2, 3, 28, 28)).astype(np.float32)
@@ -68,9 +69,9 @@ def test_the_whole_is_its_stages(parts):
 def test_of_a_last_block_only_what_is_read_leaves(parts):
     model, ends, batch, pools, states = parts
     if not isinstance(batch, Images):
-        assert compiled_for(batch, pools) == ()
+        assert static_pools(batch, pools) == ()
         return
-    assert compiled_for(batch, pools) == pools and tokens_read(pools) is None and tokens_read(("cls",)) == 1
+    assert static_pools(batch, pools) == pools and tokens_read(pools) is None and tokens_read(("cls",)) == 1
     first = pass_block(model._weights.block(0), jnp.int32(0), enter(ends, batch), batch, 1)
     assert near(first, states["block_1"][:, :1])
 
@@ -94,7 +95,7 @@ def both(folder, monkeypatch, batch, **options) -> tuple[np.ndarray, np.ndarray]
     scanned = load_model(folder)
     assert scanned._chain is None
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "_WORTHWHILE", 0)
+        patch.setattr(module, "_LEAST_BLOCK_BYTES", 0)
         chained = load_model(folder)
         assert chained._chain is not None
     return tuple(np.asarray(model.readouts(batch, **options)) for model in (scanned, chained))
@@ -130,11 +131,11 @@ def test_small_blocks_and_absent_weights_are_no_chain(folders, monkeypatch):
     network = load_model(folders / "vision").network
     assert chain_of(network) is None
     size = sum(leaf.nbytes // len(leaf) for leaf in jax.tree.leaves(network.blocks))
-    monkeypatch.setattr(stages, "_WORTHWHILE", size)
+    monkeypatch.setattr(module, "_LEAST_BLOCK_BYTES", size)
     assert isinstance(chain_of(network), Chain)
-    monkeypatch.setattr(stages, "_WORTHWHILE", size + 1)
+    monkeypatch.setattr(module, "_LEAST_BLOCK_BYTES", size + 1)
     assert chain_of(network) is None
-    monkeypatch.setattr(stages, "_WORTHWHILE", 0)
+    monkeypatch.setattr(module, "_LEAST_BLOCK_BYTES", 0)
     assert chain_of(load_model(folders / "vision", weights=False).network) is None
     assert isinstance(load_model(folders / "vision", stream=True), StreamedModel)
 
@@ -144,8 +145,8 @@ def test_several_devices_are_no_chain(folders):
 import sys
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
-from vla.models import load_model, stages
-stages._WORTHWHILE = 0
+from vla.models import load_model, model
+model._LEAST_BLOCK_BYTES = 0
 assert load_model(sys.argv[1])._chain is None
 """
     done = subprocess.run([sys.executable, "-c", program, folders / "vision"], capture_output=True, text=True)

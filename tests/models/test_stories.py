@@ -52,6 +52,6 @@ def test_it_goes_on_with_a_story(model):
         read = model.readouts(batch, pool="last", layers=("final_norm",), mask=mask)
         logits = np.asarray(model.network.embedding[...]) @ np.asarray(read[0, 0])
         tokens = np.append(tokens, np.int32(logits.argmax()))
-    assert model._processor.decode(tokens).startswith(  # type: ignore[union-attr]
+    assert model.processor.decode(tokens).startswith(  # type: ignore[union-attr]
         "Once upon a time, there was a"
     )

@@ -13,8 +13,8 @@ from tests.checkpoints import write_language
 from tests.language_checkpoints import write_family
 from vla.activations.extract import extract
 from vla.models import load_model, streaming
-from vla.models.checkpoint import Tensor
 from vla.models.streaming import Shelf
+from vla.models.tensor import Tensor
 from vla.models.weights import Weights
 
 
@@ -123,7 +123,7 @@ def test_an_id_beyond_the_vocabulary_is_no_reading(folders):
 
 
 def test_progress_ends_at_the_number_of_items(folders):
-    from vla.activations.batches import read_out
+    from vla.activations.extract import read_out
 
     for stream in (False, True):
         model = load_model(folders / "language", stream=stream)

@@ -18,12 +18,12 @@ from tests.checkpoints import edit_config, write_image_processor
 from tests.models import timm_oracle
 from tests.models.reference import TOLERANCE, network_layers, our_layers, worst
 from vla.models import load_model
-from vla.models.families.timm_architectures import ARCHITECTURES
-from vla.models.families.timm_layout import TIMM, read_timm, timm_fc_norm_table, timm_table
+from vla.models.families.timm import ARCHITECTURES, TIMM, read_timm, timm_fc_norm_table, timm_table
 from vla.models.fields import Fields
+from vla.models.image_processors import TimmTransform, timm_transform
 from vla.models.loading import abstract_network
-from vla.models.timm_images import TimmTransform, timm_transform
-from vla.models.vision_encoder import VisionConfig, VisionEncoder
+from vla.models.network_config import VisionConfig
+from vla.models.vision_encoder import VisionEncoder
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,7 +106,7 @@ def test_every_architecture_is_built_as_timm_builds_it(oracle):
             "heads": config.heads,
             "epsilon": config.norm_epsilon,
             "nonlinearity": nonlinearities[config.nonlinearity],
-            "extra": config.extra,
+            "prefix": config.prefix,
         }, name
         config = dataclasses.replace(config, depth=1)
         table = (timm_fc_norm_table if "fc_norm.weight" in fact["shapes"] else timm_table)(config)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vla.models.timm_images import TimmTransform, timm_transform
+from vla.models.image_processors import TimmTransform, timm_transform
 
 
 def place(height: int, width: int) -> Image.Image:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vla.models.tensor import FLOATS
-from vla.models.torch_archive import KINDS, Refused, Strided, archive_tensors, read_pickle
+from vla.models.torch_archive import STORAGES, Refused, Strided, archive_tensors, read_pickle
 
 BASE = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
 WHOLE = (slice(None),)
@@ -147,9 +147,9 @@ def test_what_is_no_tensor_is_neither_run_nor_imported(write, protocol, function
         (b"\x80\x02ctorch\nFloatStorage\n)R.", "it calls torch.FloatStorage"),
         (b"\x80\x02X\x01\x00\x00\x00a)R.", "it calls str"),
         (b"\x80\x02\x82\x01.", "it uses the operation EXT1"),
-        (b"\x80\x02K\x05Q.", "it refers to something that is no storage"),
+        (b"\x80\x02K\x05Q.", "it refers to something that is not a storage"),
         (b"P5\n.", "it uses the operation PERSID"),
-        (b"\x80\x02}K\x01K\x02s.", "it has a dictionary of something else than names"),
+        (b"\x80\x02}K\x01K\x02s.", "it has a dictionary whose keys are not names"),
         (b"\x80\x04K\x01K\x02\x93.", "it asks for something that has no name"),
     ],
 )
@@ -169,6 +169,13 @@ def test_broken_programs_are_refused(program, tmp_path):
     zip_of(program, path)
     with pytest.raises(ValueError, match=r"pytorch_model\.bin is cut short or corrupt|holds more than tensors"):
         archive_tensors(path)
+
+
+def test_a_crafted_memo_index_takes_no_memory(tmp_path):
+    """Python's unpickler in C makes a list as long as the index."""
+    path = tmp_path / "pytorch_model.bin"
+    zip_of(b"\x80\x02}r\xff\xff\xff\x7f.", path)
+    assert archive_tensors(path) == {}
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -283,7 +290,7 @@ def test_a_buffer_of_pickle_is_no_file_of_torchs(tmp_path):
     buffer = io.BytesIO()
     pickle.dump({"a": [1.0, 2.0]}, buffer)
     path.write_bytes(buffer.getvalue())
-    with pytest.raises(ValueError, match="no file that torch.save wrote"):
+    with pytest.raises(ValueError, match="torch.save did not write it"):
         archive_tensors(path)
 
 
@@ -319,7 +326,7 @@ def test_every_kind_has_the_width_of_torchs(dtype, tmp_path):
     tensor = torch.zeros(3, dtype=getattr(torch, dtype))
     found = read_pickle(io.BytesIO(pickled({"x": tensor}, tmp_path / "x")))["x"].storage
     assert found.width == tensor.element_size() and found.length == 3
-    assert (found.dtype, found.width) in KINDS.values()
+    assert (found.dtype, found.width) in STORAGES.values()
 
 
 def test_plain_values_are_themselves_and_the_stream_is_left_behind_each():
@@ -351,7 +358,7 @@ def test_a_call_is_refused_by_name_and_not_run(protocol, tmp_path):
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9])
 def test_a_pickle_cut_short_is_broken(kept, tmp_path):
     whole = pickled({"x": torch.zeros(4)}, tmp_path / "x")
-    with pytest.raises(ValueError, match="no pickle that can be read"):
+    with pytest.raises(ValueError, match="not a pickle that can be read"):
         read_pickle(io.BytesIO(whole[: int(kept * len(whole))]))
 
 

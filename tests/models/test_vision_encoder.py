@@ -14,7 +14,8 @@ import torch
 from tests.checkpoints import write_vision
 from tests.models.reference import TOLERANCE, distance, network_layers, our_layers, torch_layers, worst
 from vla.models import load_model, vision_encoder
-from vla.models.vision_encoder import VisionConfig, VisionEncoder
+from vla.models.network_config import VisionConfig
+from vla.models.vision_encoder import VisionEncoder
 
 CASES: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     "vit": ("vit", {}, (28, 28)),

@@ -91,10 +91,10 @@ def test_rotary_that_turns_registers_too_is_seen(tmp_path, monkeypatch):
     reference = write_vision_family(tmp_path, "dinov3")
     model = load_model(tmp_path)
     pixels = pixels_of((28, 28))
-    right = vision_encoder.patch_turns
+    right = vision_encoder.patch_rotation
     monkeypatch.setattr(
         vision_encoder,
-        "patch_turns",
+        "patch_rotation",
         lambda *arguments: tuple(jnp.roll(part, -1, axis=1) for part in right(*arguments)),
     )
     assert worst(our_layers(model, pixels), theirs_of("dinov3", reference, pixels)) > 10 * TOLERANCE

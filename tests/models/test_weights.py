@@ -15,8 +15,7 @@ from tests.language_checkpoints import write_family
 from tests.vision_checkpoints import write_vision_family
 from vla import devices
 from vla.models import load_model
-from vla.models.checkpoint import Tensor
-from vla.models.families.family import Row
+from vla.models.tensor import Row, Tensor
 from vla.models.weights import _read, sharded_axis
 
 
@@ -195,7 +194,7 @@ def test_a_device_reads_only_its_part():
         return Tensor(Path("model.safetensors"), (8, 4), read)
 
     index = (slice(1, 3), slice(2, 4), slice(None))
-    part = _read([tensor(i) for i in range(3)], Row("{}", "blocks.x", part=(1, 2)), index, np.float32, True)
+    part = _read([tensor(i) for i in range(3)], Row("{}", "blocks.x", part=(1, 2)), np.float32, True, index)
     # rows 2:4 of the second half, of the last two blocks
     assert np.array_equal(part, stored[1:3, 6:8])
     assert asked == [8, 8]
@@ -208,7 +207,7 @@ def test_index_and_shards_of_hugging_face_agree(tmp_path):
     load_model(tmp_path)
     gone = sorted(tmp_path.glob("model-*.safetensors"))[1]
     gone.unlink()
-    with pytest.raises(ValueError, match=f"files that are not there: {gone.name}"):
+    with pytest.raises(ValueError, match=f"files that do not exist: {gone.name}"):
         load_model(tmp_path)
 
 
@@ -238,7 +237,7 @@ import jax
 jax.config.update("jax_num_cpu_devices", 8)
 import numpy as np
 from vla.models import load_model, weights
-from vla.models.checkpoint import Tensor
+from vla.models.tensor import Tensor
 opened, read = weights.open_tensors, []
 def watched(directory):
     def watch(tensor):

@@ -1,6 +1,6 @@
-"""Batches of captions: identical ones once, packed into rows of tokens.
+"""Batches of captions: equal captions once, packed into rows of tokens.
 
-N items, B rows of a batch, T tokens of a row, S vectors wanted of a row.
+Axes: B rows of a batch, T tokens of a row, S pooled vectors of a row.
 """
 
 import collections
@@ -8,30 +8,29 @@ import dataclasses
 import functools
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Int
 
 from vla import devices
-from vla.activations.places import Places, even_size
+from vla.activations.batches import BatchItems, even_batch_size
 from vla.checks import listed
-from vla.models import Model
 from vla.models.batch import Captions
-from vla.models.decoder_config import DecoderConfig
-from vla.models.pooling import caption_weights
+from vla.models.layers import caption_weights
+from vla.models.model import Model
+from vla.models.network_config import DecoderConfig
 from vla.stimuli.images import has_image_suffix
 
-# Long enough that little of a row stays empty, short enough that attention costs little beside the linear maps: at
-# 14 tokens a caption 64 to 256 are alike within a tenth.
+# Long enough that rows have little padding, short enough that attention costs little beside the linear maps; with 14
+# tokens per caption, 64 to 256 differ by less than a tenth.
 ROW_TOKENS = 128
 
-# Rows of fewer tokens, as few short captions need them, have a multiple of this.
+# Shorter rows, for few short captions, have a multiple of this.
 _STEP = 16
 
-# How many captions that do not fit are passed over before a row is closed.
-_PASSED = 64
+# How many captions that do not fit are skipped before a row is closed.
+_MOST_SKIPPED = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,45 +39,45 @@ class Row:
 
     Attributes:
       tokens: Token ids.
-      positions: The place of each token in its captions, from 0.
-      ends: Token u may be attended to by tokens u to ends[u] - 1: by itself and what continues it.
+      positions: Position of each token in its captions, from 0.
+      ends: Tokens u to ends[u] - 1 may attend to token u: itself and the tokens that continue it.
       members: Numbers of the captions.
-      places: Where in the row the tokens of each of them are.
+      indices: Indices in the row of the tokens of each of them.
     """
 
     tokens: Int[np.ndarray, "T"]
     positions: Int[np.ndarray, "T"]
     ends: Int[np.ndarray, "T"]
     members: tuple[int, ...]
-    places: tuple[Int[np.ndarray, "_"], ...]
+    indices: tuple[Int[np.ndarray, "_"], ...]
 
 
 def pack(
-    captions: Sequence[Int[np.ndarray, "_"]], longest: int = ROW_TOKENS, alone: int | None = None, *, share: bool = True
+    captions: Sequence[Int[np.ndarray, "_"]], longest: int = ROW_TOKENS, limit: int | None = None, *, share: bool = True
 ) -> list[Row]:
     """Rows that hold every caption once.
 
-    A row takes captions in lexical order, in which those that begin alike are neighbours; where the next one does not
-    fit, it takes the first that does out of the next few.
+    A row takes captions in lexical order, so that captions that begin alike are neighbours; if the next caption does
+    not fit, it takes the first of the following few that does.
 
     Args:
-      captions: Token ids of each caption, no two alike, none empty.
-      longest: Tokens of a row, T at most; a caption of more gets a row of its own.
-      alone: Captions of more tokens than this get rows of their own; None for no such captions.
-      share: Whether captions that begin alike share their beginning; False for models without a causal mask.
+      captions: Token ids of each caption, all different, none empty.
+      longest: T, most tokens of a row; a longer caption gets its own row.
+      limit: Captions of more tokens than this get their own rows; None for no such limit.
+      share: Whether captions that begin alike share those tokens; False for models without a causal mask.
     """
-    most = longest if alone is None else min(longest, alone)
-    # Few tokens are compared faster as a list's than as an array's.
+    most = longest if limit is None else min(longest, limit)
+    # Lists of few tokens are compared faster than arrays.
     lists = [caption.tolist() for caption in captions]
     ordered = sorted(range(len(captions)), key=lists.__getitem__)
     rows = [_row(captions, [number], [0]) for number in ordered if len(captions[number]) > most]
     waiting = [number for number in ordered if len(captions[number]) <= most]
     while waiting:
-        first, *others = waiting
-        members, shared, passed = [first], [0], []
+        first, *candidates = waiting
+        members, shared, skipped = [first], [0], []
         room, taken = longest - len(captions[first]), 0
-        for number in others:
-            if not room or len(passed) == _PASSED:
+        for number in candidates:
+            if not room or len(skipped) == _MOST_SKIPPED:
                 break
             taken += 1
             common = _common(lists[members[-1]], lists[number]) if share else 0
@@ -87,14 +86,14 @@ def pack(
                 shared.append(common)
                 room -= len(captions[number]) - common
             else:
-                passed.append(number)
+                skipped.append(number)
         rows.append(_row(captions, members, shared))
-        waiting = passed + others[taken:]
+        waiting = skipped + candidates[taken:]
     return rows
 
 
 def row_length(captions: Sequence[Int[np.ndarray, "_"]]) -> int:
-    """T for these captions: ROW_TOKENS, or fewer where all of them together need fewer."""
+    """T for these captions: ROW_TOKENS, or less if all of them together are shorter."""
     return min(ROW_TOKENS, round_up(sum(map(len, captions)), _STEP))
 
 
@@ -103,92 +102,96 @@ def round_up(number: int, step: int) -> int:
     return -(-number // step) * step
 
 
-def _common(one: list[int], other: list[int]) -> int:
-    """How many tokens both begin with."""
-    n = min(len(one), len(other))
-    return next((place for place in range(n) if one[place] != other[place]), n)
+def _common(first: list[int], second: list[int]) -> int:
+    """With how many equal tokens both begin."""
+    n = min(len(first), len(second))
+    return next((i for i in range(n) if first[i] != second[i]), n)
 
 
 def _row(captions: Sequence[Int[np.ndarray, "_"]], members: list[int], shared: list[int]) -> Row:
-    """The row of captions in lexical order, each of which shares its first `shared` tokens with the one before."""
+    """The row of captions in lexical order, each of which shares its first `shared` tokens with the previous one."""
     tokens: list[int] = []
     positions: list[int] = []
     ends: list[int] = []
     path: list[int] = []
-    places = []
+    indices = []
     for number, common in zip(members, shared, strict=True):
-        for place in path[common:]:
-            ends[place] = len(tokens)
-        fresh = captions[number][common:].tolist()
-        path = [*path[:common], *range(len(tokens), len(tokens) + len(fresh))]
-        positions += range(common, common + len(fresh))
-        tokens += fresh
-        ends += [0] * len(fresh)
-        places.append(np.array(path, np.int32))
-    for place in path:
-        ends[place] = len(tokens)
+        for index in path[common:]:
+            ends[index] = len(tokens)
+        rest = captions[number][common:].tolist()
+        path = [*path[:common], *range(len(tokens), len(tokens) + len(rest))]
+        positions += range(common, common + len(rest))
+        tokens += rest
+        ends += [0] * len(rest)
+        indices.append(np.array(path, np.int32))
+    for index in path:
+        ends[index] = len(tokens)
     as_array = functools.partial(np.array, dtype=np.int32)
-    return Row(as_array(tokens), as_array(positions), as_array(ends), tuple(members), tuple(places))
+    return Row(as_array(tokens), as_array(positions), as_array(ends), tuple(members), tuple(indices))
 
 
-# Tokens per forward pass: enough for matrix products to be as fast as they get, few enough for caches.
+# Tokens per forward pass: enough for fast matrix products, few enough for caches.
 _PASS_TOKENS = {"cpu": 1024, "accelerator": 8192}
 
-# Parameters from which the numbers of a row take a CPU longer than a program for another number of rows: batches then
-# have the size, from half of the most, that leaves least of them empty.
+# For models of at least this many parameters, computing a padded row on a CPU takes longer than compiling for another
+# batch size: batches may then be smaller, down to half, to have less padding.
 _LARGE = 50_000_000
 
-# Rows hold this many captions, or a multiple of it, however few there are: few shapes to compile.
+# Rows hold a multiple of this many captions, so that few shapes are compiled.
 _SLOTS = 16
 
 
 def caption_batches(
-    model: Model, captions: Sequence[Any], names: Sequence[str], pools: tuple[str, ...], batch_size: int | None = None
-) -> list[tuple[Captions, Places]]:
+    model: Model,
+    captions: Sequence[object],
+    names: Sequence[str],
+    pools: tuple[str, ...],
+    batch_size: int | None = None,
+) -> list[tuple[Captions, BatchItems]]:
     """All captions, each in one batch, packed.
 
     Args:
       model: A language model.
       captions: Each a str.
-      names: One per caption, for messages.
-      pools: What is wanted of each caption.
+      names: Name of each caption, for messages.
+      pools: The pools of each caption.
       batch_size: Rows of `ROW_TOKENS` tokens in a batch; by default what suits the device.
 
     Raises:
-      ValueError: Something that is no caption, an empty caption, or one that the model cannot take, by name.
+      ValueError: A stimulus that is not a caption, is empty, or cannot be taken by the model; the message names it.
     """
     tokens = caption_tokens(model, captions, names)
     items: dict[bytes, list[int]] = collections.defaultdict(list)
     for item, ids in enumerate(tokens):
         items[ids.tobytes()].append(item)
-    same = list(items.values())
-    unique = [tokens[group[0]] for group in same]
+    items_of = list(items.values())
+    unique = [tokens[equal[0]] for equal in items_of]
 
     groups = devices.groups(model.mesh)
-    suits = _PASS_TOKENS["cpu" if devices.on_cpu() else "accelerator"] * groups
-    most = suits if batch_size is None else batch_size * ROW_TOKENS
-    exactly = devices.on_cpu() and sum(leaf.size for leaf in jax.tree.leaves(model.network.blocks)) >= _LARGE
+    default = _PASS_TOKENS["cpu" if devices.on_cpu() else "accelerator"] * groups
+    most = default if batch_size is None else batch_size * ROW_TOKENS
+    minimise = devices.on_cpu() and sum(leaf.size for leaf in jax.tree.leaves(model.network.blocks)) >= _LARGE
     length = row_length(unique)
     by_length: dict[int, list[Row]] = collections.defaultdict(list)
     config = model.network.config
     share = not isinstance(config, DecoderConfig) or config.causal
-    for row in pack(unique, length, model.alone_beyond, share=share):
-        # Long captions have rows of their own, of a few lengths.
+    for row in pack(unique, length, model.packing_limit, share=share):
+        # Longer captions have their own rows, of few different lengths.
         by_length[length if len(row.tokens) <= length else round_up(len(row.tokens), ROW_TOKENS)].append(row)
     batches = []
     for T, rows in sorted(by_length.items()):
-        size = even_size(len(rows), most // T, groups, most // T // 2 if exactly else None)
+        size = even_batch_size(len(rows), most // T, groups, most // T // 2 if minimise else None)
         slots = round_up(max(len(row.members) for row in rows), _SLOTS)
         for start in range(0, len(rows), size):
-            some = rows[start : start + size]
-            where = [
+            in_batch = rows[start : start + size]
+            located = [
                 (item, r, s)
-                for r, row in enumerate(some)
+                for r, row in enumerate(in_batch)
                 for s, member in enumerate(row.members)
-                for item in same[member]
+                for item in items_of[member]
             ]
-            batch = _batch(model, some, unique, pools, (size, T, slots))
-            batches.append((batch, Places(*np.array(where, np.int64).T)))
+            batch = _batch(model, in_batch, unique, pools, (size, T, slots))
+            batches.append((batch, BatchItems(*np.array(located, np.int64).T)))
     return batches
 
 
@@ -207,48 +210,50 @@ def _batch(
     for r, row in enumerate(rows):
         n = len(row.tokens)
         tokens[r, :n], positions[r, :n], ends[r, :n] = row.tokens, row.positions, row.ends
-        for s, (member, places) in enumerate(zip(row.members, row.places, strict=True)):
+        for s, (member, indices) in enumerate(zip(row.members, row.indices, strict=True)):
             for p, pool in enumerate(pools):
-                weights[r, s, p, places] = caption_weights(pool, captions[member], model.bos)
+                weights[r, s, p, indices] = caption_weights(pool, captions[member], model.bos)
     return Captions(tokens, positions, ends, weights.reshape(B, slots * len(pools), T))
 
 
-def caption_tokens(model: Model, captions: Sequence[Any], names: Sequence[str]) -> list[Int[np.ndarray, "_"]]:
+def caption_tokens(model: Model, captions: Sequence[object], names: Sequence[str]) -> list[Int[np.ndarray, "_"]]:
     """Token ids of every caption, for which the model needs no weights.
 
     Raises:
       ValueError: As `caption_batches`.
     """
+    texts: list[str] = []
     for name, caption in zip(names, captions, strict=True):
         if not isinstance(caption, str):
             raise ValueError(
                 f"item {name!r} is a {type(caption).__name__}, but {model.name} is a language model: give captions, "
                 "each a str."
             )
-    empty = [name for name, caption in zip(names, captions, strict=True) if not caption.strip()]
+        texts.append(caption)
+    empty = [name for name, text in zip(names, texts, strict=True) if not text.strip()]
     if empty:
         raise ValueError(
             f"{len(empty)} captions are empty, of items {listed(empty)}: give each item a caption or leave it out."
         )
-    paths = [name for name, caption in zip(names, captions, strict=True) if _names_an_image(caption.strip())]
+    paths = [(name, text) for name, text in zip(names, texts, strict=True) if _names_an_image(text.strip())]
     if paths:
-        first = captions[list(names).index(paths[0])]
         raise ValueError(
-            f"{len(paths)} of the {len(captions)} captions name an image file, of items {listed(paths)}, such as "
-            f"{first[:80]!r}, but {model.name} is a language model: use a vision model, or give captions."
+            f"{len(paths)} of the {len(texts)} captions name an image file, of items "
+            f"{listed([name for name, _ in paths])}, such as {paths[0][1][:80]!r}, but {model.name} is a language "
+            "model: use a vision model, or give captions."
         )
     try:
-        return model.preprocess(captions)
+        return model.preprocess(texts)
     except ValueError:
-        # One by one, to find the item that it is about.
-        for name, caption in zip(names, captions, strict=True):
+        # One by one, to name the item.
+        for name, text in zip(names, texts, strict=True):
             try:
-                model.preprocess([caption])
+                model.preprocess([text])
             except ValueError as error:
                 raise ValueError(f"item {name!r}: {str(error).replace('caption 0 (', 'caption (', 1)}") from error
         raise
 
 
 def _names_an_image(caption: str) -> bool:
-    """Whether a caption is the name of an image file: without blanks, or of a file that exists."""
+    """Whether a caption is the name of an image file: a single word, or a file that exists."""
     return has_image_suffix(caption) and (len(caption.split()) == 1 or os.path.isfile(caption))

@@ -1,15 +1,15 @@
-"""CLIP Score: how well a caption fits its photograph, in the eyes of CLIP.
+"""CLIP Score: how well a caption fits its image according to CLIP.
 
-N items, C captions per item, E embedding width.
+Axes: N items, M captions of a batch, E embedding width.
 """
 
 import io
 import os
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -21,19 +21,38 @@ from vla import progress
 from vla.checks import RemediableError, listed
 from vla.files import write_file
 from vla.records import Dataset, Item, canonical_hash
-from vla.stimuli import decode_image, image_view
+from vla.stimuli.images import decode_image
+from vla.stimuli.views import image_view
 
 WEIGHT = 2.5
 PREFIX = "A photo depicts "
 
-# Raised whenever the numbers change, so that scores of older code are not reused.
+# Increased whenever the numbers change, so that scores of older code are not reused.
 NUMERICS_VERSION = 3
 
 _DECODING_THREADS = 4
 
 
+@runtime_checkable
+class Embedder(Protocol):
+    """Both towers of CLIP, as `vla.models.clip.Clip`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that determines the embeddings."""
+        ...
+
+    def image_embeddings(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "N E"]:
+        """Embeddings of images."""
+        ...
+
+    def text_embeddings(self, texts: Sequence[str], truncate: bool = False) -> Float[np.ndarray, "N E"]:
+        """Embeddings of texts."""
+        ...
+
+
 def clip_score(
-    clip: Any,
+    clip: Embedder,
     dataset: Dataset,
     *,
     n_captions: int | None = None,
@@ -44,31 +63,29 @@ def clip_score(
     cache: str | os.PathLike[str] | None = None,
     show_progress: bool = False,
 ) -> xr.DataArray:
-    """`weight` * max(cos(E_image, E_text), 0) of every human caption with its photograph.
+    """`weight` * max(cos(E_image, E_text), 0) of every human caption and its image.
 
     Source: Hessel et al. (2021), CLIPScore, whose weight 2.5 and whose prefix are the defaults; they used ViT-B/32.
 
     Args:
-      clip: From `vla.models.load_clip`, or anything else with `fingerprint`, `image_embeddings(images)` and
-        `text_embeddings(texts, truncate=)`.
-      dataset: Items with photographs and captions.
-      n_captions: The first so many captions of each item; None for all that there are, as
-        `vla.stimuli.best_and_worst` needs them.
-      weight: Factor of the cosine; it changes no order.
-      prefix: Put before every caption.
-      truncate: Whether the end of a text beyond CLIP's 77 tokens is cut off, as the authors' code does; else such a
-        caption is refused.
+      clip: From `vla.models.load_clip`.
+      dataset: Items with images and captions.
+      n_captions: The first so many captions of each item; None for all, as `vla.stimuli.best_and_worst` needs them.
+      weight: Factor of the cosine; it does not change the order.
+      prefix: Text before every caption.
+      truncate: Whether a text beyond CLIP's 77 tokens is truncated, as in the authors' code; otherwise such a caption
+        is refused.
       batch_size: Items at a time; scores do not depend on it beyond float32 rounding.
-      cache: Folder in which scores are kept, in a file named after all that determines them; None keeps nothing.
+      cache: Folder for scores, in a file named by all that determines them; None for no cache.
       show_progress: Show a bar with rate and time left.
 
     Returns:
-      float32 array (item, caption), 0 to `weight`; captions are counted from 0 in published order; NaN where an item
-      has fewer captions than another.
+      float32 array (item, caption), 0 to `weight`; captions count from 0 in published order; NaN for captions that an
+      item does not have.
 
     Raises:
-      ValueError: items with too few captions; an unreadable image; a text that is too long; embeddings that are not
-        finite or zero; a damaged cache file; each names the item or the file.
+      ValueError: Items with too few captions; an unreadable image; a text that is too long; embeddings that are not
+        finite, or zero; a damaged cache file. The message names the item or the file.
     """
     if batch_size < 1 or (n_captions is not None and n_captions < 1) or not weight > 0 or not len(dataset):
         raise ValueError(
@@ -104,7 +121,7 @@ def clip_score(
 
 
 def _computed(
-    clip: Any,
+    clip: Embedder,
     dataset: Dataset,
     captions: dict[str, tuple[str, ...]],
     weight: float,
@@ -119,9 +136,9 @@ def _computed(
         for items, images in _decoded(dataset.items, batch_size):
             owners = [item for item in items for _ in captions[item.id]]
             texts = [prefix + caption for item in items for caption in captions[item.id]]
-            image_ne = _unit(clip.image_embeddings(images), [item.id for item in items], "photograph")
+            image_ne = _unit(clip.image_embeddings(images), [item.id for item in items], "an image")
             text_me = _unit(
-                _embedded(clip, texts, owners, truncate, batch_size), [item.id for item in owners], "caption"
+                _embedded(clip, texts, owners, truncate, batch_size), [item.id for item in owners], "a caption"
             )
             counts = [len(captions[item.id]) for item in items]
             cosines = np.sum(np.repeat(image_ne, counts, axis=0) * text_me, axis=1)
@@ -135,31 +152,33 @@ def _computed(
 
 
 def _decoded(items: Sequence[Item], size: int) -> Iterator[tuple[Sequence[Item], list[Image.Image]]]:
-    """Items and their photographs, one batch decoded ahead."""
+    """Items and their images, one batch decoded ahead."""
     batches = [items[start : start + size] for start in range(0, len(items), size)]
     with ThreadPoolExecutor(_DECODING_THREADS) as threads:
-        ahead: list[Any] = []
+        ahead: list[Future[Image.Image]] = []
         for number, batch in enumerate(batches):
-            # Each photograph is decoded once, however many captions it has.
+            # Each image is decoded once, however many captions it has.
             now = ahead or [threads.submit(decode_image, item.image, item.id) for item in batch]
             following = batches[number + 1] if number + 1 < len(batches) else ()
             ahead = [threads.submit(decode_image, item.image, item.id) for item in following]
             yield batch, [image.result() for image in now]
 
 
-def _embedded(clip: Any, texts: list[str], owners: list[Item], truncate: bool, size: int) -> Float[np.ndarray, "M E"]:
-    """Embeddings of texts, filled up to a multiple of `size` by the last: few shapes to compile."""
+def _embedded(
+    clip: Embedder, texts: list[str], owners: list[Item], truncate: bool, size: int
+) -> Float[np.ndarray, "M E"]:
+    """Embeddings of texts, padded with the last to a multiple of `size`, so that few shapes are compiled."""
     try:
         return clip.text_embeddings(texts + texts[-1:] * (-len(texts) % size), truncate=truncate)[: len(texts)]
     except ValueError:
-        # Which item it is shows when each is read alone.
+        # One by one, to name the item.
         for text, item in zip(texts, owners, strict=True):
             try:
                 clip.text_embeddings([text] * size, truncate=truncate)
             except ValueError as error:
                 raise RemediableError(
-                    f"item {item.id!r}, caption {text!r}: {error}. Or pass truncate=True to have texts that are too "
-                    "long cut off, as CLIPScore's authors do",
+                    f"item {item.id!r}, caption {text!r}: {error}. Or pass truncate=True to truncate texts that are "
+                    "too long, as CLIPScore's authors do",
                     {"truncate": True},
                 ) from error
         raise
@@ -172,7 +191,7 @@ def _unit(embeddings: Float[np.ndarray, "N E"], names: list[str], what: str) -> 
     bad = [name for name, length in zip(names, lengths[:, 0], strict=True) if not np.isfinite(length) or length == 0]
     if bad:
         raise ValueError(
-            f"CLIP's embedding of a {what} is zero or not finite, for {len(bad)} of a batch: {listed(bad)}. Load CLIP "
+            f"CLIP's embedding of {what} is zero or not finite, for {len(bad)} of a batch: {listed(bad)}. Load CLIP "
             "with dtype='float32', or leave these items out"
         )
     return wide / lengths
@@ -192,8 +211,8 @@ def _read(path: Path, captions: dict[str, tuple[str, ...]]) -> xr.DataArray:
         table = pd.read_parquet(path)
         rows = pd.Index(scores["item"].values).get_indexer(table["item"].tolist())
         scores.values[rows, table["caption"].to_numpy()] = table["score"].to_numpy(np.float32)
-        complete = (np.isfinite(scores.values).sum(axis=1) == [len(own) for own in captions.values()]).all()
-    except Exception as error:  # a broken file drives the readers into errors of every kind
+        complete = (np.isfinite(scores.values).sum(axis=1) == [len(texts) for texts in captions.values()]).all()
+    except Exception as error:  # readers raise errors of many types on a broken file
         raise ValueError(f"{path} is damaged ({error}): delete it, and the scores are computed again") from error
     if not complete or (rows < 0).any():
         raise ValueError(f"{path} is damaged (scores are missing): delete it, and the scores are computed again")

@@ -1,7 +1,4 @@
-"""Batches of images, decoded and preprocessed ahead of the device.
-
-N items, B images of a batch, C channels, H rows, W columns.
-"""
+"""Batches of images, decoded and preprocessed ahead of the device."""
 
 import contextlib
 import functools
@@ -15,16 +12,15 @@ from typing import Any
 import numpy as np
 
 from vla import devices
-from vla.activations.places import Places, even_size
-from vla.models import Model
+from vla.activations.batches import BatchItems, even_batch_size
 from vla.models.batch import Images
-from vla.stimuli import decode_image
-from vla.stimuli.images import has_image_suffix, not_an_image
+from vla.models.model import Model
+from vla.stimuli.images import decode_image, has_image_suffix, not_an_image
 
-# Images per forward pass on each device: on a CPU few, whose hidden states stay in its caches.
+# Images per forward pass on each device; on a CPU few, so that hidden states fit its caches.
 _PASS_IMAGES = {"cpu": 2, "accelerator": 64}
 
-# Images of shapes that come rarely wait for company; what waits is held in memory.
+# Images of rare shapes wait in memory until a batch is full or so many batches wait.
 _WAITING_BATCHES = 8
 
 _MOST_THREADS = 8
@@ -34,43 +30,43 @@ Work = Callable[[Any, str], tuple[str, np.ndarray]]
 
 
 def image_batches(
-    model: Model, images: Sequence[Any], names: Sequence[str], batch_size: int | None = None, workers: int = 0
-) -> Iterator[tuple[Images, Places]]:
+    model: Model, images: Sequence[object], names: Sequence[str], batch_size: int | None = None, workers: int = 0
+) -> Iterator[tuple[Images, BatchItems]]:
     """All images, each in one batch of images of one size.
 
     Args:
       model: A vision model.
-      images: Whatever `vla.stimuli.decode_image` takes, or sources that can be opened.
-      names: One per image, for messages.
+      images: What `vla.stimuli.decode_image` takes.
+      names: Name of each image, for messages.
       batch_size: Images in a batch; by default what suits the device.
       workers: Processes that decode and preprocess; 0 does it in threads of this process.
 
     Raises:
-      ValueError: An image that cannot be read or taken, by name.
+      ValueError: An image that cannot be read, or that the model cannot take; the message names it.
     """
     _refuse_captions(model, images, names)
     groups = devices.groups(model.mesh)
     most = _PASS_IMAGES["cpu" if devices.on_cpu() else "accelerator"] * groups if batch_size is None else batch_size
-    size = even_size(len(images), most, groups)
+    size = even_batch_size(len(images), most, groups)
     waiting: dict[tuple[int, ...], tuple[list[int], list[np.ndarray]]] = {}
     with _decoders(model.processor, workers) as (executor, work):
         tasks = ((images[row], names[row]) for row in range(len(images)))
         for row, (name, pixels) in enumerate(_ahead(executor, work, tasks, 2 * size)):
             assert name == names[row]
-            # Processors that keep the aspect ratio give images of several shapes; each batch has one.
+            # Processors that keep the aspect ratio give images of several shapes; each batch has a single one.
             rows, batch = waiting.setdefault(pixels.shape, ([], []))
             rows.append(row)
             batch.append(pixels)
-            held = sum(len(rows) for rows, _ in waiting.values())
-            if len(rows) == size or held >= _WAITING_BATCHES * size:
+            waiting_images = sum(len(rows) for rows, _ in waiting.values())
+            if len(rows) == size or waiting_images >= _WAITING_BATCHES * size:
                 fullest = max(waiting, key=lambda shape: len(waiting[shape][0]))
                 yield _batch(*waiting.pop(fullest), size)
     for rows, batch in waiting.values():
         yield _batch(rows, batch, size)
 
 
-def _refuse_captions(model: Model, images: Sequence[Any], names: Sequence[str]) -> None:
-    """Refuse strings that are captions rather than paths."""
+def _refuse_captions(model: Model, images: Sequence[object], names: Sequence[str]) -> None:
+    """Refuse strings that are captions instead of paths."""
     strings = [(name, image) for name, image in zip(names, images, strict=True) if isinstance(image, str)]
     missing = [(name, string) for name, string in strings if not not_an_image(string) and not os.path.exists(string)]
     captions = [(name, string) for name, string in missing if len(string.split()) > 1 and not has_image_suffix(string)]
@@ -88,17 +84,17 @@ def _refuse_captions(model: Model, images: Sequence[Any], names: Sequence[str]) 
         )
 
 
-def _batch(rows: list[int], images: list[np.ndarray], size: int) -> tuple[Images, Places]:
-    """A batch, filled up with its last image so that every batch has a compiled shape."""
+def _batch(rows: list[int], images: list[np.ndarray], size: int) -> tuple[Images, BatchItems]:
+    """A batch, padded with its last image so that few shapes are compiled."""
     pixels = np.stack(images + images[-1:] * (size - len(images)))
-    return Images(pixels), Places(np.array(rows), np.arange(len(rows)), np.zeros(len(rows), np.int64))
+    return Images(pixels), BatchItems(np.array(rows), np.arange(len(rows)), np.zeros(len(rows), np.int64))
 
 
 @contextlib.contextmanager
 def _decoders(process: Preprocess, workers: int) -> Iterator[tuple[Executor, Work]]:
-    """What decodes, and the function to give it: threads, or processes each with the preprocessing of its own."""
+    """An executor, and the function that it runs: threads, or processes with their own copy of the preprocessing."""
     if workers:
-        # A fork of a process that computes with threads may stop for ever.
+        # A fork of a process with threads may deadlock.
         spawned = multiprocessing.get_context("spawn")
         executor: Executor = ProcessPoolExecutor(workers, spawned, _prepare, (process,))
         work: Work = _in_worker
@@ -117,31 +113,31 @@ def _decoders(process: Preprocess, workers: int) -> Iterator[tuple[Executor, Wor
 
 
 def _pixels(process: Preprocess, image: Any, name: str) -> tuple[str, np.ndarray]:
-    """The item's name and what the network takes for its image."""
-    picture = decode_image(image, name)
+    """The item's name and its pixels."""
+    decoded = decode_image(image, name)
     try:
-        return name, process([picture])[0]
+        return name, process([decoded])[0]
     except ValueError as error:
         raise ValueError(f"item {name!r}: {error}") from error
 
 
-_own: list[Preprocess] = []
+_process_of_worker: list[Preprocess] = []
 
 
 def _prepare(process: Preprocess) -> None:
-    """Keep the preprocessing that a worker process is given when it starts."""
-    _own.append(process)
+    """Store the preprocessing in a new worker process."""
+    _process_of_worker.append(process)
 
 
 def _in_worker(image: Any, name: str) -> tuple[str, np.ndarray]:
-    """The same in a worker process."""
-    return _pixels(_own[0], image, name)
+    """As `_pixels`, in a worker process."""
+    return _pixels(_process_of_worker[0], image, name)
 
 
 def _ahead(
     executor: Executor, work: Work, tasks: Iterable[tuple[Any, str]], depth: int
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Results in order, with at most `depth` of them computed ahead; after an error no further work starts."""
+    """Results in order, at most `depth` of them computed ahead; after an error no further work starts."""
     pending = []
     try:
         for task in tasks:

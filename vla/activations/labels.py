@@ -1,6 +1,6 @@
 """Labelled activations: an array (layer, item, unit) whose rows and layers carry names."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from numbers import Number
 from typing import Any
 
@@ -14,18 +14,21 @@ from vla.checks import listed
 
 DIMS = ("layer", "item", "unit")
 
-# Attribute of activations that come from a DataFrame with the index 0..N-1 that pandas makes where none is given.
+# Attribute of activations from a DataFrame with pandas' default index 0..N-1.
 _DEFAULT_INDEX = "default_index"
 
 
 def label(
-    values: Float[np.ndarray, "layer item unit"], layers: Sequence[str], items: Sequence, name: str | None = None
+    values: Float[np.ndarray, "layer item unit"],
+    layers: Sequence[str],
+    items: Sequence[Hashable],
+    name: str | None = None,
 ) -> xr.DataArray:
     """Name the layers and items of an array."""
     return xr.DataArray(values, dims=DIMS, coords={"layer": list(layers), "item": list(items)}, name=name)
 
 
-def check_items(items: Any, n_items: int) -> list:
+def check_items(items: object, n_items: int) -> list[Any]:
     """Item names, one per stimulus and unique.
 
     Raises:
@@ -44,19 +47,19 @@ def check_items(items: Any, n_items: int) -> list:
     return names
 
 
-def as_activations(x: Any, role: str) -> xr.DataArray:
-    """Check activations and bring them to dims (layer, item, unit).
+def as_activations(x: object, role: str) -> xr.DataArray:
+    """Check activations and give them the dims (layer, item, unit).
 
     Args:
       x: A DataArray with dims ("layer", "item", "unit") or ("item", "unit") in any order; a DataFrame [item, unit] or a
-        Series [item], of one unit, whose index names the items; or a plain array of [layer, item, unit] or
-        [item, unit]. Half-precision values and integers of up to 16 bits become float32, wider
-        integers float64; float32 and float64 stay.
-      role: What the array is called in messages.
+        Series [item] of a single unit, whose index names the items; or an array [layer, item, unit] or [item, unit].
+        Half-precision values and integers of up to 16 bits become float32, wider integers float64; float32 and float64
+        stay.
+      role: Name of the array in messages.
 
     Returns:
-      A DataArray whose layers have names; those without are called layer_0, layer_1, ... A DataFrame with the default
-      index 0..N-1 gives items without names.
+      A DataArray whose layers have names, by default layer_0, layer_1, ... A DataFrame with the default index 0..N-1
+      gives items without names.
 
     Raises:
       ValueError: Other dims, an empty axis, repeated names, or values that are not finite numbers; the message
@@ -74,11 +77,11 @@ def as_activations(x: Any, role: str) -> xr.DataArray:
 
 
 def join(x: xr.DataArray, y: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """Bring two sets of activations to the same items in the same order, the order of `x`.
+    """Two sets of activations with the same items in the same order, that of `x`.
 
-    Where both carry item names they must be the same names, compared as text: the store keeps them as text. Where
-    either does not, as an array or a DataFrame with the default index 0..N-1, rows pair by position. A DataFrame with
-    the default index beside items with names is read by its index, so that the names have to be 0..N-1 in any order.
+    If both have item names, they must have the same names, compared as text because the store keeps text. If one has
+    none (an array), rows pair by position. A DataFrame with the default index, beside items with names, is read by its
+    index: the names must be 0..N-1 in any order.
 
     Raises:
       ValueError: Different numbers of items, or different names.
@@ -107,17 +110,17 @@ def join(x: xr.DataArray, y: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     return x, y.isel(item=[rows[name] for name in names_x])
 
 
-def per_item(values: Any, items: xr.DataArray, role: str) -> list:
+def per_item(values: object, items: xr.DataArray, role: str) -> list[Any]:
     """A value for every item, in the order of the items.
 
     Args:
-      values: A mapping from item to value, which may hold further items; a Series by its index; a DataArray of the dim
-        "item", by its item names; or a list, array or column of any other library, in the order of the items. Names
-        are compared as text. A Series with the default index 0..N-1, and a DataArray without item names, are in the
-        order of the items; beside items with other names than 0..N-1, such a Series is refused. Where the items have no
-        names, a Series or DataArray is in their order, and a mapping is by their numbers from 0.
-      items: Activations of the items, as of `as_activations`.
-      role: What the values are called in messages.
+      values: A mapping from item to value, which may hold further items; a Series, by its index; a DataArray with dim
+        "item", by its item names; or a list, array or column, in the order of the items. Names are compared as text. A
+        Series with the default index 0..N-1 is refused beside items with other names. A DataArray without item names
+        is in the order of the items. If the items have no names, a Series or DataArray is in their order, and a
+        mapping is by their numbers from 0.
+      items: Activations of the items, from `as_activations`.
+      role: Name of the values in messages.
 
     Raises:
       ValueError: Another number of values than items, or values of other items.
@@ -129,30 +132,30 @@ def per_item(values: Any, items: xr.DataArray, role: str) -> list:
             raise ValueError(f"{role} has {values.shape[1]} columns: give one, such as {role}=frame['column'].")
         values = values.iloc[:, 0]
     if isinstance(values, Mapping):
-        labels, values, names = list(values), list(values.values()), names or [str(row) for row in range(count)]
+        labels, column, names = list(values), list(values.values()), names or [str(row) for row in range(count)]
         extra = True
     elif isinstance(values, pd.Series):
         labels, extra = list(values.index), False
         if _is_default(values.index) and names is not None and sorted(names) != sorted(map(str, labels)):
             raise ValueError(_default_index(role, names))
-        values = values.tolist()
+        column = values.tolist()
     elif isinstance(values, xr.DataArray):
         if values.dims != ("item",):
             raise ValueError(f"{role} has dims {values.dims}; expected ('item',).")
         labels, extra = (values["item"].values.tolist() if "item" in values.coords else None), False
-        values = values.values.tolist()
+        column = values.values.tolist()
     else:
         array = np.asarray(values)
         if array.shape != (count,):
             raise ValueError(f"{role} has shape {array.shape}; expected one label per item, ({count},).")
         return array.tolist()
-    if not extra and len(values) != count:
-        raise ValueError(f"{role} has {len(values)} labels for {count} items: give one label per item.")
+    if not extra and len(column) != count:
+        raise ValueError(f"{role} has {len(column)} labels for {count} items: give one label per item.")
     if labels is None or names is None:
-        return values
+        return column
     texts = [str(label) for label in labels]
     _refuse_repeats(texts, f"item of {role}")
-    rows = dict(zip(texts, values, strict=True))
+    rows = dict(zip(texts, column, strict=True))
     missing = [name for name in names if name not in rows]
     if missing:
         raise ValueError(
@@ -163,7 +166,7 @@ def per_item(values: Any, items: xr.DataArray, role: str) -> list:
 
 
 def _is_default(index: pd.Index) -> bool:
-    """Whether an index is the one that pandas makes where none is given."""
+    """Whether an index is pandas' default."""
     return isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
 
 
@@ -175,7 +178,7 @@ def _default_index(role: str, names: Sequence[str]) -> str:
 
 
 def _by_default_index(side: xr.DataArray, role: str, other: xr.DataArray, name: str) -> xr.DataArray:
-    """Activations whose default index counts as item names where the other side has names."""
+    """Activations whose default index serves as item names, since the other side has names."""
     if not side.attrs.get(_DEFAULT_INDEX):
         return side
     names = [str(item) for item in other["item"].values.tolist()]
@@ -186,33 +189,33 @@ def _by_default_index(side: xr.DataArray, role: str, other: xr.DataArray, name: 
 
 
 def _of_frame(x: pd.DataFrame | pd.Series, role: str) -> xr.DataArray:
-    """Values of a DataFrame or Series, with its index as item names unless it is the default one."""
+    """Values of a DataFrame or Series, with its index as item names unless it is the default."""
     frame = x.to_frame() if isinstance(x, pd.Series) else x
     if isinstance(frame.index, pd.MultiIndex):
         raise ValueError(f"{role} has an index of {frame.index.nlevels} levels: give one name per item.")
-    for column, kind in zip(frame.columns, frame.dtypes, strict=True):
-        if not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind):
+    for column, dtype in zip(frame.columns, frame.dtypes, strict=True):
+        if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
             raise ValueError(
-                f"{role} has the column {column!r} of type {kind}; expected numbers: leave it out, or make it the "
+                f"{role} has the column {column!r} of type {dtype}; expected numbers: leave it out, or make it the "
                 "index if it names the items."
             )
-    kinds = {str(kind) for kind in frame.dtypes}
-    plain = all(isinstance(kind, np.dtype) for kind in frame.dtypes)
-    values = frame.to_numpy() if plain and len(kinds) <= 1 else frame.to_numpy(np.float64, na_value=np.nan)
+    dtypes = {str(dtype) for dtype in frame.dtypes}
+    plain = all(isinstance(dtype, np.dtype) for dtype in frame.dtypes)
+    values = frame.to_numpy() if plain and len(dtypes) <= 1 else frame.to_numpy(np.float64, na_value=np.nan)
     array = xr.DataArray(values[None], dims=DIMS)
     if _is_default(frame.index):
         return array.assign_attrs({_DEFAULT_INDEX: True})
     names = [name if isinstance(name, str | Number) else str(name) for name in frame.index]
-    return array.assign_coords(item=("item", names if all(isinstance(name, Number) for name in names)
-                                     else list(map(str, names))))  # fmt: skip
+    numbers = all(isinstance(name, Number) for name in names)
+    return array.assign_coords(item=("item", names if numbers else list(map(str, names))))
 
 
 def _with_dims(x: Any, role: str) -> xr.DataArray:
-    """The values with dims (layer, item, unit), whatever they are."""
+    """The values with dims (layer, item, unit)."""
     if isinstance(x, xr.DataArray):
         if set(x.dims) not in ({"layer", "item", "unit"}, {"item", "unit"}):
             raise ValueError(f"{role} has dims {x.dims}; expected ('layer', 'item', 'unit') or ('item', 'unit').")
-        # One layer chosen by `sel` keeps its name as a scalar.
+        # A single layer chosen by `sel` keeps its name as a scalar.
         array = x if "layer" in x.dims else x.expand_dims("layer")
         return array.transpose(*DIMS)
     if isinstance(x, pd.DataFrame | pd.Series):
@@ -225,7 +228,7 @@ def _with_dims(x: Any, role: str) -> xr.DataArray:
         )
     try:
         values = np.asarray(x)
-    except Exception as error:  # other libraries' arrays raise their own kinds
+    except Exception as error:  # arrays of other libraries raise other errors
         raise ValueError(f"{role} is a {type(x).__name__} that is not read as an array: {error}") from error
     if values.ndim not in (2, 3):
         raise ValueError(f"{role} has shape {values.shape}; expected [layer, item, unit] or [item, unit].")
@@ -239,10 +242,10 @@ def _refuse_repeats(names: list, what: str) -> None:
 
 
 def _as_float(values: np.ndarray, role: str) -> np.ndarray:
-    kind, width = values.dtype.kind, values.dtype.itemsize
-    if values.dtype == ml_dtypes.bfloat16 or (kind == "f" and width <= 4) or (kind in "iu" and width <= 2):
+    code, width = values.dtype.kind, values.dtype.itemsize
+    if values.dtype == ml_dtypes.bfloat16 or (code == "f" and width <= 4) or (code in "iu" and width <= 2):
         return values.astype(np.float32, copy=False)
-    if kind in "iuf":
+    if code in "iuf":
         return values.astype(np.float64, copy=False)
     raise ValueError(f"{role} has values of type {values.dtype}; expected real numbers.")
 
@@ -257,5 +260,5 @@ def _finite(values: np.ndarray, array: xr.DataArray, role: str) -> np.ndarray:
     raise ValueError(
         f"{role} is not finite: {values[layer, item, unit]} at layer {layer_name!s}, item {item_name!s}, unit {unit} "
         f"({int(bad.sum())} such values in all). Find out why before scoring: a bfloat16 or float16 overflow is "
-        "cured by loading the model with dtype='float32'; items may also be left out by `x.drop_sel(item=[...])`."
+        "avoided by loading the model with dtype='float32'; items may also be left out by `x.drop_sel(item=[...])`."
     )

@@ -4,7 +4,7 @@ Layout under the root, a local directory or any URL that fsspec knows:
 
     <name>--<key>.zarr           a finished group; `xarray.open_zarr` reads it without vla
     <name>--<key>.128.partial    a group that is being written, in chunks of 128 items
-    <name>--<key>.<random>.tmp   a file on its way into a local group
+    <name>--<key>.<random>.tmp   a file that is being written into a local group
 """
 
 import contextlib
@@ -40,15 +40,15 @@ _LONGEST_WORDS = 160
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Everything that determines a set of activations, and what they are called.
+    """Everything that determines a set of activations, and its names.
 
     Attributes:
-      determines: JSON values; two recipes with equal ones, equal layers and equal items have equal activations.
-      words: Further JSON values for readers, `model` and `view` among them; they do not enter the key.
+      determines: JSON values; recipes that agree in them, in layers and in items have equal activations.
+      words: Further JSON values for readers, such as `model` and `view`; not part of the key.
       layers: Layer names in order.
       items: Item ids in order.
       width: Units per layer.
-      model_layers: All layers of the model, where `layers` are only some of them; does not enter the key.
+      model_layers: All layers of the model, if `layers` are only some of them; not part of the key.
     """
 
     determines: dict[str, Any]
@@ -60,7 +60,7 @@ class Recipe:
 
     @property
     def all_layers(self) -> "Recipe | None":
-        """The recipe of all layers of the model, of which this one is a part; None where it has all of them."""
+        """The recipe of all layers of the model; None if this one has all of them."""
         if not self.model_layers or self.model_layers == self.layers:
             return None
         return dataclasses.replace(self, layers=self.model_layers)
@@ -72,12 +72,12 @@ class Recipe:
 
     @functools.cached_property
     def name(self) -> str:
-        """Folder name: model and view for people, the first 16 digits of the key for uniqueness."""
+        """Folder name: model and view for readers, the first 16 digits of the key for uniqueness."""
         spoken = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{self.words['model']}--{self.words['view']}")
         return f"{spoken[:_LONGEST_WORDS]}--{self.key[:16]}"
 
 
-# Items per chunk: the least that a process can take on.
+# Items per chunk, the smallest share of a process.
 CHUNK_ITEMS = 128
 
 ARRAY = "activations"
@@ -92,19 +92,19 @@ class Writer:
         """Nothing is created yet.
 
         Args:
-          fs: Where the store is.
-          base: The store's root in it.
-          recipe: What is to be written.
+          fs: File system of the store.
+          base: Root of the store in it.
+          recipe: Of the activations to write.
         """
         self._fs, self._base, self._recipe = fs, base, recipe
         self._local = isinstance(fs, LocalFileSystem)
         self._group = f"{base}/{recipe.name}.zarr"
-        # The chunk size is part of the name: chunks of another size would not fit.
+        # The chunk size is part of the name, since chunks of another size would not fit.
         self._partial = f"{base}/{recipe.name}.{CHUNK_ITEMS}.partial"
 
     @property
     def finished(self) -> bool:
-        """Whether the finished group is in its place."""
+        """Whether the finished group exists."""
         return self._fs.exists(f"{self._group}/{_ROOT}")
 
     @property
@@ -117,37 +117,37 @@ class Writer:
     def pending(self) -> list[tuple[int, int]]:
         """Chunks not yet finished."""
         self._fs.invalidate_cache()
-        there = set(self._fs.find(self._partial))
+        files = set(self._fs.find(self._partial))
         return [
             chunk
             for chunk in self.chunks
-            if not there.issuperset(f"{self._partial}/{key}" for key in _keys(chunk, self._recipe))
+            if not files.issuperset(f"{self._partial}/{key}" for key in _keys(chunk, self._recipe))
         ]
 
     def check_room(self, besides: int = 0) -> int:
-        """Refuse to begin what the disk cannot hold.
+        """Refuse to start what the disk cannot hold.
 
         Args:
-          besides: Bytes that others are about to write there.
+          besides: Bytes that other writers are about to write there.
 
         Returns:
-          The same with those that this one has still to write; no more of them where the store is elsewhere.
+          Those and the bytes that this writer still has to write; the same number if the store is not local.
 
         Raises:
-          ValueError: They are more than is free.
+          ValueError: The disk has less free space.
         """
         if not self._local:
             return besides
         unit = 4 * len(self._recipe.layers) * self._recipe.width
         needed = besides + unit * sum(stop - start for start, stop in self.pending)
-        place = Path(self._base)
-        while not place.exists():
-            place = place.parent
-        free = shutil.disk_usage(place).free
+        folder = Path(self._base)
+        while not folder.exists():
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free
         if needed > free:
             raise ValueError(
                 f"Activations of {self._recipe.words['model']} on {self._recipe.words['view']} need "
-                f"{needed / 2**30:.1f} GiB, but {place} has {free / 2**30:.1f} GiB free. Make room, put the store "
+                f"{needed / 2**30:.1f} GiB, but {folder} has {free / 2**30:.1f} GiB free. Make room, put the store "
                 "elsewhere, or extract fewer layers."
             )
         return needed
@@ -157,11 +157,11 @@ class Writer:
 
         Args:
           chunk: One of `chunks`.
-          values: Of some neighbouring layers.
-          first: The number of the first of them.
+          values: Of neighbouring layers.
+          first: Index of the first of them.
 
         Raises:
-          ValueError: The file system does not take it.
+          ValueError: The file system refuses it.
         """
         start, stop = chunk
         layers = slice(first, first + len(values))
@@ -172,17 +172,17 @@ class Writer:
                 self._put(f"{self._partial}/{key}", self._in_memory.files.pop(key).to_bytes())
 
     def publish(self) -> None:
-        """Make the finished group visible under its final name, then remove what was only on the way to it.
+        """Make the finished group visible under its final name, then remove temporary files.
 
         Raises:
-          ValueError: Some chunks are not there, or the file system does not take it.
+          ValueError: Chunks are missing, or the file system refuses it.
         """
         pending = self.pending
         if not self.finished:
             if pending:
                 raise ValueError(
-                    f"{len(pending)} of {len(self.chunks)} chunks of {self._group} are not there. Where several "
-                    "processes extract together, the store must lie where all of them see it."
+                    f"{len(pending)} of {len(self.chunks)} chunks of {self._group} are missing. If several "
+                    "processes extract together, all of them must see the store."
                 )
             with self._writing():
                 self._publish_local() if self._local else self._publish_remote()
@@ -191,11 +191,11 @@ class Writer:
     def _publish_local(self) -> None:
         for key, data in self._in_memory.metadata.items():
             self._put(f"{self._partial}/{key}", data)
-        # Fails where another process has put the same group there, which `_writing` finds out.
+        # Fails if another process has published the same group, which `_writing` checks.
         os.rename(self._partial, self._group)
 
     def _publish_remote(self) -> None:
-        # Object stores have no rename; without its root zarr.json a group does not exist.
+        # Object stores have no rename; a group without its root zarr.json does not exist.
         for chunk in self.chunks:
             for key in _keys(chunk, self._recipe):
                 self._fs.copy(f"{self._partial}/{key}", f"{self._group}/{key}")
@@ -203,21 +203,21 @@ class Writer:
             self._put(f"{self._group}/{key}", data)
 
     def _clear(self) -> None:
-        """Remove everything else that bears the name of the finished group."""
+        """Remove everything else with the name of the finished group."""
         for path in map(str, self._fs.ls(self._base, detail=False)):
             name = path.rstrip("/").rsplit("/", 1)[-1]
             if name.startswith(f"{self._recipe.name}.") and name != f"{self._recipe.name}.zarr":
-                # Another process may be removing the same, or still be about to.
+                # Another process may be removing the same.
                 with contextlib.suppress(OSError):
                     self._fs.rm(path, recursive=True)
 
     def _put(self, path: str, data: bytes) -> None:
-        """Put a file in place whole or not at all."""
+        """Write a file completely or not at all."""
         put_file(self._fs, path, data, f"{self._base}/{self._recipe.name}")
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Pass over an error of the file system where another process has meanwhile finished the same group."""
+        """Ignore an error of the file system if another process has meanwhile finished the same group."""
         try:
             yield
         except OSError as error:
@@ -233,11 +233,11 @@ class Writer:
 
 
 class _InMemory:
-    """The group in memory, where zarr encodes what is then put in place file by file.
+    """The group in memory, where zarr encodes it; its files are then written one by one.
 
     Attributes:
-      files: Encoded files by key, to which a write to `array` adds.
-      array: The activations, on `files`.
+      files: Encoded files by key; writing to `array` adds to them.
+      array: The activations, backed by `files`.
       metadata: All files but the chunks of `array`, the group's root last.
     """
 
@@ -262,8 +262,8 @@ class _InMemory:
             data = np.array(names, dtype=np.dtypes.StringDType())
             group.create_array(axis, data=data, chunks=data.shape, compressors=[Crc32cCodec()], dimension_names=(axis,))
         with warnings.catch_warnings():
-            # Consolidated metadata are not yet part of the format's specification: readers that do not know them
-            # pass them over, and xarray complains of a group without.
+            # Consolidated metadata are not yet part of the specification: readers may ignore them, and xarray warns
+            # about a group without.
             warnings.simplefilter("ignore", ZarrUserWarning)
             zarr.consolidate_metadata(store)
         keys = sorted(self.files, key=lambda key: (key == _ROOT, key))
@@ -282,47 +282,47 @@ class Store:
         """Open the store at `root`, a local path or a URL such as `gs://bucket/folder`; nothing is created yet.
 
         Raises:
-          ValueError: A kind of URL that fsspec does not know, or whose package is not installed.
+          ValueError: A URL that fsspec does not know, or whose package is not installed.
         """
         self._fs, self._base, self.root = open_root(root, "store")
 
     def location(self, recipe: Recipe) -> str:
-        """Path or URL of the finished group that has these activations, or where it will be."""
+        """Path or URL of the finished group with these activations, or where it will be."""
         return f"{self.root}/{self._stored(recipe).name}.zarr"
 
     def has(self, recipe: Recipe) -> bool:
-        """Whether the activations of that recipe are finished, alone or among those of all layers of the model."""
+        """Whether the activations of that recipe are finished, on their own or with all layers of the model."""
         return self.writer(self._stored(recipe)).finished
 
     def read(self, recipe: Recipe) -> xr.DataArray:
         """The finished activations of that recipe, with the group's attributes.
 
-        Layers that were not extracted by themselves are read from the group of all layers of the model.
+        Layers that were not extracted on their own are read from the group of all layers of the model.
 
         Raises:
           ValueError: They are not in the store, or the group is damaged.
         """
-        stored, where = self._stored(recipe), self.location(recipe)
+        stored, location = self._stored(recipe), self.location(recipe)
         if not self.writer(stored).finished:
-            raise ValueError(f"No finished activations at {where}: run `python -m launch.extract` with this config.")
+            raise ValueError(f"No finished activations at {location}: run `python -m launch.extract` with this config.")
         try:
-            with xr.open_zarr(where, chunks=None) as group:
+            with xr.open_zarr(location, chunks=None) as group:
                 layers, items = (tuple(str(name) for name in group[axis].values) for axis in ("layer", "item"))
                 numbers = [layers.index(layer) for layer in recipe.layers if layer in layers]
                 array, attributes = group[ARRAY].isel(layer=numbers).load(), group.attrs
         except Exception as error:  # readers raise errors of every type on a broken file
-            raise ValueError(f"{where} is damaged ({error}): delete that folder and extract again.") from error
+            raise ValueError(f"{location} is damaged ({error}): delete that folder and extract again.") from error
         shape = (len(recipe.layers), len(recipe.items), recipe.width)
         if (layers, items) != (stored.layers, recipe.items) or array.dims != DIMS or array.shape != shape:
-            raise ValueError(f"{where} holds other layers or items than its key says: delete it and extract again.")
+            raise ValueError(f"{location} holds other layers or items than its key says: delete it and extract again.")
         # A missing chunk reads as NaN, which no finished group contains.
         if not np.isfinite(array.values).all():
-            raise ValueError(f"{where} is damaged (chunks are missing): delete that folder and extract again.")
+            raise ValueError(f"{location} is damaged (chunks are missing): delete that folder and extract again.")
         named = array.assign_coords(layer=list(recipe.layers), item=list(items)).assign_attrs(attributes)
         return named.rename(recipe.words["model"])
 
     def _stored(self, recipe: Recipe) -> Recipe:
-        """The recipe of the group to read: its own; where that is not finished, the one of all layers if that is."""
+        """The recipe of the group to read: its own, or that of all layers if only that is finished."""
         every = recipe.all_layers
         if every is None or self.writer(recipe).finished or not self.writer(every).finished:
             return recipe
@@ -339,9 +339,9 @@ class Store:
         )
 
     def attributes(self, name: str) -> dict[str, Any]:
-        """The attributes of a finished group of that name: what determines it, and what it is called."""
+        """The attributes of a finished group: what determines it, and its words."""
         return dict(json.loads(self._fs.cat_file(f"{self._base}/{name}.zarr/zarr.json")).get("attributes", {}))
 
     def writer(self, recipe: Recipe) -> Writer:
-        """What writes that recipe, from the start or from where a killed run stopped."""
+        """The writer of that recipe; it resumes an interrupted run."""
         return Writer(self._fs, self._base, recipe)

@@ -244,7 +244,7 @@ def _patch(checkpoint: Checkpoint) -> int:
 _FOLDS = 5
 # Flops of a symmetric eigendecomposition with vectors, by n cubed.
 _EIGEN = 9
-# Images that `vla.activations.extract_to_store` keeps in memory between the blocks of a streamed model.
+# Images that `vla.activations.extract` keeps in memory between the blocks of a streamed model.
 STREAMED_ITEMS = 1024
 
 

@@ -15,7 +15,7 @@ from vla.checks import listed
 from vla.experiments.experiment import BEST, LENGTH, WORST, Condition, Experiment
 from vla.experiments.study import MAIN, OUTER_FOLDS, DatasetPlan, Study
 from vla.metrics.registry import find
-from vla.models.clip import load_clip
+from vla.models.loading import load_clip
 from vla.models.source import is_cached
 from vla.records import Dataset, Modality, View, canonical_hash
 from vla.stimuli.catalogue import read_dataset

@@ -10,9 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 import xarray as xr
 
 from vla.activations.captions import caption_tokens
-from vla.activations.extract import NUMERICS_VERSION, resolve_layers
+from vla.activations.extract import NUMERICS_VERSION, extract_to_store, resolve_layers
 from vla.activations.extract import recipe as make_recipe
-from vla.activations.extract_to_store import extract_to_store
 from vla.activations.store import Recipe, Store
 from vla.experiments.experiment import Layers
 from vla.experiments.names import name_and_source

@@ -20,7 +20,7 @@ from vla.experiments.saved import is_saved
 from vla.experiments.scoring import Bench
 from vla.experiments.study import MODALITIES, Study
 from vla.experiments.tables import Need, Table, needs, tables
-from vla.models.catalogue import alike, checkpoints
+from vla.models.catalogue import checkpoints, similar_ids
 from vla.models.loading import check_config
 from vla.models.source import Unreachable, is_cached
 from vla.records import Modality
@@ -181,7 +181,7 @@ def _model(study: Study, bench: Bench | None, modality: Modality, model: str, vi
 
 def _unregistered(source: str) -> str:
     """The note on a model that is neither on this machine nor in the register."""
-    similar = alike(source)
+    similar = similar_ids(source)
     return f"not in the register{f', which has {listed(similar)}' if similar else ': python -m launch.models lists it'}"
 
 

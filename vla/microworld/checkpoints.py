@@ -20,10 +20,10 @@ from vla.files import file_hash
 from vla.microworld.make_once import make_once
 from vla.microworld.shipped import WEIGHTS, checkpoint_name, shipped, training_report
 from vla.models.decoder import Decoder
-from vla.models.decoder_config import DecoderConfig
 from vla.models.families import FAMILIES, TOWERS
-from vla.models.families.family import Row
 from vla.models.loading import read_config
+from vla.models.network_config import DecoderConfig
+from vla.models.tensor import Row
 from vla.models.vision_encoder import VisionEncoder
 
 Tensors = dict[str, np.ndarray]

@@ -1,5 +1,5 @@
 """Published vision and language models as readable networks: load_model, Model; load_clip, Clip."""
 
-from vla.models.clip import Clip, load_clip
-from vla.models.loading import load_model
+from vla.models.clip import Clip
+from vla.models.loading import load_clip, load_model
 from vla.models.model import Model

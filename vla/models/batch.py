@@ -1,80 +1,82 @@
-"""What a network takes at a time: rows of tokens, or pixels.
+"""The input of a network: rows of tokens, or pixels.
 
-Axes: B rows of a batch, T tokens, S vectors wanted of one row, C channels, H rows of pixels, W columns.
+Axes: B rows of a batch, T tokens, S pooled vectors per row, C channels, H rows of pixels, W columns.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Bool, Int
 
-from vla.models.pooling import caption_weights
+from vla.models.layers import caption_weights
 
 
 class Captions(NamedTuple):
-    """Rows of tokens; a row holds one caption, or several in the order of the tree of their beginnings.
+    """Rows of tokens. A row holds one caption or several; captions that begin alike may share their first tokens.
 
-    For a model without a causal mask captions of a row share no tokens.
+    Without a causal mask, captions of a row share no tokens.
 
     Attributes:
-      tokens: Token ids, int32 [B, T] of NumPy or JAX; anything at padding.
-      positions: The place of each token in its captions, from 0, int32 [B, T]; 0 at padding.
-      ends: Token u may be attended to by tokens u to ends[u] - 1, int32 [B, T]; u at padding. Without a causal mask,
-        by all tokens of the same end.
-      weights: What each token counts in each of the vectors that are wanted of its row, float32 [B, S, T].
+      tokens: Token ids, int32 [B, T]; any value at padding.
+      positions: Position of each token in its captions, from 0, int32 [B, T]; 0 at padding.
+      ends: Tokens u to ends[u] - 1 may attend to token u, int32 [B, T]; u at padding. Without a causal mask, all tokens
+        with the same end attend to each other.
+      weights: Weight of each token in each of the S pooled vectors of its row, float32 [B, S, T].
     """
 
-    tokens: Any
-    positions: Any
-    ends: Any
-    weights: Any
+    tokens: np.ndarray | Array
+    positions: np.ndarray | Array
+    ends: np.ndarray | Array
+    weights: np.ndarray | Array
 
 
 class Images(NamedTuple):
-    """Pixels of images of one size.
+    """Images of one size.
 
     Attributes:
-      pixels: Float32 [B, C, H, W] of NumPy or JAX.
+      pixels: Float32 [B, C, H, W].
     """
 
-    pixels: Any
+    pixels: np.ndarray | Array
 
 
 Batch = Captions | Images
 
 
 def without_pixels(batch: Batch) -> Batch:
-    """What has to be known of a batch behind the embedding: all of captions, of images their size."""
+    """What the blocks need to know of a batch: all of captions, of images only their size."""
     return batch if isinstance(batch, Captions) else Images(np.empty((0, *batch.pixels.shape[1:]), np.float32))
 
 
-def one_per_row(tokens: Int[np.ndarray, "B T"], mask: Bool[np.ndarray, "B T"], pool: str, bos: int | None) -> Captions:
-    """Captions padded on either side, one per row, of each of which one pool is wanted."""
+def one_caption_per_row(
+    tokens: Int[np.ndarray, "B T"], mask: Bool[np.ndarray, "B T"], pool: str, bos: int | None
+) -> Captions:
+    """Captions padded on either side, one per row, with the weights of one pool."""
     B, T = tokens.shape
-    places = np.arange(T)
+    index = np.arange(T)
     positions = np.where(mask, np.cumsum(mask, axis=1) - 1, 0)
-    # right behind the last token, or 0 in rows of padding
-    stop = (mask * (places + 1)).max(axis=1, keepdims=True)
+    # The index after the last token, or 0 in rows of padding.
+    stop = (mask * (index + 1)).max(axis=1, keepdims=True)
     weights = np.zeros((B, 1, T), np.float32)
     for row in np.flatnonzero(mask.any(axis=1)):
         weights[row, 0, mask[row]] = caption_weights(pool, tokens[row, mask[row]], bos)
-    ends = np.where(mask, stop, places)
+    ends = np.where(mask, stop, index)
     return Captions(tokens.astype(np.int32), positions.astype(np.int32), ends.astype(np.int32), weights)
 
 
-def plain(mask: Bool[Array, "B T"], causal: bool = True) -> tuple[Int[Array, "B T"], Bool[Array, "B T T"]]:
-    """Positions and reach of a batch with one caption per row, padded on either side.
+def padded_mask(mask: Bool[Array, "B T"], causal: bool = True) -> tuple[Int[Array, "B T"], Bool[Array, "B T T"]]:
+    """Positions and attention mask of a batch with one caption per row, padded on either side.
 
     Args:
       mask: True at tokens, False at padding.
-      causal: Whether a token attends to no token after it.
+      causal: Whether a token attends to no later token.
 
     Returns:
-      positions: The place of each token in its caption, from 0; 0 at padding.
-      reach: Whether token t (second axis) may attend to token u (third axis): u is a token, at or before t if
-        `causal`. Padding reaches nothing and nothing reaches it.
+      positions: Position of each token in its caption, from 0; 0 at padding.
+      allowed: Whether token t (second axis) attends to token u (third axis). Padding attends to nothing, and no token
+        attends to padding.
     """
     T = mask.shape[1]
     positions = jnp.where(mask, jnp.cumsum(mask, axis=1) - 1, 0)
@@ -82,19 +84,16 @@ def plain(mask: Bool[Array, "B T"], causal: bool = True) -> tuple[Int[Array, "B 
     return positions, before & mask[:, None, :] & mask[:, :, None]
 
 
-def within(ends: Int[Array, "B T"], causal: bool = True) -> Bool[Array, "B T T"]:
-    """Reach of rows in which what continues a token stands right after it.
+def packed_mask(ends: Int[Array, "B T"], causal: bool = True) -> Bool[Array, "B T T"]:
+    """The attention mask of packed rows: whether token t (second axis) attends to token u (third axis).
 
     Args:
-      ends: Where the tokens that may attend to token u, which begin at u itself, end; u where there are none, at
-        padding.
-      causal: Whether a token attends to itself and what stands before it in its caption, and not to all of it. Without,
-        captions of a row share no tokens, so that all tokens of a caption have one end.
+      ends: As `Captions.ends`.
+      causal: Whether a token attends to no later token.
     """
-    T = ends.shape[1]
-    places = jnp.arange(T)
-    real = ends > places
+    index = jnp.arange(ends.shape[1])
+    is_token = ends > index
     if not causal:
-        return (ends[:, :, None] == ends[:, None, :]) & real[:, :, None] & real[:, None, :]
-    between = (places[:, None] >= places) & (places[:, None] < ends[:, None, :])
-    return between & real[:, :, None]
+        return (ends[:, :, None] == ends[:, None, :]) & is_token[:, :, None] & is_token[:, None, :]
+    between = (index[:, None] >= index) & (index[:, None] < ends[:, None, :])
+    return between & is_token[:, :, None]

@@ -1,4 +1,4 @@
-"""The checkpoints of the register: what they are, how large they are, which version of them is meant."""
+"""The register of checkpoints: their sizes, licences and pinned revisions."""
 
 import dataclasses
 import difflib
@@ -12,7 +12,7 @@ from vla.files import register_path
 
 REGISTER = register_path("checkpoints.toml")
 
-# Bytes of one number as published.
+# Bytes of a number as published.
 _WIDTHS = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
@@ -28,13 +28,13 @@ class Checkpoint:
       width: Units of the residual stream.
       heads: Attention heads of a block.
       input: Side of the images in pixels, or most tokens of a caption.
-      parameters: Number of all that is published, with heads that no readout needs.
-      dtype: As which they are published.
+      parameters: Number of published parameters, including heads that no readout needs.
+      dtype: Of the published weights.
       licence: SPDX identifier, or the publisher's terms in words.
       origin: Its page.
-      revision: The commit that is meant; "main" where none is pinned.
+      revision: The pinned commit; "main" for none.
       note: What it is.
-      config: What its config.json says of shapes.
+      config: The fields of its config.json that determine shapes.
     """
 
     id: str
@@ -54,7 +54,7 @@ class Checkpoint:
 
     @property
     def disk_bytes(self) -> int:
-        """About how many bytes its weights take as they are published."""
+        """Approximate bytes of the published weights."""
         return self.parameters * _WIDTHS[self.dtype]
 
 
@@ -62,36 +62,36 @@ def checkpoints() -> tuple[Checkpoint, ...]:
     """All checkpoints of the register, in its order.
 
     Raises:
-      ValueError: The register is not there.
+      ValueError: The register is missing.
     """
     return _read(REGISTER)
 
 
 def pinned(id: str) -> str | None:
-    """The commit of a checkpoint that the register pins; None where it pins none, or does not know it.
+    """The commit that the register pins for a checkpoint; None if it pins none or does not know the checkpoint.
 
     Raises:
-      ValueError: The register is not there.
+      ValueError: The register is missing.
     """
     revisions = {checkpoint.id: checkpoint.revision for checkpoint in checkpoints()}
     revision = revisions.get(id, "main")
     return revision if re.fullmatch("[0-9a-f]{40}", revision) else None
 
 
-def alike(id: str) -> tuple[str, ...]:
-    """Up to three ids of the register that are spelt like one that it does not know, the likest first.
+def similar_ids(id: str) -> tuple[str, ...]:
+    """Up to three ids of the register with a spelling similar to an unknown one, the most similar first.
 
-    An id without its owner is compared with ids without theirs; capitals count as small letters.
+    An id without an owner is compared with ids without theirs, ignoring case.
 
     Raises:
-      ValueError: The register is not there.
+      ValueError: The register is missing.
     """
     known = [checkpoint.id for checkpoint in checkpoints()]
     if id in known:
         return ()
-    asked = id.lower().strip("/")
-    spelt = {(name if "/" in asked else name.partition("/")[2]).lower(): name for name in reversed(known)}
-    return tuple(spelt[name] for name in difflib.get_close_matches(asked, spelt, 3, 0.7))
+    query = id.lower().strip("/")
+    names = {(name if "/" in query else name.partition("/")[2]).lower(): name for name in reversed(known)}
+    return tuple(names[name] for name in difflib.get_close_matches(query, names, 3, 0.7))
 
 
 @functools.cache

@@ -1,17 +1,23 @@
-"""The fields of a config.json, each of which is read, known to be irrelevant, or refused by name."""
+"""The fields of a config.json: each is read, known to be irrelevant, or refused by name.
+
+Whether an unknown field matters is looked up in the code of Hugging Face, which is searched as text: importing it would
+take seconds. The code of a checkpoint's publisher is refused unless it is known to compute the same.
+"""
 
 import functools
+import importlib.util
 import json
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from vla.models.published_code import may_read
+Default = TypeVar("Default")
 
-_REQUIRED = object()
+_REQUIRED: Any = object()
 
-# What transformers (4.x or 5.x) writes beside an architecture's own fields and what cannot change a forward pass:
+# What transformers (4.x or 5.x) writes beside the fields of an architecture and what cannot change a forward pass:
 # bookkeeping, training, generation, heads, the form of outputs.
 BOOKKEEPING = frozenset(
     """_attn_implementation _attn_implementation_autoset _commit_hash _name_or_path _num_labels architectures
@@ -27,7 +33,7 @@ BOOKKEEPING = frozenset(
     transformers.js_config transformers_version typical_p use_bfloat16 use_cache""".split()
 )
 
-# Fields that are harmless only at the one value that means "not used".
+# Fields that are harmless only at the value that means "not used".
 _ONLY = {
     "add_cross_attention": (False,),
     "is_encoder_decoder": (False,),
@@ -35,16 +41,47 @@ _ONLY = {
     "quantization_config": (None,),
 }
 
-
-# A field of such a name says how tokens see one another, whoever reads it.
+# Words in the names of fields that change the attention mask.
 _MASKS = ("bidirectional", "causal")
+
+# Modules of transformers that every architecture uses.
+_SHARED = (
+    "backbone_utils.py",
+    "cache_utils.py",
+    "configuration_utils.py",
+    "masking_utils.py",
+    "modeling_layers.py",
+    "modeling_rope_utils.py",
+    "modeling_utils.py",
+    "integrations/*attention*.py",
+    "integrations/heterogeneity.py",
+    "integrations/moe.py",
+)
+
+# Publishers' code that computes the same as Hugging Face's class, by model_type.
+HARMLESS: dict[str, frozenset[str]] = {
+    # Microsoft published Phi-3, Phi-3.5 and Phi-4-mini with the code that transformers adopted (from 4.40 on, partial
+    # rotary embedding from 4.49 on). "Xenova/gpt-4o" names a repository without code, whose tokenizer is also in the
+    # tokenizer.json of the checkpoint.
+    "phi3": frozenset(
+        (
+            "configuration_phi3.Phi3Config",
+            "modeling_phi3.Phi3ForCausalLM",
+            "modeling_phi3.Phi3ForSequenceClassification",
+            "Xenova/gpt-4o",
+        )
+    ),
+}
+
+# What training wrappers and other frameworks prepend to the name of a class.
+_WRAPPERS = ("FSDP", "Flax", "TF")
 
 
 class Fields:
-    """Hands out the fields of one JSON object and remembers which were asked for.
+    """The fields of one JSON object; remembers which were read.
 
     Attributes:
-      where: The file, and the place in it, named in every message.
+      where: The file and the object in it, for messages.
     """
 
     def __init__(self, values: dict[str, Any], where: str, model_type: str = "", path: str = "") -> None:
@@ -53,8 +90,9 @@ class Fields:
         Args:
           values: The fields.
           where: The file and the object in it, for messages.
-          model_type: Architecture whose code in transformers says what is read; "" where there is none, so that every
-            field must be known.
+          model_type: The architecture whose code in transformers decides which unknown fields may be ignored; "" if
+            every field must be known.
+          path: Prefix of the names in messages, such as "text_config.".
         """
         self.where = where
         self._model_type = model_type
@@ -63,10 +101,10 @@ class Fields:
         self._known: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
-        """Whether the field is there with a value other than null."""
+        """Whether the field exists with a value other than null."""
         return self._values.get(name) is not None
 
-    def _take(self, name: str, kinds: tuple[type, ...], expected: str, default: Any) -> Any:
+    def _take(self, name: str, types: tuple[type, ...], expected: str, default: Any) -> Any:
         self._known.add(name)
         if name not in self._values:
             if default is _REQUIRED:
@@ -75,32 +113,32 @@ class Fields:
         value = self._values[name]
         if value is None and default is None:
             return None
-        # bool is an int to Python, never to a reader of configs
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        # bool is a subclass of int
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise ValueError(f"{self.where}: {name!r} is {value!r}; expected {expected}")
         return value
 
-    def whole(self, name: str, default: Any = _REQUIRED, least: int = 1) -> Any:
-        """A whole number of at least `least` (None only where that is the default)."""
+    def integer(self, name: str, default: Default = _REQUIRED, least: int = 1) -> int | Default:
+        """A whole number of at least `least`; null only where None is the default."""
         expected = f"a whole number of at least {least}"
         value = self._take(name, (int,), expected, default)
         if value is not None and value < least:
             raise ValueError(f"{self.where}: {name!r} is {value!r}; expected {expected}")
         return value
 
-    def or_null(self, name: str, default: Any) -> Any:
-        """`default` for a field in which null says something else than absence does: None where it is there."""
+    def or_null(self, name: str, default: Default) -> Default | None:
+        """The default of a field in which null differs from absence: None if the field exists."""
         return None if name in self._values else default
 
-    def number(self, name: str, default: Any = _REQUIRED) -> Any:
-        """A finite positive number (None only where that is the default)."""
+    def number(self, name: str, default: Default = _REQUIRED) -> float | Default:
+        """A finite positive number; null only where None is the default."""
         value = self._take(name, (int, float), "a positive number", default)
         if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"{self.where}: {name!r} is {value!r}; expected a finite positive number")
-        return None if value is None else float(value)
+        return value if value is None else float(value)
 
     def numbers(self, name: str, zero: bool = False) -> tuple[float, ...]:
-        """A list of finite positive numbers, or of zeros too if `zero`."""
+        """A list of finite positive numbers, or also of zeros if `zero`."""
         values = self._take(name, (list,), "a list of positive numbers", _REQUIRED)
         if any(
             type(value) not in (int, float) or not (0 < value < float("inf") or zero and value == 0) for value in values
@@ -108,19 +146,19 @@ class Fields:
             raise ValueError(f"{self.where}: {name!r} is {values!r}; expected a list of finite positive numbers")
         return tuple(map(float, values))
 
-    def flag(self, name: str, default: Any = _REQUIRED) -> Any:
-        """True or false (None only where that is the default)."""
+    def flag(self, name: str, default: Default = _REQUIRED) -> bool | Default:
+        """True or false; null only where None is the default."""
         return self._take(name, (bool,), "true or false", default)
 
-    def choice(self, name: str, choices: tuple[str, ...], default: Any = _REQUIRED) -> str:
+    def choice(self, name: str, choices: tuple[str, ...], default: str = _REQUIRED) -> str:
         """One of `choices`."""
         value = self._take(name, (str,), "a name", default)
         if value not in choices:
             raise ValueError(f"{self.where}: {name} {value!r} is not known; known are: {', '.join(sorted(choices))}")
         return value
 
-    def choices(self, name: str, choices: tuple[str, ...], default: Any = _REQUIRED) -> Any:
-        """A list of `choices` (None only where that is the default)."""
+    def choices(self, name: str, choices: tuple[str, ...], default: Default = _REQUIRED) -> tuple[str, ...] | Default:
+        """A list of `choices`; null only where None is the default."""
         values = self._take(name, (list,), "a list of names", default)
         unknown = sorted({str(value) for value in values or () if value not in choices})
         if unknown:
@@ -128,9 +166,9 @@ class Fields:
                 f"{self.where}: {name} {', '.join(map(repr, unknown))} is not known; known are: "
                 f"{', '.join(sorted(choices))}"
             )
-        return None if values is None else tuple(values)
+        return values if values is None else tuple(values)
 
-    def side(self, name: str, default: Any = _REQUIRED) -> int:
+    def side(self, name: str, default: int = _REQUIRED) -> int:
         """The side of a square, written as one number or as two equal ones."""
         value = self._take(name, (int, list), "a whole number, or two equal ones", default)
         sides = value if isinstance(value, list) else [value]
@@ -141,7 +179,7 @@ class Fields:
         return sides[0]
 
     def part(self, name: str) -> "Fields | None":
-        """A nested object as fields of its own, None when absent or null."""
+        """The fields of a nested object; None if it is absent or null."""
         value = self._take(name, (dict,), "an object", None)
         if value is None:
             return None
@@ -159,21 +197,21 @@ class Fields:
         self._known.update(names)
 
     def ignore_rest(self, reader: str) -> None:
-        """Ignore the fields that nobody has read, and name them once at info level.
+        """Ignore the fields that were not read, and log their names once.
 
-        A field whose name says how tokens see one another remains, and `finish` refuses it.
+        A field whose name is about attention masks remains, and `finish` refuses it.
 
         Args:
-          reader: The reference implementation, which takes the fields that it knows and no others.
+          reader: The reference implementation, which reads the fields that it knows and no others.
         """
         unread = sorted(set(self._values) - self._known)
-        ignored = tuple(name for name in unread if not _names_a_mask(name))
+        ignored = tuple(name for name in unread if not _is_about_masks(name))
         self._known.update(ignored)
         if ignored:
             log_ignored(self.where, ignored, reader)
 
     def finish(self) -> None:
-        """Refuse every field that nobody has read or declared irrelevant, all of them in one error."""
+        """Refuse every field that was not read or declared irrelevant, all of them in one error."""
         for name, allowed in _ONLY.items():
             if name in self._values and self._values[name] not in allowed:
                 raise ValueError(f"{self.where}: {name!r} is {self._values[name]!r}; such models are not supported")
@@ -191,30 +229,30 @@ class Fields:
             log_ignored(self.where, ignored)
 
     def _may_matter(self, name: str) -> bool:
-        """Whether the reference implementation may read the field, or its name says that the mask is another."""
-        return _names_a_mask(name) or not self._model_type or may_read(self._model_type, name)
+        """Whether the reference implementation may read the field, or its name is about attention masks."""
+        return _is_about_masks(name) or not self._model_type or may_read(self._model_type, name)
 
 
-def _names_a_mask(name: str) -> bool:
+def _is_about_masks(name: str) -> bool:
     return any(word in name.lower() for word in _MASKS)
 
 
 @functools.cache
 def log_ignored(where: str, names: tuple[str, ...], reader: str = "Hugging Face's implementation") -> None:
-    """Name the ignored fields of a file, once a process."""
+    """Log the ignored fields of a file, once per process."""
     logging.getLogger(__name__).info("%s: ignored fields that %s does not read: %s", where, reader, ", ".join(names))
 
 
 def without_fields(values: dict[str, Any], names: Sequence[str], where: str) -> dict[str, Any]:
-    """The fields without those of that name.
+    """The fields of a config.json without those called `names`.
 
     Args:
-      values: The fields of a config.json.
-      names: What is left out; "text_config.name" is a field of the object `text_config`.
+      values: The fields.
+      names: Fields to leave out; "text_config.name" is a field of the object `text_config`.
       where: The file, for messages.
 
     Raises:
-      ValueError: There is no such field.
+      ValueError: No such field.
     """
     for name in names:
         values = _without(values, name.split("."), name, where)
@@ -222,7 +260,7 @@ def without_fields(values: dict[str, Any], names: Sequence[str], where: str) -> 
 
 
 def has_field(values: dict[str, Any], name: str) -> bool:
-    """Whether there is a field of that name; "text_config.name" is a field of the object `text_config`."""
+    """Whether a field of that name exists; "text_config.name" is a field of the object `text_config`."""
     first, _, rest = name.partition(".")
     part = values.get(first)
     return first in values and (not rest or (isinstance(part, dict) and has_field(part, rest)))
@@ -234,8 +272,8 @@ def _without(values: dict[str, Any], path: list[str], name: str, where: str) -> 
         raise ValueError(
             f"{where} has no field {name!r} that ignore_fields could leave out; it has: {', '.join(sorted(values))}"
         )
-    others = {key: value for key, value in values.items() if key != first}
-    return {**others, first: _without(values[first], rest, name, where)} if rest else others
+    remaining = {key: value for key, value in values.items() if key != first}
+    return {**remaining, first: _without(values[first], rest, name, where)} if rest else remaining
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -253,3 +291,111 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds {type(values).__name__}, expected an object of named fields")
     return values
+
+
+def is_timm(values: dict[str, Any]) -> bool:
+    """Whether a config.json has timm's form."""
+    return "architecture" in values and "model_type" not in values
+
+
+def timm_input_size(fields: Fields) -> tuple[int, int]:
+    """Channels and side of the images in timm's `input_size`, [C, H, W].
+
+    Raises:
+      ValueError: It has another form, or is not square.
+    """
+    size = fields.numbers("input_size") if "input_size" in fields else (3, 224, 224)
+    if len(size) != 3 or any(part != int(part) for part in size) or size[1] != size[2]:
+        raise ValueError(f"{fields.where}: 'input_size' is {list(size)}; expected [C, H, W] with H = W")
+    return int(size[0]), int(size[1])
+
+
+@functools.cache
+def _transformers() -> Path:
+    """The folder of the installed transformers."""
+    spec = importlib.util.find_spec("transformers")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent
+
+
+@functools.cache
+def _architecture_code(model_type: str) -> str:
+    """The text of an architecture's config and model classes; "" if transformers has none.
+
+    The code of `gemma3_text` is in the folder of `gemma3`.
+    """
+    words = model_type.split("_")
+    folders = [_transformers() / "models" / "_".join(words[:n]) for n in range(len(words), 0, -1)]
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    files = [] if folder is None else [*folder.glob("configuration_*.py"), *folder.glob("modeling_*.py")]
+    return "\n".join(file.read_text(encoding="utf-8") for file in sorted(files))
+
+
+@functools.cache
+def _shared_code() -> str:
+    files = [file for pattern in _SHARED for file in _transformers().glob(pattern)]
+    return "\n".join(file.read_text(encoding="utf-8") for file in sorted(files))
+
+
+def may_read(model_type: str, name: str) -> bool:
+    """Whether Hugging Face's code for an architecture may read a field of its config.
+
+    True if the name occurs in the code of the architecture, or as an attribute, a declaration or a string in the code
+    that all architectures share; also if transformers does not have the architecture.
+    """
+    code = _architecture_code(model_type)
+    word = re.escape(name)
+    if not code or re.search(rf"(?<!\w){word}(?!\w)", code):
+        return True
+    pattern = rf"""\.{word}(?!\w)|(["']){word}\1|^\s+{word}\s*:"""
+    return re.search(pattern, _shared_code(), re.MULTILINE) is not None
+
+
+def refuse_publishers_code(values: dict[str, Any], model_type: str, where: str) -> None:
+    """Refuse a config that names code of its publisher, unless that is known to compute the same.
+
+    Args:
+      values: The fields of a config.json.
+      model_type: Its architecture.
+      where: The file, for messages.
+
+    Raises:
+      ValueError: `auto_map` or `architectures` names a class that transformers does not have for this architecture.
+    """
+    auto_map = values.get("auto_map")
+    names = [name for value in auto_map.values() for name in _classes(value)] if isinstance(auto_map, dict) else []
+    foreign = [name for name in names if name.rpartition("--")[2] not in HARMLESS.get(model_type, ())]
+    if foreign:
+        raise ValueError(
+            f"{where}: 'auto_map' names the publisher's own code, {', '.join(dict.fromkeys(foreign))}, which is not "
+            f"run here and may compute something else than Hugging Face's {model_type}, such as attention without "
+            f"its causal mask. {_remedies('auto_map')}"
+        )
+    known = {name.lower() for name in re.findall(r"^class (\w+)", _architecture_code(model_type), re.MULTILINE)}
+    foreign = [name for name in _classes(values.get("architectures")) if not _is_among(name, known)]
+    if foreign:
+        raise ValueError(
+            f"{where}: 'architectures' names {', '.join(foreign)}, which Hugging Face's {model_type} does not have: "
+            f"the weights are for the publisher's own code, which is not run here and may compute something else, "
+            f"such as attention without its causal mask. {_remedies('architectures')}"
+        )
+
+
+def _remedies(field: str) -> str:
+    return (
+        f"If that code computes what Hugging Face's class does, add --config.ignore_fields={field} (in Python "
+        f"ignore_fields=('{field}',)); if all it does is to leave out the causal mask, write \"is_causal\": false into "
+        "a copy of config.json as well. Otherwise use another checkpoint"
+    )
+
+
+def _classes(value: Any) -> list[str]:
+    """Names of classes in a field that holds a name, or a list of names and nulls."""
+    values = value if isinstance(value, list) else [value]
+    return [name for name in values if isinstance(name, str)]
+
+
+def _is_among(name: str, known: set[str]) -> bool:
+    """Whether transformers has the class; early conversions wrote LLaMAForCausalLM."""
+    forms = [name, *(name.removeprefix(wrapper) for wrapper in _WRAPPERS)]
+    return any(form.lower() in known for form in forms)

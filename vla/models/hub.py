@@ -1,6 +1,6 @@
-"""Chosen files of one repository of the Hugging Face Hub, in the cache that Hugging Face's own tools use.
+"""Selected files of a repository of the Hugging Face Hub, in the cache that Hugging Face's tools use.
 
-HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and HF_ENDPOINT mean what they mean there. A token is taken from HF_TOKEN alone.
+HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and HF_ENDPOINT work as in huggingface_hub. A token is taken only from HF_TOKEN.
 """
 
 import dataclasses
@@ -21,13 +21,13 @@ from vla.files import file_hash
 
 COMMIT = re.compile("[0-9a-f]{40}")
 _SHA256 = re.compile("[0-9a-f]{64}")
-# Left free on the disk beside what is downloaded.
+# Bytes that a download leaves free on the disk.
 _SPARE = 1 << 28
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One file of a repository: bytes, and the SHA-256 that its publisher gives of a large one."""
+    """A file of a repository: bytes, and the SHA-256 of a large one."""
 
     size: int
     sha256: str | None = None
@@ -39,9 +39,9 @@ class Snapshot:
 
     Attributes:
       repository: Its id.
-      revision: The branch, tag or commit that was asked for.
-      commit: The commit that it is.
-      entries: Its files by name; None where only what is in the cache is known.
+      revision: The requested branch, tag or commit.
+      commit: Its commit.
+      entries: Its files by name; None if only the cached files are known.
     """
 
     repository: str
@@ -51,13 +51,13 @@ class Snapshot:
 
     @property
     def storage(self) -> Path:
-        """What the cache has of the repository."""
+        """The folder of the repository in the cache."""
         cache = Path(huggingface_hub.constants.HF_HUB_CACHE).expanduser()
         return cache / repo_folder_name(repo_id=self.repository, repo_type="model")
 
     @property
     def folder(self) -> Path:
-        """Where the files of this version are, as far as they are there."""
+        """The folder of this version in the cache."""
         return self.storage / "snapshots" / self.commit
 
     @property
@@ -67,13 +67,13 @@ class Snapshot:
 
     @property
     def names(self) -> Collection[str]:
-        """Names of all files, as far as known."""
+        """Names of all known files."""
         if self.entries is not None:
             return self.entries.keys()
         return {path.name for path in self.folder.iterdir()}
 
     def lacks(self, names: Collection[str]) -> list[str]:
-        """Those of the files that are not in the cache, or not in their full size."""
+        """The files that are not in the cache in their full size."""
         return sorted(name for name in names if not self._has(name))
 
     def _has(self, name: str) -> bool:
@@ -84,82 +84,81 @@ class Snapshot:
 
 
 def commit_of(folder: Path) -> str | None:
-    """The commit that a folder of the cache is; None for any other folder."""
+    """The commit of a folder of the cache; None for any other folder."""
     return folder.name if folder.parent.name == "snapshots" and COMMIT.fullmatch(folder.name) else None
 
 
 def token() -> str | bool:
-    """What HF_TOKEN holds; False, which asks for no token from elsewhere, where it is not set.
+    """The value of HF_TOKEN; False if it is not set, so that no token from elsewhere is used.
 
     Raises:
-      ValueError: It holds something that is no token.
+      ValueError: It is not a token.
     """
     text = os.environ.get("HF_TOKEN", "").strip()
     if not re.fullmatch("[!-~]*", text):
-        # An HTTP library would quote it in its own message.
+        # An HTTP library would print it in its message.
         raise ValueError("HF_TOKEN holds blanks or characters that no token has; set it anew")
     return text or False
 
 
 def look_up(repository: str, revision: str) -> Snapshot:
-    """What the Hub has at that revision; raises whatever the Hub's client raises."""
+    """The repository on the Hub at that revision; raises the errors of the Hub's client."""
     api = huggingface_hub.HfApi(token=token())
     commit = revision
     if not COMMIT.fullmatch(revision):
-        commit = _proper(COMMIT, api.model_info(repository, revision=revision).sha, repository)
+        commit = _checksum(COMMIT, api.model_info(repository, revision=revision).sha, repository)
     entries = {}
-    for found in api.list_repo_tree(repository, revision=commit):
-        if isinstance(found, huggingface_hub.RepoFile):
-            sha256 = None if found.lfs is None else _proper(_SHA256, found.lfs.sha256, repository)
-            entries[found.path] = Entry(found.size, sha256)
+    for file in api.list_repo_tree(repository, revision=commit):
+        if isinstance(file, huggingface_hub.RepoFile):
+            sha256 = None if file.lfs is None else _checksum(_SHA256, file.lfs.sha256, repository)
+            entries[file.path] = Entry(file.size, sha256)
     return Snapshot(repository, revision, commit, entries)
 
 
-def _proper(form: re.Pattern[str], text: str | None, repository: str) -> str:
-    """What the Hub says, in the form that may become the name of a folder or a file."""
+def _checksum(form: re.Pattern[str], text: str | None, repository: str) -> str:
+    """A checksum of the Hub, checked because it becomes the name of a folder or a file."""
     if text is None or not form.fullmatch(text):
         raise ValueError(
-            f"what answers for the Hub says {text!r} of {repository}, which is no checksum; see HF_ENDPOINT"
+            f"the server of the Hub says {text!r} of {repository}, which is not a checksum; see HF_ENDPOINT"
         )
     return text
 
 
 def in_cache(repository: str, revision: str) -> Snapshot | None:
-    """What the cache has of that revision, without a network; None for nothing."""
+    """The cached files of that revision, without a network; None if there are none."""
     snapshot = Snapshot(repository, revision, revision, None)
     if not COMMIT.fullmatch(revision):
         snapshot = dataclasses.replace(snapshot, commit=_named(snapshot.storage, revision))
     try:
         tree = huggingface_hub.get_cached_repo_tree(repository, revision=snapshot.commit)
-        # only what is at the top, as `look_up` has it
-        snapshot = dataclasses.replace(
-            snapshot, entries={found.path: Entry(found.size) for found in tree if "/" not in found.path}
-        )
+        # Only files at the top, as in `look_up`.
+        entries = {file.path: Entry(file.size) for file in tree if "/" not in file.path}
+        snapshot = dataclasses.replace(snapshot, entries=entries)
     except CachedRepoTreeNotFoundError:
         pass
     return snapshot if snapshot.commit and snapshot.folder.is_dir() else None
 
 
 def _named(storage: Path, revision: str) -> str:
-    """The commit that a branch or tag was when it was last asked for; empty where it never was."""
+    """The commit of a branch or tag when it was last requested; "" if it never was."""
     reference = storage / "refs" / revision
     return reference.read_text().strip() if reference.is_file() else ""
 
 
 def fetch(snapshot: Snapshot, names: Collection[str]) -> None:
-    """Put files of a snapshot into the cache; what is there is kept, and half a large file is continued.
+    """Download files of a snapshot into the cache; interrupted downloads of large files resume.
 
     Raises:
-      ValueError: Not enough disk, a file that is not what the Hub says, a snapshot that changed on the way.
-      Exception: Whatever the Hub's client raises.
+      ValueError: A full disk, a file that differs from what the Hub lists, a snapshot that changed meanwhile.
+      Exception: Errors of the Hub's client.
     """
     assert snapshot.entries is not None
-    wanted = {name: snapshot.entries[name] for name in snapshot.lacks(names)}
-    if not wanted and snapshot.is_named:
+    missing = {name: snapshot.entries[name] for name in snapshot.lacks(names)}
+    if not missing and snapshot.is_named:
         return
-    _check_disk(snapshot, wanted)
-    for name, entry in wanted.items():
-        # a link to a file of another size would be taken for the file
+    _check_disk(snapshot, missing)
+    for name, entry in missing.items():
+        # A link to a file of another size would be used as the file.
         (snapshot.folder / name).unlink(missing_ok=True)
         if entry.sha256 is not None:
             _fetch_large(snapshot, name, entry)
@@ -181,27 +180,28 @@ def _partial(snapshot: Snapshot, entry: Entry) -> Path:
     return snapshot.storage / "blobs" / f"{entry.sha256}.incomplete"
 
 
-def _check_disk(snapshot: Snapshot, wanted: dict[str, Entry]) -> None:
-    """Refuse to begin what the disk cannot hold."""
-    there = [_partial(snapshot, entry) for entry in wanted.values()]
-    needed = sum(entry.size for entry in wanted.values()) - sum(path.stat().st_size for path in there if path.is_file())
-    place = next(path for path in (snapshot.storage, *snapshot.storage.parents) if path.is_dir())
-    free = shutil.disk_usage(place).free
+def _check_disk(snapshot: Snapshot, missing: dict[str, Entry]) -> None:
+    """Refuse a download that the disk cannot hold."""
+    partial = [_partial(snapshot, entry) for entry in missing.values()]
+    needed = sum(entry.size for entry in missing.values())
+    needed -= sum(path.stat().st_size for path in partial if path.is_file())
+    folder = next(path for path in (snapshot.storage, *snapshot.storage.parents) if path.is_dir())
+    free = shutil.disk_usage(folder).free
     if needed + _SPARE > free:
         raise ValueError(
-            f"{snapshot.repository} needs {needed / 1e9:.2f} GB, but {place} has {free / 1e9:.2f} GB free; make room "
+            f"{snapshot.repository} needs {needed / 1e9:.2f} GB, but {folder} has {free / 1e9:.2f} GB free; make room "
             "there, or set HF_HOME to a folder of a larger disk. Nothing was downloaded"
         )
 
 
 def _fetch_large(snapshot: Snapshot, name: str, entry: Entry) -> None:
-    """Put one large file where the Hub's client looks for it, continuing what an earlier run has left of it.
+    """Download a large file to where the Hub's client looks for it, resuming an interrupted download.
 
-    The client itself begins every file anew when its process was ended.
+    The client itself restarts the download of a file in a new process.
     """
     partial = _partial(snapshot, entry)
     blob = partial.with_suffix("")
-    # The lock of the Hub's client, which may be after the same file.
+    # The lock of the Hub's client, which may download the same file.
     lock = snapshot.storage.parent / ".locks" / snapshot.storage.name / f"{blob.name}.lock"
     for path in (partial, lock):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -224,7 +224,7 @@ def _fetch_large(snapshot: Snapshot, name: str, entry: Entry) -> None:
         if file_hash(partial) != entry.sha256:
             partial.unlink()
             raise ValueError(
-                f"{name} of {snapshot.repository} came with other bytes than the SHA-256 that the Hub lists; it was "
+                f"{name} of {snapshot.repository} does not have the SHA-256 that the Hub lists; it was "
                 "deleted, try again"
             )
         os.replace(partial, blob)

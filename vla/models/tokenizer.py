@@ -1,23 +1,21 @@
 """From captions to token ids, as the files of a checkpoint say.
 
-The first of these that a checkpoint has decides how a caption is cut into tokens:
+The first of these files that a checkpoint has decides how a caption is split into tokens:
 
-- tokenizer.json, read by the tokenizers library as it stands: its normalizer, pre-tokenizer, model and added tokens
-  are those that the model was trained with, whatever class tokenizer_config.json names. Padding, truncation and BPE
-  dropout that are stored in it are switched off.
-- tokenizer.model, read by sentencepiece itself: its normalisation, dummy prefix, scores, user-defined symbols and byte
-  fallback. Control symbols such as "<s>" in a caption are text, as for sentencepiece, unless the checkpoint's files
-  declare them as added or special tokens.
+- tokenizer.json, read by the tokenizers library, whatever class tokenizer_config.json names. Stored padding, truncation
+  and BPE dropout are switched off.
+- tokenizer.model, read by sentencepiece. Control symbols such as "<s>" in a caption are text, as for sentencepiece,
+  unless the checkpoint's files declare them as added or special tokens.
 - vocab.json with merges.txt, read by the tokenizers library with the rules of the published class that
   tokenizer_config.json names: GPT-2's, Qwen2's or CLIP's.
 
 Which tokens open and close every text:
 
-- `add_bos_token` and `add_eos_token` of tokenizer_config.json, each for its own token, where they are true or false.
-  They win over the post-processor of tokenizer.json, as in the LLaMA, Gemma and GPT-NeoX classes of transformers 4, for
-  which these fields were written. A `bos_token` of null has nothing to add.
-- Where a field is absent: the post-processor of tokenizer.json; without that file, the default of the class.
-- A caption that already begins with the opening, as a chat template writes it, is not given a second one.
+- `add_bos_token` and `add_eos_token` of tokenizer_config.json, each for its own token, if they are true or false. They
+  win over the post-processor of tokenizer.json, as in the LLaMA, Gemma and GPT-NeoX classes of transformers 4. If
+  `bos_token` is null, nothing is added.
+- If a field is absent: the post-processor of tokenizer.json; without that file, the default of the class.
+- A caption that already begins with the opening tokens, as a chat template writes them, gets no second ones.
 
 Axes: T tokens.
 """
@@ -38,8 +36,8 @@ from tokenizers import AddedToken, normalizers, pre_tokenizers
 from tokenizers import models as token_models
 
 from vla.checks import listed
-from vla.models.decoder_config import DecoderConfig
 from vla.models.fields import read_json
+from vla.models.network_config import DecoderConfig
 
 TOKENIZER_FILES = (
     "added_tokens.json",
@@ -51,10 +49,10 @@ TOKENIZER_FILES = (
     "vocab.json",
 )
 
-# Any one of these makes a tokenizer; the others only say more about it.
+# Each of these is enough for a tokenizer; the other files add settings.
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
-# Classes that stand for any tokenizer.json, and so say nothing about a vocabulary without one.
+# Classes that can read any tokenizer.json, and say nothing about a vocabulary without one.
 _ANY_CLASS = ("", "PreTrainedTokenizer", "TokenizersBackend")
 
 # The fields of tokenizer_config.json and special_tokens_map.json that name special tokens.
@@ -70,28 +68,28 @@ _SPECIAL_FIELDS = (
     "extra_special_tokens",
 )
 
-# Merged after a sentencepiece model, this protocol buffer says normalizer_spec { add_dummy_prefix: false }.
+# Appended to a sentencepiece model, this protocol buffer sets normalizer_spec { add_dummy_prefix: false }.
 _NO_DUMMY_PREFIX = b"\x1a\x02\x18\x00"
 
-# How Qwen2 splits a text before byte pairs are merged, as its publisher's tokenizer does.
+# How Qwen2's published tokenizer splits a text before byte pairs are merged.
 _QWEN2_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-# The same of CLIP, whose texts are in lower case by then.
+# How CLIP's splits a text, which is in lower case by then.
 _CLIP_SPLIT = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 @dataclasses.dataclass(frozen=True)
 class _PublishedClass:
-    """What a published tokenizer class says about a vocabulary that comes without tokenizer.json.
+    """The rules of a published tokenizer class for a vocabulary without tokenizer.json.
 
     Attributes:
       file: The vocabulary that it reads.
-      bos: Its opening token, unless the checkpoint names another; None where it has none.
-      eos: The same of the closing token.
-      add_bos: Whether every text gets the opening token, unless the checkpoint says otherwise.
-      add_eos: The same of the closing token.
+      bos: Default opening token; None for none.
+      eos: Default closing token; None for none.
+      add_bos: Whether every text gets the opening token by default.
+      add_eos: Whether every text gets the closing token by default.
     """
 
     file: str
@@ -115,7 +113,7 @@ class Tokenizer:
     """Captions to token ids, with the tokens that open and close every text of this model.
 
     Attributes:
-      bos: Id of the token that may open a sequence, None where there is none.
+      bos: Id of the token that may open a sequence; None without one.
       opening: Ids that every text begins with.
       closing: Ids that every text ends with.
     """
@@ -125,13 +123,13 @@ class Tokenizer:
 
         Args:
           directory: Of the tokenizer.
-          config: Of the model that it is for.
-          fallback: The published class of a vocabulary whose files do not name their class; "" where only a
-            tokenizer.json says enough.
+          config: Of the model.
+          fallback: The published class of a vocabulary whose files do not name their class; "" if a tokenizer.json is
+            required.
 
         Raises:
-          ValueError: There is no tokenizer; a file cannot be read; a vocabulary without tokenizer.json of a class
-            whose rules are not known; a token to add that is not in the vocabulary.
+          ValueError: There is no tokenizer; a file cannot be read; the rules of its class are not known; a token to add
+            is not in the vocabulary.
         """
         expect_files(directory, _VOCABULARIES, "tokenizer")
         self._config = config
@@ -155,17 +153,18 @@ class Tokenizer:
         self.bos, self.opening = settings.end("bos", self._vocabulary, adds_bos)
         _, self.closing = settings.end("eos", self._vocabulary, adds_eos)
 
-    def __call__(self, captions: Sequence[Any], truncate: bool = False) -> list[Int[np.ndarray, "T"]]:
+    def __call__(self, stimuli: Sequence[object], truncate: bool = False) -> list[Int[np.ndarray, "T"]]:
         """Token ids of each caption as int32, not padded.
 
         Args:
-          captions: A str each.
-          truncate: Whether the end of a caption that is too long for the model is cut off; the closing stays.
+          stimuli: Captions, each a str.
+          truncate: Whether a caption that is too long for the model is truncated; the closing tokens stay.
 
         Raises:
-          ValueError: A caption is not text, has no tokens of its own, is too long, or has an id that the model lacks.
+          ValueError: A caption is not text, has no tokens, is too long, or has an id that the model lacks.
         """
-        for i, caption in enumerate(captions):
+        captions: list[str] = []
+        for i, caption in enumerate(stimuli):
             if not isinstance(caption, str):
                 raise ValueError(f"caption {i} is {type(caption).__name__}; expected str")
             try:
@@ -175,15 +174,16 @@ class Tokenizer:
                     f"{_shown(i, caption)} is not valid Unicode: half of a surrogate pair at character {error.start}; "
                     "read the file that it comes from as UTF-8, or leave the character out"
                 ) from error
+            captions.append(caption)
         if not captions:
             return []
-        rows = self._vocabulary.encode(list(captions))
+        rows = self._vocabulary.encode(captions)
         return [
             self._complete(i, text, ids, truncate) for i, (text, ids) in enumerate(zip(captions, rows, strict=True))
         ]
 
     def _complete(self, i: int, caption: str, ids: list[int], truncate: bool) -> Int[np.ndarray, "T"]:
-        """The ids of one caption with opening and closing, checked, as an array."""
+        """The ids of a caption with opening and closing tokens, checked, as an array."""
         if ids[: len(self.opening)] == self.opening:
             ids = ids[len(self.opening) :]
         if not caption.strip() or not ids:
@@ -205,24 +205,24 @@ class Tokenizer:
         return np.array(ids, np.int32)
 
     def decode(self, ids: Sequence[int] | Int[np.ndarray, " T"]) -> str:
-        """The text of token ids; special tokens, such as opening and closing, are left out."""
+        """The text of token ids, without special tokens."""
         return self._vocabulary.decode([int(number) for number in ids])
 
 
 def _shown(i: int, caption: str) -> str:
-    """A caption as messages name it."""
+    """A caption, for messages."""
     return f"caption {i} ({caption[:60]!r}{' ...' if len(caption) > 60 else ''})"
 
 
 class _Settings:
-    """What tokenizer_config.json, special_tokens_map.json and added_tokens.json say.
+    """The fields of tokenizer_config.json, special_tokens_map.json and added_tokens.json.
 
     Attributes:
-      config: The fields of tokenizer_config.json; empty where it is absent.
+      config: The fields of tokenizer_config.json; empty if it is absent.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Read those of the files that exist."""
+        """Read the files that exist."""
         names = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
         self._path = directory / names[0]
         self.config, self._special, self._ids = (
@@ -230,29 +230,29 @@ class _Settings:
         )
 
     def flag(self, name: str) -> bool | None:
-        """A field that is true, false, or absent (null is absent)."""
+        """A field that is true, false, or absent (also null)."""
         value = self.config.get(name)
         if value is not None and not isinstance(value, bool):
             raise ValueError(f"{self._path}: {name} is {value!r}; expected true or false")
         return value
 
     def special(self, name: str) -> str | None:
-        """The text of a special token such as "bos_token"; None where the files name none."""
+        """The text of a special token such as "bos_token"; None if the files name none."""
         return _content(self.config.get(name)) or _content(self._special.get(name))
 
     def end(self, name: str, vocabulary: "_Vocabulary", adds: bool) -> tuple[int | None, list[int]]:
-        """What opens or closes every text.
+        """The tokens that open or close every text.
 
         Args:
           name: "bos" for the opening, "eos" for the closing.
           vocabulary: Of the tokenizer.
-          adds: Whether the published class adds this token unless the files say otherwise.
+          adds: Whether the published class adds this token by default.
 
         Returns:
-          Id of the special token of that name, None where there is none; the ids that are put before or after texts.
+          Id of the special token of that name, None without one; the ids before or after every text.
 
         Raises:
-          ValueError: A token is to be added that the vocabulary lacks.
+          ValueError: The vocabulary lacks a token that is to be added.
         """
         first = name == "bos"
         ids = list(vocabulary.opening if first else vocabulary.closing)
@@ -264,11 +264,11 @@ class _Settings:
             token = ids[0 if first else -1]
         asked = self.flag(f"add_{field}")
         if asked is False:
-            return token, [each for each in ids if each != token]
+            return token, [number for number in ids if number != token]
         if token is not None:
             missing = [] if token in ids or not (asked or adds) else [token]
             return token, [*missing, *ids] if first else [*ids, *missing]
-        # null beside add_bos_token: nothing to add, as transformers has it
+        # As in transformers, bos_token null with add_bos_token adds nothing.
         if (asked and not (named and text is None)) or (adds and text is not None):
             raise ValueError(
                 f"{self._path}: {field} {text!r} is to be added to every text, but is no token of the vocabulary; "
@@ -277,7 +277,7 @@ class _Settings:
         return None, ids
 
     def declared(self) -> list[tuple[AddedToken, int | None]]:
-        """Added and special tokens in the order of their ids; None is the id of those whose ids no file says."""
+        """Added and special tokens with their ids, in that order; None is an id that no file states."""
         special = []
         for fields in (self.config, self._special):
             for name in _SPECIAL_FIELDS:
@@ -295,13 +295,13 @@ class _Settings:
 
 
 def _content(value: Any) -> str | None:
-    """The text of a token, which files write as a string or as an object."""
+    """The text of a token, which is written as a string or as an object."""
     content = value.get("content") if isinstance(value, dict) else value
     return content if isinstance(content, str) and content else None
 
 
 def _added_token(value: Any, special: bool) -> AddedToken:
-    """A token with the rules for blanks around it that the files state."""
+    """A token with its rules for surrounding blanks."""
     fields = value if isinstance(value, dict) else {}
     special = bool(fields.get("special", special))
     rules = {name: bool(fields.get(name, False)) for name in ("single_word", "lstrip", "rstrip")}
@@ -310,10 +310,10 @@ def _added_token(value: Any, special: bool) -> AddedToken:
 
 
 def _published_class(directory: Path, settings: _Settings, fallback: str) -> tuple[str, _PublishedClass]:
-    """Name and rules of the class by which a vocabulary without tokenizer.json is read.
+    """Name and rules of the class that reads a vocabulary without tokenizer.json.
 
     Raises:
-      ValueError: Nothing says which, its rules are not known, or it reads other files than there are.
+      ValueError: The class is not named, its rules are not known, or it reads other files.
     """
     name = str(settings.config.get("tokenizer_class") or "").removesuffix("Fast")
     name = fallback if name in _ANY_CLASS else name
@@ -321,7 +321,7 @@ def _published_class(directory: Path, settings: _Settings, fallback: str) -> tup
     if published is None or not (directory / published.file).is_file():
         vocabulary = next(file for file in _VOCABULARIES if (directory / file).is_file())
         why = f"{name} does not read it" if name else "its class is not named"
-        known = [each for each, rules in _CLASSES.items() if rules.file == vocabulary]
+        known = [key for key, rules in _CLASSES.items() if rules.file == vocabulary]
         raise ValueError(
             f"{directory} has {vocabulary} without tokenizer.json, and {why} (tokenizer_class in "
             f"tokenizer_config.json; {vocabulary} is read as {listed(known)}). Download the checkpoint's "
@@ -331,13 +331,13 @@ def _published_class(directory: Path, settings: _Settings, fallback: str) -> tup
 
 
 class _Vocabulary:
-    """Cuts texts into tokens, by a tokenizer of the tokenizers library.
+    """Splits texts into tokens by a tokenizer of the tokenizers library.
 
     Attributes:
       opening: Ids that the post-processor puts before every text.
       closing: Ids that it puts after every text.
-      bos: Text of the token that opens a text, unless the files name another; None where there is none.
-      eos: The same of the one that closes it.
+      bos: Text of the default opening token; None without one.
+      eos: Text of the default closing token; None without one.
     """
 
     def __init__(
@@ -361,12 +361,12 @@ class _Vocabulary:
         self._clean = clean
 
     def encode(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of each text, without what opens or closes it."""
+        """Token ids of each text, without opening and closing tokens."""
         encoded = self._reader.encode_batch_fast([self._clean(text) for text in texts], add_special_tokens=False)
-        return [each.ids for each in encoded]
+        return [encoding.ids for encoding in encoded]
 
     def id_of(self, token: str) -> int | None:
-        """Id of a token, None where the vocabulary lacks it."""
+        """Id of a token; None if the vocabulary lacks it."""
         return self._reader.token_to_id(token)
 
     def decode(self, ids: list[int]) -> str:
@@ -375,7 +375,7 @@ class _Vocabulary:
 
 
 def _read_tokenizer_json(directory: Path, settings: _Settings) -> _Vocabulary:
-    """The tokenizer of a tokenizer.json, and what its post-processor puts around every text."""
+    """The tokenizer of a tokenizer.json, and the tokens that its post-processor puts around every text."""
     path = directory / "tokenizer.json"
     try:
         reader = tokenizers.Tokenizer.from_file(str(path))
@@ -384,9 +384,9 @@ def _read_tokenizer_json(directory: Path, settings: _Settings) -> _Vocabulary:
     reader.no_padding()
     reader.no_truncation()
     if getattr(reader.model, "dropout", None):
-        reader.model.dropout = None  # left from training, it would draw other ids at each call
+        reader.model.dropout = None  # left from training; ids would be random
     reader.encode_special_tokens = settings.flag("split_special_tokens") or False
-    # What the post-processor adds does not depend on the text: a text of one token shows both sides of it.
+    # What the post-processor adds does not depend on the text: a text of a single token shows both sides.
     probe = tokenizers.Tokenizer(token_models.WordLevel({"": 0}, unk_token=""))
     if reader.post_processor is not None:
         probe.post_processor = reader.post_processor
@@ -396,12 +396,7 @@ def _read_tokenizer_json(directory: Path, settings: _Settings) -> _Vocabulary:
 
 
 def _read_byte_pairs(directory: Path, settings: _Settings, name: str, published: _PublishedClass) -> _Vocabulary:
-    """The tokenizer of vocab.json and merges.txt by the rules of a published class.
-
-    Texts for CLIP are cleaned as OpenAI's own tokenizer does (HTML entities unescaped twice, runs of blanks made one,
-    lower case), but for its call of ftfy, which repairs wrongly decoded text and straightens curly quotes: here only
-    the composed form of Unicode (NFC) is taken. The tokenizer.json published with CLIP does not unescape entities;
-    where it is there, it decides.
+    """The tokenizer of vocab.json and merges.txt, by the rules of a published class.
 
     Raises:
       ValueError: merges.txt is absent; files that do not fit each other; ids of added tokens that leave a gap.
@@ -441,8 +436,8 @@ def _read_byte_pairs(directory: Path, settings: _Settings, name: str, published:
     reader.decoder = tokenizers.decoders.ByteLevel()  # type: ignore[assignment]
     tokens = settings.declared()
     contents = {token.content for token, _ in tokens}
-    defaults = dict.fromkeys(each for each in (published.bos, published.eos) if each not in (None, *contents))
-    for token, number in [*tokens, *((AddedToken(str(each), special=True), None) for each in defaults)]:
+    defaults = dict.fromkeys(text for text in (published.bos, published.eos) if text not in (None, *contents))
+    for token, number in [*tokens, *((AddedToken(str(text), special=True), None) for text in defaults)]:
         (reader.add_special_tokens if token.special else reader.add_tokens)([token])
         if number is not None and reader.token_to_id(token.content) != number:
             raise ValueError(
@@ -455,23 +450,28 @@ def _read_byte_pairs(directory: Path, settings: _Settings, name: str, published:
 
 
 def clean_for_clip(text: str) -> str:
-    """A text as CLIP's byte pairs expect it: entities unescaped, NFC, single blanks, lower case."""
+    """A text as OpenAI's tokenizer for CLIP cleans it: entities unescaped, NFC, single blanks, lower case.
+
+    OpenAI's also calls ftfy, which repairs wrongly decoded text and straightens curly quotes; here only the composed
+    form of Unicode (NFC) is taken. The tokenizer.json published with CLIP does not unescape entities; if it exists, it
+    decides.
+    """
     text = unicodedata.normalize("NFC", html.unescape(html.unescape(text)))
     return re.sub(r"\s+", " ", text).strip().lower()
 
 
 class _SentencePieceVocabulary(_Vocabulary):
-    """Cuts texts into tokens by sentencepiece, and at the tokens that the checkpoint's files declare.
+    """Splits texts into tokens by sentencepiece, and at the tokens that the checkpoint's files declare.
 
-    The text between two declared tokens is read by itself. Where `add_prefix_space` is false, no text gets the blank
-    that sentencepiece puts before it; where `legacy` is false, none that follows a declared token.
+    The text between two declared tokens is encoded on its own. If `add_prefix_space` is false, no text gets the blank
+    that sentencepiece puts before it; if `legacy` is false, no text after a declared token does.
     """
 
     def __init__(self, directory: Path, settings: _Settings) -> None:
         """Load tokenizer.model.
 
         Raises:
-          ValueError: It is no sentencepiece model.
+          ValueError: It is not a sentencepiece model.
         """
         path = directory / "tokenizer.model"
         data = path.read_bytes()
@@ -479,17 +479,17 @@ class _SentencePieceVocabulary(_Vocabulary):
             pieces: Any = sentencepiece.SentencePieceProcessor(model_proto=data)
         except (OSError, RuntimeError) as error:
             raise ValueError(
-                f"{path} is no sentencepiece model (a tiktoken vocabulary, or a damaged download?); download the "
+                f"{path} is not a sentencepiece model (a tiktoken vocabulary, or a damaged download?); download the "
                 "checkpoint's tokenizer.json, or name a directory or Hub id that has one as processor="
             ) from error
         self._pieces = pieces
-        # At the start of a caption, and behind a declared token.
+        # The processors for the start of a caption, and for text after a declared token.
         self._first = self._later = pieces
         if settings.flag("add_prefix_space") is False or settings.flag("legacy") is False:
             self._later = sentencepiece.SentencePieceProcessor(model_proto=data + _NO_DUMMY_PREFIX)
             self._first = self._later if settings.flag("add_prefix_space") is False else pieces
         self._declared: dict[str, int] = {}
-        # Finds the declared tokens: all text between them is one token, 0.
+        # Finds the declared tokens: all text between two of them is a single token, 0.
         self._splitter: Any = tokenizers.Tokenizer(token_models.WordLevel({"": 0}, unk_token=""))
         for token, number in [] if settings.flag("split_special_tokens") else settings.declared():
             number = self._piece_id(token.content) if number is None else number
@@ -499,7 +499,7 @@ class _SentencePieceVocabulary(_Vocabulary):
         super().__init__(None, special=(self._piece(pieces.bos_id()), self._piece(pieces.eos_id())))
 
     def encode(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of each text, without what opens or closes it."""
+        """Token ids of each text, without opening and closing tokens."""
         if not self._declared:
             return self._first.encode(texts)
         rows = []
@@ -513,7 +513,7 @@ class _SentencePieceVocabulary(_Vocabulary):
         return rows
 
     def id_of(self, token: str) -> int | None:
-        """Id of a declared token or a piece, None where there is none."""
+        """Id of a declared token or a piece; None without one."""
         return self._declared.get(token, self._piece_id(token))
 
     def decode(self, ids: list[int]) -> str:
@@ -522,17 +522,17 @@ class _SentencePieceVocabulary(_Vocabulary):
         return self._pieces.decode([number for number in ids if number not in special])
 
     def _piece(self, number: int) -> str | None:
-        """The piece of that id; -1 stands for none."""
+        """The piece of that id; None for -1."""
         return None if number < 0 else self._pieces.id_to_piece(number)
 
     def _piece_id(self, token: str) -> int | None:
-        """Id of a piece, None where there is none."""
+        """Id of a piece; None without one."""
         number = self._pieces.piece_to_id(token)
         return number if self._piece(number) == token else None
 
 
 def expect_files(directory: Path, names: Sequence[str], what: str) -> list[Path]:
-    """Those of the files that exist; refuse a directory that has none of them."""
+    """The files that exist; a ValueError if there are none."""
     files = [directory / name for name in names if (directory / name).is_file()]
     if not files:
         raise ValueError(

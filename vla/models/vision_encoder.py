@@ -1,93 +1,72 @@
 """One bidirectional transformer over image patches: ViT, DeiT, MAE, DINOv2, DINOv3, CLIP, SigLIP.
 
 Axes: B batch, C channels, H rows and W columns of pixels, P side of a patch, G side of the stored position grid,
-N patches, R registers, E tokens before the patches, T tokens (E + N), L blocks, D width, A attention heads.
+T tokens (those before the patches, then the patches), L blocks, R layers read, D width, K tokens kept.
 """
 
-import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from vla.models.attention import attend_in_parts
-from vla.models.layers import read_layers, stack
+from vla.models.layers import Pool, read_layers, stack, vision_pool
 from vla.models.linear import FeedForward, LayerNorm, Linear
-from vla.models.pooling import Pool, vision_pool
-from vla.models.position_grid import resize_grid
-from vla.models.rotary import Turns, patch_turns, rotate
+from vla.models.network_config import VisionConfig
+from vla.models.rotary import Rotation, patch_rotation, rotate
 
 
-@dataclasses.dataclass(frozen=True)
-class VisionConfig:
-    """What the mathematics of the encoder needs, and no more; the defaults are ViT's.
+def _cubic(x: np.ndarray, a: float) -> np.ndarray:
+    """Keys' cubic convolution kernel with parameter a, zero beyond 2 (Keys, IEEE TASSP 29, 1981, eq. 15)."""
+    x = np.abs(x)
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
 
-    Attributes:
-      width: D.
-      depth: L.
-      heads: A; divides `width`.
-      inner: Width of the feed-forward network's inner layer.
-      nonlinearity: Key of `nonlinearities.NONLINEARITIES`.
-      norm_epsilon: Added to every variance.
-      patch: P, in pixels.
-      grid: G, in patches: the image size of training by the patch.
-      channels: C.
-      gated: Whether the feed-forward network is gated (SwiGLU).
-      class_token: Whether a class token stands first.
-      distillation_token: Whether a distillation token follows it.
-      registers: R, tokens put between those and the patches.
-      placed: How many of the tokens before the patches, from the first, have positions of their own; None where
-        neither they nor the patches have any.
-      antialias: Which bicubic kernel resizes the position grid to other image sizes.
-      rotary_theta: Base of the rotary embedding of patches; None for none.
-      patch_bias: Whether the map from pixels to tokens has a bias.
-      embedding_norm: Whether a norm stands before the first block.
-      query_bias: Whether the map to queries has a bias.
-      key_bias: The same of keys.
-      value_bias: The same of values.
-      out_bias: Whether the map out of attention has a bias.
-      feed_forward_bias: Whether the maps of the feed-forward network have biases.
-      layer_scale: Whether each branch is multiplied by a learned vector before it is added.
+
+@functools.cache
+def resize_matrix(length: int, target: int, antialias: bool) -> Float[np.ndarray, "target length"]:
+    """The linear map by which torch's bicubic interpolation resizes one axis.
+
+    Equivalent to `torch.nn.functional.interpolate(mode="bicubic", align_corners=False, antialias=antialias)` along
+    that axis. Without antialiasing a = -0.75 and taps beyond the edge read the edge; with it a = -0.5, the kernel is
+    widened by the ratio when shrinking, and weights are renormalised over the taps inside. Built in float64, returned
+    in float32.
+
+    Args:
+      length: Length of the stored axis.
+      target: Length to resize to.
+      antialias: Which of the two kernels.
     """
+    ratio = length / target
+    centres = (np.arange(target) + 0.5) * ratio - 0.5
+    matrix = np.zeros((target, length))
+    if antialias:
+        matrix = _cubic((np.arange(length) - centres[:, None]) / max(ratio, 1.0), -0.5)
+        matrix /= matrix.sum(1, keepdims=True)
+    else:
+        first = np.floor(centres).astype(int)
+        for offset in range(-1, 3):
+            tap = first + offset
+            np.add.at(matrix, (np.arange(target), np.clip(tap, 0, length - 1)), _cubic(centres - tap, -0.75))
+    return matrix.astype(np.float32)
 
-    width: int
-    depth: int
-    heads: int
-    inner: int
-    nonlinearity: str
-    norm_epsilon: float
-    patch: int
-    grid: int
-    channels: int
-    gated: bool = False
-    class_token: bool = True
-    distillation_token: bool = False
-    registers: int = 0
-    placed: int | None = 1
-    antialias: bool = False
-    rotary_theta: float | None = None
-    patch_bias: bool = True
-    embedding_norm: bool = False
-    query_bias: bool = True
-    key_bias: bool = True
-    value_bias: bool = True
-    out_bias: bool = True
-    feed_forward_bias: bool = True
-    layer_scale: bool = False
 
-    @property
-    def extra(self) -> int:
-        """E, tokens before the first patch."""
-        return self.class_token + self.distillation_token + self.registers
+def resize_grid(grid: Float[Array, "G G D"], rows: int, columns: int, antialias: bool) -> Float[Array, "H W D"]:
+    """Resize a grid of position embeddings to `rows` by `columns`; the stored size comes back unchanged.
 
-    @property
-    def pools(self) -> tuple[str, ...]:
-        """The ways to pool that its tokens allow; the first is the default."""
-        first = ("cls",) if self.class_token else ()
-        return (*first, "mean", *(("distillation",) if self.distillation_token else ()))
+    Computed in float32, returned in the dtype of `grid`.
+    """
+    side = grid.shape[0]
+    if (rows, columns) == (side, side):
+        return grid
+    vertical, horizontal = resize_matrix(side, rows, antialias), resize_matrix(side, columns, antialias)
+    return jnp.einsum("hg,wk,gkd->hwd", vertical, horizontal, grid.astype(jnp.float32)).astype(grid.dtype)
 
 
 class Attention(nnx.Module):
@@ -102,16 +81,17 @@ class Attention(nnx.Module):
         self.out = Linear(D, D, bias=config.out_bias, dtype=dtype, rngs=rngs)
         self.heads = config.heads
 
-    def __call__(self, x: Float[Array, "B T D"], turns: Turns | None, kept: int | None = None) -> Float[Array, "B K D"]:
-        """Mix tokens; of the results the first K = `kept`, or all."""
-        B, T, D = x.shape
-        heads = (self.heads, D // self.heads)
-        query, key, value = (
-            part(y).reshape(B, -1, *heads) for part, y in ((self.query, x[:, :kept]), (self.key, x), (self.value, x))
-        )
-        if turns is not None:
-            cos, sin = turns
-            query, key = rotate(query, (cos[:, :kept], sin[:, :kept])), rotate(key, turns)
+    def __call__(
+        self, x: Float[Array, "B T D"], rotation: Rotation | None, kept: int | None = None
+    ) -> Float[Array, "B K D"]:
+        """Mix tokens; compute only the first K = `kept` of the results, or all."""
+        B, _, D = x.shape
+        shape = (B, -1, self.heads, D // self.heads)
+        query = self.query(x[:, :kept]).reshape(shape)
+        key, value = self.key(x).reshape(shape), self.value(x).reshape(shape)
+        if rotation is not None:
+            cos, sin = rotation
+            query, key = rotate(query, (cos[:, :kept], sin[:, :kept])), rotate(key, rotation)
         return self.out(attend_in_parts(query, key, value))
 
 
@@ -138,54 +118,54 @@ class Block(nnx.Module):
         self.config = config
 
     def __call__(
-        self, x: Float[Array, "B T D"], turns: Turns | None = None, kept: int | None = None
+        self, x: Float[Array, "B T D"], rotation: Rotation | None = None, kept: int | None = None
     ) -> Float[Array, "B K D"]:
         """The raw output of the block.
 
         Args:
-          x: The raw output of the block before, or what the embedding gave.
-          turns: From `turns_of`.
-          kept: K, of how many tokens, from the first, it is wanted; None for all.
+          x: The raw output of the previous block, or of the embedding.
+          rotation: From `rotation_of_patches`.
+          kept: K, how many tokens, from the first, are computed; None for all.
         """
-        branch = self.attention(self.norm1(x), turns, kept)
+        branch = self.attention(self.norm1(x), rotation, kept)
         x = x[:, :kept] + (branch if self.scale1 is None else branch * self.scale1[...])
         branch = self.feed_forward(self.norm2(x))
         return x + (branch if self.scale2 is None else branch * self.scale2[...])
 
 
-def turns_of(config: VisionConfig, rows: int, columns: int) -> Turns | None:
-    """What all blocks share about images of `rows` by `columns` pixels: how positions turn queries and keys."""
+def rotation_of_patches(config: VisionConfig, rows: int, columns: int) -> Rotation | None:
+    """The rotary embedding that all blocks share, for images of `rows` by `columns` pixels; None without one."""
     if config.rotary_theta is None:
         return None
     P, width = config.patch, config.width // config.heads
-    return patch_turns(config.rotary_theta, width, rows // P, columns // P, config.extra)
+    return patch_rotation(config.rotary_theta, width, rows // P, columns // P, config.prefix)
 
 
 class Embedding(nnx.Module):
     """Pixels to tokens: class and distillation token, registers, then patches."""
 
     def __init__(self, config: VisionConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
-        """The patch map, the extra tokens and the grid of positions."""
+        """The patch map, the tokens before the patches and the grid of positions."""
         D, C, P, G, R = config.width, config.channels, config.patch, config.grid, config.registers
         draw = jax.nn.initializers.normal(0.02)
 
-        def drawn(there: bool, *shape: int) -> nnx.Param | None:
-            return nnx.Param(draw(rngs.params(), shape, dtype)) if there else None
+        def parameter(exists: bool, *shape: int) -> nnx.Param | None:
+            return nnx.Param(draw(rngs.params(), shape, dtype)) if exists else None
 
         self.projection = nnx.Param(jax.nn.initializers.normal((C * P * P) ** -0.5)(rngs.params(), (D, C, P, P), dtype))
         self.bias = nnx.Param(jnp.zeros((D,), dtype)) if config.patch_bias else None
-        self.cls = drawn(config.class_token, D)
-        self.distillation = drawn(config.distillation_token, D)
-        self.registers = drawn(R > 0, R, D)
-        # those of the extra tokens first, then the grid row by row, as checkpoints store them
-        self.positions = drawn(config.placed is not None, (config.placed or 0) + G * G, D)
+        self.cls = parameter(config.class_token, D)
+        self.distillation = parameter(config.distillation_token, D)
+        self.registers = parameter(R > 0, R, D)
+        # Positions of the tokens before the patches, then the grid row by row, as checkpoints store them.
+        self.positions = parameter(config.prefix_positions is not None, (config.prefix_positions or 0) + G * G, D)
         self.norm = LayerNorm(D, epsilon=config.norm_epsilon, dtype=dtype) if config.embedding_norm else None
         self.config = config
 
     def __call__(self, pixels: Float[Array, "B C H W"]) -> Float[Array, "B T D"]:
-        """Cut into patches, project, put the extra tokens before them, add positions.
+        """Cut into patches, project, prepend the other tokens, add positions.
 
-        Pixels beyond the last whole patch are dropped, as a convolution of stride P drops them.
+        Pixels beyond the last complete patch are dropped, as a convolution of stride P drops them.
         """
         config = self.config
         P, G, D = config.patch, config.grid, config.width
@@ -196,17 +176,17 @@ class Embedding(nnx.Module):
         patches = jnp.einsum("bchpwq,dcpq->bhwd", cut, self.projection[...])
         if self.bias is not None:
             patches = patches + self.bias[...]
-        extra = self._extra()
+        prefix = self._prefix()
         if self.positions is not None:
-            assert config.placed is not None
-            own, grid = self.positions[: config.placed], self.positions[config.placed :]
-            extra = extra.at[: config.placed].add(own)
-            patches = patches + resize_grid(grid.reshape(G, G, D), rows, columns, config.antialias)
+            n = config.prefix_positions
+            assert n is not None
+            prefix = prefix.at[:n].add(self.positions[:n])
+            patches = patches + resize_grid(self.positions[n:].reshape(G, G, D), rows, columns, config.antialias)
         patches = patches.reshape(B, rows * columns, D)
-        tokens = jnp.concatenate([jnp.broadcast_to(extra, (B, *extra.shape)), patches], axis=1)
+        tokens = jnp.concatenate([jnp.broadcast_to(prefix, (B, *prefix.shape)), patches], axis=1)
         return tokens if self.norm is None else self.norm(tokens)
 
-    def _extra(self) -> Float[Array, "E D"]:
+    def _prefix(self) -> Float[Array, "_ D"]:
         """The tokens before the patches, without positions."""
         single = [token[...][None] for token in (self.cls, self.distillation) if token is not None]
         registers = [] if self.registers is None else [self.registers[...]]
@@ -225,7 +205,7 @@ class VisionEncoder(nnx.Module):
 
     def pool(self, name: str) -> Pool:
         """The pool called `name`: one of `config.pools`, or "tokens" for all of them."""
-        return vision_pool(name, self.config.extra)
+        return vision_pool(name, self.config.prefix)
 
     def __call__(
         self, pixels: Float[Array, "B C H W"], *, pool: Pool, layers: tuple[str, ...], kept: int | None = None
@@ -233,20 +213,21 @@ class VisionEncoder(nnx.Module):
         """Pooled hidden states of the R layers called `layers`, in float32.
 
         Args:
-          pixels: Of images of one size.
+          pixels: Images of one size.
           pool: From hidden states to what is kept of them.
           layers: Names of layers.
-          kept: How many tokens, from the first, the pool looks at, where that is known: of the last block no more
-            is computed.
+          kept: How many tokens, from the first, the pool reads, if known: the last block computes only those.
         """
-        turns = turns_of(self.config, *pixels.shape[2:])
+        rotation = rotation_of_patches(self.config, *pixels.shape[2:])
 
         def step(block: Block, hidden: Array) -> Array:
-            return block(hidden, turns)
+            return block(hidden, rotation)
 
         def last(block: Block, hidden: Array) -> Array:
-            return block(hidden, turns, kept)
+            return block(hidden, rotation, kept)
 
         hidden = self.embedding(pixels)
-        finish = None if kept is None else last
-        return read_layers(hidden, self.blocks, self.config.depth, step, self.final_norm, pool, layers, finish)
+        depth = self.config.depth
+        return read_layers(
+            hidden, self.blocks, depth, step, self.final_norm, pool, layers, None if kept is None else last
+        )

@@ -55,5 +55,5 @@ def test_the_tower_is_found_alone_and_beside_text(kind, tmp_path):
 
 def test_there_is_no_class_token_to_read():
     config = read_siglip_vision(Fields({"vision_use_head": True}, "config.json"))
-    assert config.pools == ("mean",) and config.extra == config.placed == 0
+    assert config.pools == ("mean",) and config.prefix == config.prefix_positions == 0
     assert config.nonlinearity == "gelu_pytorch_tanh"

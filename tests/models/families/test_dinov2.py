@@ -6,7 +6,7 @@ import torch
 
 from tests.checkpoints import write_vision
 from tests.models.families.tables import applied, parameters, some
-from vla.models.families.dinov2 import read_dinov2, read_dinov2_with_registers
+from vla.models.families.dino import read_dinov2, read_dinov2_with_registers
 from vla.models.fields import Fields
 
 

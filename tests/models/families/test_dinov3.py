@@ -6,7 +6,7 @@ import torch
 
 from tests.models.families.tables import applied, parameters, some
 from tests.vision_checkpoints import write_vision_family
-from vla.models.families.dinov3 import read_dinov3_vit
+from vla.models.families.dino import read_dinov3_vit
 from vla.models.fields import Fields
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vla.models.families.family import Row, layer_norm, linear
-from vla.models.tensor import Tensor
+from vla.models.tensor import Row, Tensor, layer_norm, linear
 
 
 def test_a_linear_map_has_a_bias_or_none():

@@ -6,7 +6,7 @@ import torch
 
 from tests.language_checkpoints import write_family
 from tests.models.families.tables import applied, parameters, some
-from vla.models.families.gpt2 import read_gpt2
+from vla.models.families.gpt import read_gpt2
 from vla.models.fields import Fields
 
 

@@ -8,10 +8,9 @@ import pytest
 import transformers
 
 from tests.language_checkpoints import LANGUAGE
-from vla.models.decoder_config import DecoderConfig
 from vla.models.families import FAMILIES
 from vla.models.loading import read_config
-from vla.models.rotary import Rotary
+from vla.models.network_config import DecoderConfig, Rotary
 
 CLASSES = {kind: getattr(transformers, names[0]) for kind, names in LANGUAGE.items()}
 
@@ -489,10 +488,10 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "heads of a bloom": ("bloom", {"n_head": 7}, "hidden_size 64 does not divide by .* 7"),
     "heads of a pythia": ("gpt_neox", {"num_attention_heads": 7}, "hidden_size 6144 does not divide by .* 7"),
     "groups": ("llama", {"num_key_value_heads": 5}, "num_attention_heads 32 does not divide by num_key_value_heads 5"),
-    "an odd head": ("llama", {"head_dim": 7}, "heads are 7 wide and 7 of their units turn"),
-    "half a pair": ("gpt_neox", {"rotary_pct": 0.27}, "heads are 96 wide and 25 of their units turn"),
-    "no pair": ("gpt_neox", {"rotary_pct": 0.01}, "0 of their units turn"),
-    "more than a head": ("gpt_neox", {"rotary_pct": 1.5}, "the part of a head that turns is 1.5"),
+    "an odd head": ("llama", {"head_dim": 7}, "heads are 7 wide and 7 of their units rotate"),
+    "half a pair": ("gpt_neox", {"rotary_pct": 0.27}, "heads are 96 wide and 25 of their units rotate"),
+    "no pair": ("gpt_neox", {"rotary_pct": 0.01}, "0 of their units rotate"),
+    "more than a head": ("gpt_neox", {"rotary_pct": 1.5}, "partial_rotary_factor is 1.5"),
     "a rope of another family": (
         "llama",
         {"rope_scaling": LONG},

@@ -179,7 +179,7 @@ def test_longrope_has_older_names(kind):
     rope = {"type": kind, "short_factor": factors, "long_factor": [2 * f for f in factors]}
     config = read_phi3(Fields({"rope_scaling": rope, "max_position_embeddings": 131072}, "config.json"))
     assert config.rotary is not None
-    assert (config.rotary.kind, config.rotary.original_length) == ("longrope", 4096)
+    assert (config.rotary.scaling, config.rotary.original_length) == ("longrope", 4096)
     assert config.rotary.long_factors[1] == pytest.approx(2 + 2 / 48)
 
 

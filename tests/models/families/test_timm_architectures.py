@@ -2,7 +2,7 @@
 
 import pytest
 
-from vla.models.families.timm_architectures import ARCHITECTURES
+from vla.models.families.timm import ARCHITECTURES
 
 
 @pytest.mark.parametrize(

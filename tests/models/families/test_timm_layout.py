@@ -2,8 +2,8 @@
 
 import pytest
 
-from vla.models.families.timm_layout import input_size, is_timm, read_timm, timm_fc_norm_table, timm_table
-from vla.models.fields import Fields
+from vla.models.families.timm import read_timm, timm_fc_norm_table, timm_table
+from vla.models.fields import Fields, is_timm, timm_input_size
 
 
 def read(**values):
@@ -52,8 +52,8 @@ def test_what_is_not_supported_is_refused(values, message):
 
 
 def test_input_size_is_read_or_imagenets():
-    assert input_size(Fields({"input_size": [1, 32, 32]}, "c")) == (1, 32)
-    assert input_size(Fields({}, "c")) == (3, 224)
+    assert timm_input_size(Fields({"input_size": [1, 32, 32]}, "c")) == (1, 32)
+    assert timm_input_size(Fields({}, "c")) == (3, 224)
 
 
 def test_one_tensor_has_queries_keys_and_values():

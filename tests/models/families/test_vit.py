@@ -58,7 +58,7 @@ def test_the_distillation_token_is_hugging_faces(tmp_path):
 
 def test_both_tokens_can_be_read():
     config = read_deit(Fields({}, "config.json"))
-    assert config.pools == ("cls", "mean", "distillation") and config.extra == config.placed == 2
+    assert config.pools == ("cls", "mean", "distillation") and config.prefix == config.prefix_positions == 2
 
 
 def test_the_encoder_of_a_whole_autoencoder_is_found(tmp_path):

@@ -1,15 +1,12 @@
-"""Every architecture family that can be loaded, by the `model_type` of its config.json; timm's has none."""
+"""Every architecture family that can be loaded, by the `model_type` of its config.json; timm's configs have none."""
 
-from vla.models.families.bloom import BLOOM
 from vla.models.families.clip import CLIP, CLIP_TEXT, CLIP_TEXT_TOWER, CLIP_VISION, SIGLIP, SIGLIP_VISION
-from vla.models.families.dinov2 import DINOV2, DINOV2_WITH_REGISTERS
-from vla.models.families.dinov3 import DINOV3_VIT
+from vla.models.families.dino import DINOV2, DINOV2_WITH_REGISTERS, DINOV3_VIT
 from vla.models.families.family import Family
 from vla.models.families.gemma import GEMMA, GEMMA2, GEMMA3, GEMMA3_TEXT
-from vla.models.families.gpt2 import GPT2
-from vla.models.families.gpt_neox import GPT_NEOX
+from vla.models.families.gpt import BLOOM, GPT2, GPT_NEOX
 from vla.models.families.llama import LLAMA, MISTRAL, MIXTRAL, OLMO, OLMO2, PHI3, QWEN2, QWEN3
-from vla.models.families.timm_layout import TIMM
+from vla.models.families.timm import TIMM
 from vla.models.families.vit import DEIT, VIT, VIT_MAE
 
 FAMILIES: dict[str, Family] = {
@@ -42,7 +39,7 @@ FAMILIES: dict[str, Family] = {
     "vit_mae": VIT_MAE,
 }
 
-# Towers that are read on demand of models with several, by `model_type` and what the tower is called.
+# Towers of models with several, by `model_type` and the name of the tower; read on request.
 TOWERS: dict[str, dict[str, Family]] = {
     "clip": {"text": CLIP_TEXT_TOWER, "vision": CLIP},
     "siglip": {"vision": SIGLIP},

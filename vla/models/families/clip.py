@@ -1,47 +1,49 @@
-"""CLIP's two towers as Hugging Face stores them, together or alone (Radford et al., arXiv:2103.00020)."""
+"""The towers of CLIP and SigLIP as Hugging Face stores them, together or alone.
+
+CLIP: Radford et al., arXiv:2103.00020. SigLIP: Zhai et al., arXiv:2303.15343.
+"""
 
 from typing import Any
 
-from vla.models.decoder_config import DecoderConfig
-from vla.models.families.family import Family, Row, layer_norm, linear
-from vla.models.families.vit import check_heads, grid_side
+from vla.models.families.family import Family, grid_side, share_of_heads
 from vla.models.fields import Fields
 from vla.models.linear import NONLINEARITIES
-from vla.models.vision_encoder import VisionConfig
+from vla.models.network_config import DecoderConfig, VisionConfig
+from vla.models.tensor import Row, layer_norm, linear
 
 
 def tower_fields(fields: Fields, tower: str) -> Fields:
-    """The fields of one tower of a config for both, "vision" or "text"; no fields where there are none."""
+    """The fields of one tower, "vision" or "text", of a config for both; no fields if it has none."""
     section, older = fields.part(f"{tower}_config"), fields.part(f"{tower}_config_dict")
-    # Where both are given, transformers takes all of an architecture's fields from the older form.
+    # If both exist, transformers takes all fields of the architecture from the older form.
     return older or section or Fields({}, f"{fields.where}, '{tower}_config'")
 
 
-def read_vision_tower(fields: Fields, *, patch: int, nonlinearity: str, epsilon: float, **changes: Any) -> VisionConfig:
-    """Read the fields that CLIP's vision tower shares with SigLIP's.
+def read_vision_tower(fields: Fields, *, patch: int, nonlinearity: str, epsilon: float, **options: Any) -> VisionConfig:
+    """Read the fields that the vision towers of CLIP and SigLIP share.
 
     Args:
       fields: Of the tower.
-      patch: P where the config names none.
-      nonlinearity: That where the config names none.
-      epsilon: The same of norms.
-      **changes: Further fields of VisionConfig.
+      patch: Default patch size.
+      nonlinearity: Default nonlinearity.
+      epsilon: Default epsilon of norms.
+      **options: Further fields of VisionConfig.
     """
     fields.ignore("attention_dropout", "dropout", "initializer_factor")
     P = fields.side("patch_size", patch)
     config = VisionConfig(
-        width=fields.whole("hidden_size", 768),
-        depth=fields.whole("num_hidden_layers", 12),
-        heads=fields.whole("num_attention_heads", 12),
-        inner=fields.whole("intermediate_size", 3072),
+        width=fields.integer("hidden_size", 768),
+        depth=fields.integer("num_hidden_layers", 12),
+        heads=fields.integer("num_attention_heads", 12),
+        inner=fields.integer("intermediate_size", 3072),
         nonlinearity=fields.choice("hidden_act", tuple(NONLINEARITIES), nonlinearity),
         norm_epsilon=fields.number("layer_norm_eps", epsilon),
         patch=P,
         grid=grid_side(fields, fields.side("image_size", 224), P),
-        channels=fields.whole("num_channels", 3),
-        **changes,
+        channels=fields.integer("num_channels", 3),
+        **options,
     )
-    check_heads(fields, config.width, config.heads)
+    share_of_heads(fields, config.width, config.heads)
     return config
 
 
@@ -56,19 +58,19 @@ def read_clip_vision(fields: Fields) -> VisionConfig:
 def read_clip_text(fields: Fields) -> DecoderConfig:
     """Read a config with `model_type` clip_text_model; defaults are those of transformers' CLIPTextConfig."""
     fields.ignore("attention_dropout", "dropout", "initializer_factor", "projection_dim")
-    width, heads = fields.whole("hidden_size", 512), fields.whole("num_attention_heads", 8)
-    check_heads(fields, width, heads)
+    width, heads = fields.integer("hidden_size", 512), fields.integer("num_attention_heads", 8)
+    share_of_heads(fields, width, heads)
     return DecoderConfig(
         width=width,
-        depth=fields.whole("num_hidden_layers", 12),
+        depth=fields.integer("num_hidden_layers", 12),
         heads=heads,
         kv_heads=heads,
         head_width=width // heads,
-        inner=fields.whole("intermediate_size", 2048),
+        inner=fields.integer("intermediate_size", 2048),
         nonlinearity=fields.choice("hidden_act", tuple(NONLINEARITIES), "quick_gelu"),
         norm_epsilon=fields.number("layer_norm_eps", 1e-5),
-        vocabulary=fields.whole("vocab_size", 49408),
-        length=fields.whole("max_position_embeddings", 77),
+        vocabulary=fields.integer("vocab_size", 49408),
+        length=fields.integer("max_position_embeddings", 77),
         rotary=None,
         attention_bias=True,
         out_bias=True,
@@ -79,29 +81,29 @@ def read_clip_text(fields: Fields) -> DecoderConfig:
     )
 
 
-def _of_both(fields: Fields, tower: str) -> Fields:
-    """The fields of one tower, after those that belong to neither."""
+def _tower_of_both(fields: Fields, tower: str) -> Fields:
+    """The fields of one tower; those of neither are ignored."""
     fields.ignore("logit_scale_init_value", "initializer_factor", "projection_dim")
     fields.ignore("text_config", "text_config_dict", "vision_config", "vision_config_dict")
     return tower_fields(fields, tower)
 
 
 def _read_vision_of_both(fields: Fields) -> VisionConfig:
-    tower = _of_both(fields, "vision")
+    tower = _tower_of_both(fields, "vision")
     config = read_clip_vision(tower)
     tower.finish()
     return config
 
 
 def _read_text_of_both(fields: Fields) -> DecoderConfig:
-    tower = _of_both(fields, "text")
+    tower = _tower_of_both(fields, "text")
     config = read_clip_text(tower)
     tower.finish()
     return config
 
 
 def block_rows() -> tuple[Row, ...]:
-    """The rows of a block, the same for both towers and for SigLIP's."""
+    """The rows of a block, the same in all towers."""
     names = "encoder.layers.{}"
     return (
         *layer_norm(f"{names}.layer_norm1", "blocks.norm1"),
@@ -116,12 +118,12 @@ def block_rows() -> tuple[Row, ...]:
 
 
 def clip_vision_table(config: VisionConfig) -> tuple[Row, ...]:
-    """Names in the file and where they go."""
+    """The weights of CLIP's vision tower."""
     return (
         Row("embeddings.class_embedding", "embedding.cls"),
         Row("embeddings.position_embedding.weight", "embedding.positions"),
         Row("embeddings.patch_embedding.weight", "embedding.projection"),
-        # so misspelt in every checkpoint
+        # Misspelt like this in every checkpoint.
         *layer_norm("pre_layrnorm", "embedding.norm"),
         *block_rows(),
         *layer_norm("post_layernorm", "final_norm"),
@@ -129,7 +131,7 @@ def clip_vision_table(config: VisionConfig) -> tuple[Row, ...]:
 
 
 def clip_text_table(config: DecoderConfig) -> tuple[Row, ...]:
-    """Names in the file and where they go."""
+    """The weights of CLIP's text tower."""
     return (
         Row("embeddings.token_embedding.weight", "embedding"),
         Row("embeddings.position_embedding.weight", "positions"),
@@ -146,7 +148,7 @@ CLIP = Family(_read_vision_of_both, clip_vision_table, _VISION, (*_HEADS, r"text
 CLIP_TEXT_TOWER = Family(
     _read_text_of_both, clip_text_table, _TEXT, (*_HEADS, r"vision_model\..*"), tokenizer=_TOKENIZER
 )
-# A config of one tower alone says that there is no other.
+# A config of one tower alone means that the checkpoint has no other.
 _ALONE = (r"(visual|text)_projection\.weight", r"classifier\..*", r"embeddings\.position_ids")
 CLIP_VISION = Family(read_clip_vision, clip_vision_table, _VISION, _ALONE)
 CLIP_TEXT = Family(read_clip_text, clip_text_table, _TEXT, _ALONE, tokenizer=_TOKENIZER)
@@ -156,7 +158,7 @@ def read_siglip_vision(fields: Fields) -> VisionConfig:
     """Read a config with `model_type` siglip_vision_model; defaults are those of transformers' SiglipVisionConfig."""
     fields.ignore("vision_use_head", "projection_dim", "projection_size")
     return read_vision_tower(
-        fields, patch=16, nonlinearity="gelu_pytorch_tanh", epsilon=1e-6, class_token=False, placed=0
+        fields, patch=16, nonlinearity="gelu_pytorch_tanh", epsilon=1e-6, class_token=False, prefix_positions=0
     )
 
 
@@ -170,7 +172,7 @@ def read_siglip(fields: Fields) -> VisionConfig:
 
 
 def siglip_table(config: VisionConfig) -> tuple[Row, ...]:
-    """Names in the file and where they go."""
+    """The weights of SigLIP's vision tower."""
     return (
         Row("embeddings.position_embedding.weight", "embedding.positions"),
         Row("embeddings.patch_embedding.weight", "embedding.projection"),

@@ -1,13 +1,12 @@
-"""Gemma 1 to 3, of which the later ones have norms on both sides of a branch, and blocks that see a window only.
+"""Gemma 1, 2 and the text model of Gemma 3; the later ones have post-norms and blocks with sliding windows.
 
-Gemma: arXiv:2403.08295; Gemma 2: arXiv:2408.00118; Gemma 3, of which the text model is read: arXiv:2503.19786.
+Gemma: arXiv:2403.08295; Gemma 2: arXiv:2408.00118; Gemma 3: arXiv:2503.19786.
 """
 
 import dataclasses
 from typing import Any
 
-from vla.models.decoder_config import DecoderConfig
-from vla.models.families.family import Family, Row
+from vla.models.families.family import Family
 from vla.models.families.llama import (
     PREFIXES,
     UNUSED,
@@ -16,12 +15,12 @@ from vla.models.families.llama import (
     llama_table,
     read_shape,
     read_sliding,
-    rms_norm,
 )
-from vla.models.families.rope import KINDS, read_rope, read_rotary
+from vla.models.families.rope import SCALINGS, read_rope, read_rotary
 from vla.models.fields import Fields
 from vla.models.linear import NONLINEARITIES
-from vla.models.rotary import Rotary
+from vla.models.network_config import DecoderConfig, Rotary
+from vla.models.tensor import Row, rms_norm
 
 _TANH = "gelu_pytorch_tanh"
 
@@ -48,7 +47,7 @@ def read_gemma2(fields: Fields) -> DecoderConfig:
     """Read a config with `model_type` gemma2; defaults are those of transformers' Gemma2Config."""
     shape = _read_later_shape(fields, vocabulary=256_000, length=8192)
     _refuse_bidirectional(fields)
-    # published beside sliding_window, which is the one that transformers reads
+    # Published beside sliding_window, which is what transformers reads.
     fields.ignore("sliding_window_size")
     cap = fields.number("attn_logit_softcapping", fields.or_null("attn_logit_softcapping", 50.0))
     rotary = read_rotary(fields, length=shape["length"], head_width=shape["head_width"])
@@ -59,7 +58,7 @@ def read_gemma3_text(fields: Fields) -> DecoderConfig:
     """Read a config with `model_type` gemma3_text; defaults are those of transformers' Gemma3TextConfig."""
     fields.only("attn_logit_softcapping", None, "the family does not cap scores")
     shape = _read_later_shape(fields, vocabulary=262_208, length=131_072)
-    every = fields.whole("sliding_window_pattern", fields.whole("_sliding_window_pattern", 6))
+    every = fields.integer("sliding_window_pattern", fields.integer("_sliding_window_pattern", 6))
     full, local = _read_rotaries(fields, shape)
     both_sides = bool(fields.flag("use_bidirectional_attention", None))
     if both_sides and not shape["causal"]:
@@ -70,12 +69,12 @@ def read_gemma3_text(fields: Fields) -> DecoderConfig:
     config = _later_config(fields, shape, every, rotary=full, local_rotary=local, qk_norm="head")
     if not both_sides:
         return config
-    # The published window counts both sides together.
+    # The published window is the sum of both sides.
     return dataclasses.replace(config, causal=False, window=None if config.window is None else config.window // 2)
 
 
 def read_gemma3(fields: Fields) -> DecoderConfig:
-    """Read the text model out of a config with `model_type` gemma3, which has a vision tower as well."""
+    """Read the text model of a config with `model_type` gemma3, which also has a vision tower."""
     fields.ignore("vision_config", "mm_tokens_per_image", "projector_hidden_act")
     fields.ignore("boi_token_index", "eoi_token_index", "image_token_index", "image_token_id")
     text = fields.part("text_config")
@@ -87,19 +86,19 @@ def read_gemma3(fields: Fields) -> DecoderConfig:
 
 
 def _read_nonlinearity(fields: Fields) -> str:
-    """The function of Gemma 1 under its two names; "gelu" was written for the tanh form with which it was trained."""
-    names = tuple(NONLINEARITIES)
-    new = fields.choice("hidden_activation", names, _TANH) if "hidden_activation" in fields else None
+    """The nonlinearity of Gemma 1 under its two names; its configs write "gelu" for the tanh form."""
+    known = tuple(NONLINEARITIES)
+    new = fields.choice("hidden_activation", known, _TANH) if "hidden_activation" in fields else None
     fields.ignore("hidden_activation")
-    old = fields.choice("hidden_act", names, new or _TANH)
-    meant = {_TANH if name == "gelu" else name for name in (old, new or old)}
-    if len(meant) > 1:
+    old = fields.choice("hidden_act", known, new or _TANH)
+    names = {_TANH if name == "gelu" else name for name in (old, new or old)}
+    if len(names) > 1:
         raise ValueError(f"{fields.where}: 'hidden_act' is {old!r} and 'hidden_activation' is {new!r}; expected one")
-    return meant.pop()
+    return names.pop()
 
 
 def _refuse_bidirectional(fields: Fields) -> None:
-    """Refuse a field that Hugging Face's attention implementations understand in different ways for Gemma 1 and 2."""
+    """Refuse a field that Hugging Face's attention implementations interpret differently for Gemma 1 and 2."""
     if fields.flag("use_bidirectional_attention", None):
         raise ValueError(
             f"{fields.where}: 'use_bidirectional_attention' is True, which Hugging Face's code obeys under one "
@@ -109,8 +108,8 @@ def _refuse_bidirectional(fields: Fields) -> None:
 
 
 def _read_later_shape(fields: Fields, vocabulary: int, length: int) -> dict[str, Any]:
-    """The sizes of Gemma 2 and 3, and what their forward pass does not read."""
-    # hidden_act is a relic beside hidden_activation; the cap on logits comes after the last layer read here
+    """The sizes of Gemma 2 and 3; ignore what their forward pass does not read."""
+    # hidden_activation replaces hidden_act; the cap on logits comes after the last layer.
     fields.ignore("hidden_act", "cache_implementation", "final_logit_softcapping")
     return read_shape(
         fields,
@@ -126,9 +125,9 @@ def _read_later_shape(fields: Fields, vocabulary: int, length: int) -> dict[str,
 
 
 def _read_rotaries(fields: Fields, shape: dict[str, Any]) -> tuple[Rotary, Rotary]:
-    """Rotary embedding of full and of sliding blocks of Gemma 3.
+    """Rotary embedding of the full and of the sliding blocks of Gemma 3.
 
-    transformers 5 has an object for each; transformers 4 has two bases, and one object that stretches the full ones.
+    transformers 5 has an object for each; transformers 4 has two bases, and an object that scales the full blocks.
     """
     theta, local_theta = fields.number("rope_theta", 1e6), fields.number("rope_local_base_freq", 10_000.0)
     new, old = fields.part("rope_parameters"), fields.part("rope_scaling")
@@ -142,16 +141,16 @@ def _read_rotaries(fields: Fields, shape: dict[str, Any]) -> tuple[Rotary, Rotar
     def read(part: Fields | None, theta: float) -> Rotary:
         if part is None:
             return Rotary(theta)
-        return read_rope(part, theta, None, KINDS, shape["length"], shape["head_width"])
+        return read_rope(part, theta, None, SCALINGS, shape["length"], shape["head_width"])
 
     return read(full, theta), read(local, local_theta)
 
 
-def _later_config(fields: Fields, shape: dict[str, Any], every: int, **differences: Any) -> DecoderConfig:
-    """What Gemma 2 and 3 have in common; without `layer_types` all blocks slide but every so many."""
+def _later_config(fields: Fields, shape: dict[str, Any], every: int, **options: Any) -> DecoderConfig:
+    """The config of Gemma 2 and 3; without `layer_types`, every `every`-th block is full and the others slide."""
     default = tuple((i + 1) % every != 0 for i in range(shape["depth"]))
     sliding = read_sliding(fields, shape["depth"], default)
-    window = fields.whole("sliding_window", fields.or_null("sliding_window", 4096))
+    window = fields.integer("sliding_window", fields.or_null("sliding_window", 4096))
     if window is None and any(sliding):
         raise ValueError(f"{fields.where}: 'sliding_window' is None, but some blocks are sliding")
     return _config(
@@ -162,12 +161,12 @@ def _later_config(fields: Fields, shape: dict[str, Any], every: int, **differenc
         attention_scale=fields.number("query_pre_attn_scalar", 256) ** -0.5,
         window=window,
         sliding=sliding,
-        **differences,
+        **options,
     )
 
 
-def _config(fields: Fields, shape: dict[str, Any], **differences: Any) -> DecoderConfig:
-    """What all have in common."""
+def _config(fields: Fields, shape: dict[str, Any], **options: Any) -> DecoderConfig:
+    """The config of all versions."""
     bias = fields.flag("attention_bias", False)
     return DecoderConfig(
         **shape,
@@ -177,12 +176,12 @@ def _config(fields: Fields, shape: dict[str, Any], **differences: Any) -> Decode
         feed_forward_bias=False,
         norm="rms_wide_offset",
         embedding_scale=shape["width"] ** 0.5,
-        **differences,
+        **options,
     )
 
 
 def later_table(config: DecoderConfig) -> tuple[Row, ...]:
-    """Names of Gemma 2 and 3 in the file and where they go."""
+    """The weights of Gemma 2 and 3."""
     names = "layers.{}"
     return (
         Row("embed_tokens.weight", "embedding"),
@@ -204,7 +203,7 @@ GEMMA3_TEXT = Family(read_gemma3_text, later_table, PREFIXES, UNUSED, tokenizer=
 GEMMA3 = Family(
     read_gemma3,
     later_table,
-    # as published, and as transformers 5 saves it
+    # As published, and as transformers 5 saves it.
     prefixes=("language_model.model.", "model.language_model.", "language_model.", ""),
     unused=(
         r"(model\.)?(vision_tower|multi_modal_projector)\..*",

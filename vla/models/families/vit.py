@@ -1,64 +1,43 @@
-"""ViT as Hugging Face stores it (Dosovitskiy et al., arXiv:2010.11929); DINO's checkpoints are ViTs."""
+"""Vision transformers as Hugging Face stores them: ViT, DINO, DeiT, MAE (Dosovitskiy et al., arXiv:2010.11929)."""
 
 from typing import Any
 
-from vla.models.families.family import Family, Row, layer_norm, linear
+from vla.models.families.family import Family, grid_side, qkv_biases, share_of_heads
 from vla.models.fields import Fields
 from vla.models.linear import NONLINEARITIES
-from vla.models.vision_encoder import VisionConfig
+from vla.models.network_config import VisionConfig
+from vla.models.tensor import Row, layer_norm, linear
 
 
-def grid_side(fields: Fields, image: int, patch: int) -> int:
-    """Patches along one side of the training image.
-
-    Raises:
-      ValueError: Not even one patch fits.
-    """
-    if image < patch:
-        raise ValueError(f"{fields.where}: image_size {image} is smaller than patch_size {patch}")
-    return image // patch
-
-
-def check_heads(fields: Fields, width: int, heads: int) -> None:
-    """Refuse heads that do not share the width evenly."""
-    if width % heads:
-        raise ValueError(f"{fields.where}: hidden_size {width} does not divide by num_attention_heads {heads}")
-
-
-def qkv_biases(there: bool) -> dict[str, bool]:
-    """The fields of VisionConfig that say it where queries, keys and values have biases or have none together."""
-    return {"query_bias": there, "key_bias": there, "value_bias": there}
-
-
-def read_vit(fields: Fields, **changes: Any) -> VisionConfig:
+def read_vit(fields: Fields, **options: Any) -> VisionConfig:
     """Read a config with `model_type` vit; defaults are those of transformers' ViTConfig.
 
     Args:
       fields: Of config.json.
-      **changes: Fields of VisionConfig in which a family differs from ViT.
+      **options: Fields of VisionConfig in which a family differs from ViT.
     """
     fields.ignore("hidden_dropout_prob", "attention_probs_dropout_prob", "encoder_stride")
     fields.ignore("pooler_output_size", "pooler_act")
     patch = fields.side("patch_size", 16)
     config = VisionConfig(
-        width=fields.whole("hidden_size", 768),
-        depth=fields.whole("num_hidden_layers", 12),
-        heads=fields.whole("num_attention_heads", 12),
-        inner=fields.whole("intermediate_size", 3072),
+        width=fields.integer("hidden_size", 768),
+        depth=fields.integer("num_hidden_layers", 12),
+        heads=fields.integer("num_attention_heads", 12),
+        inner=fields.integer("intermediate_size", 3072),
         nonlinearity=fields.choice("hidden_act", tuple(NONLINEARITIES), "gelu"),
         norm_epsilon=fields.number("layer_norm_eps", 1e-12),
         patch=patch,
         grid=grid_side(fields, fields.side("image_size", 224), patch),
-        channels=fields.whole("num_channels", 3),
+        channels=fields.integer("num_channels", 3),
         **qkv_biases(fields.flag("qkv_bias", True)),
-        **changes,
+        **options,
     )
-    check_heads(fields, config.width, config.heads)
+    share_of_heads(fields, config.width, config.heads)
     return config
 
 
 def embedding_rows() -> tuple[Row, ...]:
-    """The rows that turn pixels into tokens, the same for ViT and its kin."""
+    """The rows of the embedding, shared with DeiT, MAE and DINOv2."""
     return (
         Row("embeddings.cls_token", "embedding.cls", ones=2),
         Row("embeddings.position_embeddings", "embedding.positions", ones=1),
@@ -68,7 +47,7 @@ def embedding_rows() -> tuple[Row, ...]:
 
 
 def attention_rows(config: VisionConfig) -> tuple[Row, ...]:
-    """The rows of attention, the same for ViT and its kin."""
+    """The rows of attention, shared with DeiT, MAE and DINOv2."""
     names = "encoder.layer.{}.attention"
     return (
         *linear(f"{names}.attention.query", "blocks.attention.query", config.query_bias),
@@ -79,7 +58,7 @@ def attention_rows(config: VisionConfig) -> tuple[Row, ...]:
 
 
 def vit_table(config: VisionConfig) -> tuple[Row, ...]:
-    """Names in the file and where they go."""
+    """The weights of ViT and MAE."""
     names = "encoder.layer.{}"
     return (
         *embedding_rows(),
@@ -102,11 +81,11 @@ VIT = Family(
 
 def read_deit(fields: Fields) -> VisionConfig:
     """Read a config with `model_type` deit; fields and defaults are ViT's."""
-    return read_vit(fields, distillation_token=True, placed=2)
+    return read_vit(fields, distillation_token=True, prefix_positions=2)
 
 
 def deit_table(config: VisionConfig) -> tuple[Row, ...]:
-    """Names in the file and where they go."""
+    """The weights of DeiT."""
     return (*vit_table(config), Row("embeddings.distillation_token", "embedding.distillation", ones=2))
 
 
