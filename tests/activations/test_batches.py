@@ -44,8 +44,8 @@ def test_every_layer_of_every_item_comes_once(kind, pools, stream, folders):
     "options, message",
     [
         ({"batch_size": 0}, "batch_size=0; expected a whole number of at least 1"),
-        ({"batch_size": True}, "batch_size=True: expected"),
-        ({"batch_size": 2.0}, "batch_size=2.0: expected"),
+        ({"batch_size": True}, "batch_size=True; expected"),
+        ({"batch_size": 2.0}, "batch_size=2.0; expected"),
         ({"workers": -1}, "workers=-1; expected a whole number of at least 0"),
     ],
 )

@@ -143,7 +143,7 @@ def test_a_tree_by_hand():
     assert row.tokens.tolist() == [1, 5, 6, 9, 7, 8]
     assert row.positions.tolist() == [0, 1, 2, 3, 2, 1]
     assert row.ends.tolist() == [6, 5, 4, 4, 5, 6]
-    assert [places.tolist() for places in row.places] == [[0, 1], [0, 1, 2, 3], [0, 1, 4], [0, 5]]
+    assert [places.tolist() for places in row.indices] == [[0, 1], [0, 1, 2, 3], [0, 1, 4], [0, 5]]
 
 
 def random_captions(n: int) -> list[np.ndarray]:
@@ -161,7 +161,7 @@ def test_every_token_sees_its_own_caption_up_to_itself_and_nothing_else(longest)
     for row in rows:
         assert len(row.tokens) <= longest or len(row.members) == 1
         reach = [{u for u in range(t + 1) if t < row.ends[u]} for t in range(len(row.tokens))]
-        for member, places in zip(row.members, row.places, strict=True):
+        for member, places in zip(row.members, row.indices, strict=True):
             assert np.array_equal(row.tokens[places], captions[member])
             assert np.array_equal(row.positions[places], np.arange(len(places)))
             for i, place in enumerate(places):
@@ -184,8 +184,8 @@ def test_without_sharing_captions_that_begin_alike_stand_side_by_side(longest):
     rows = pack(captions, longest, share=False)
     assert sorted(member for row in rows for member in row.members) == list(range(len(captions)))
     for row in rows:
-        assert sorted(np.concatenate(row.places).tolist()) == list(range(len(row.tokens)))
-        for member, places in zip(row.members, row.places, strict=True):
+        assert sorted(np.concatenate(row.indices).tolist()) == list(range(len(row.tokens)))
+        for member, places in zip(row.members, row.indices, strict=True):
             assert np.array_equal(row.tokens[places], captions[member])
             assert np.array_equal(row.positions[places], np.arange(len(places)))
             # what `sequence.within` tells captions apart by
@@ -195,7 +195,7 @@ def test_without_sharing_captions_that_begin_alike_stand_side_by_side(longest):
 def test_long_captions_are_alone():
     captions = ids([1, 2, 3], [1, 2], [1, 2, 3, 4], [1] * 9, [1])
     assert [sorted(row.members) for row in pack(captions, 8)] == [[3], [0, 1, 2, 4]]
-    assert [sorted(row.members) for row in pack(captions, 8, alone=3)] == [[3], [2], [0, 1, 4]]
+    assert [sorted(row.members) for row in pack(captions, 8, limit=3)] == [[3], [2], [0, 1, 4]]
 
 
 def test_few_captions_need_no_long_row():
