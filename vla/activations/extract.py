@@ -4,7 +4,7 @@ Axes: N items, R layers read, P pools, D units.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,7 +50,7 @@ def extract(
     pool: Names | None = None,
     layers: Names = "all",
     batch_size: WholeNumber | None = None,
-    items: Iterable[str | float] | None = None,
+    items: Iterable[Hashable] | None = None,
     show_progress: bool = False,
     workers: WholeNumber = 0,
 ) -> xr.DataArray:
