@@ -304,7 +304,7 @@ def test_extremes_lie_at_the_ends_of_what_is_shared():
     assert abs(np.corrcoef(found.actual[:, 0], shared)[0, 1]) > 0.99
     np.testing.assert_allclose(found.directions.T @ found.directions, np.eye(3), atol=1e-10)
     assert (found.directions[np.abs(found.directions).argmax(axis=0), range(3)] > 0).all()
-    with pytest.raises(ValueError, match="count=0 directions"):
+    with pytest.raises(ValueError, match="count=0; expected a whole number of at least 1"):
         extremes(x, y, held_out(list(fold_maps(x, y, settings))), settings, count=0)
 
 
@@ -333,7 +333,7 @@ def test_predictions_are_those_of_scikit_learn(n, d, per_target):
         np.testing.assert_allclose(one.predicted, model.predict(of_x.transform(x[test])), atol=1e-8)
         np.testing.assert_allclose(one.actual, of_y.transform(y[test]), atol=1e-10)
         fitted = model.predict(of_x.transform(x[train]))
-        np.testing.assert_allclose(one.image.T @ one.image, fitted.T @ fitted, atol=1e-7)
+        np.testing.assert_allclose(one.fitted.T @ one.fitted, fitted.T @ fitted, atol=1e-7)
 
 
 def test_every_item_is_predicted_once_by_a_map_that_did_not_see_it():

@@ -6,10 +6,10 @@ import itertools
 import numpy as np
 import pytest
 
-from vla.alignment.inference import significance
 from vla.alignment.measure import measure, pairings
 from vla.alignment.permutations import Permutations
 from vla.alignment.score import score
+from vla.alignment.significance import significance
 from vla.alignment.task import make_tasks
 from vla.metrics import METRICS
 

@@ -1,9 +1,10 @@
-"""How well each single item is predicted from the other modality.
+"""How well single items, groups of items and directions of the target are predicted by a ridge map between two layers.
 
-N items, m items of a fold, e target units.
+N items, n training and m test items of a fold, d predictor units, e target units, K directions, R resamples.
 """
 
 import dataclasses
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from vla import devices
@@ -21,7 +23,7 @@ from vla.metrics.ridge_predictor import prepare_predictor, prepare_targets, solu
 from vla.metrics.ridge_search import choose_shared, inner_blocks, unit_losses
 from vla.metrics.ridge_settings import RidgeSettings, find_protocol
 
-# Fewer items than this give an interval that says nothing.
+# A bootstrap interval of fewer items means nothing.
 FEWEST = 5
 
 
@@ -34,24 +36,22 @@ def by_group(
     seed: int = 0,
     fewest: int = FEWEST,
 ) -> pd.DataFrame:
-    """The mean score of each group of items, and how it differs from that of the items outside it.
+    """The mean score of each group of items, and its difference from the mean of the other items.
 
     Args:
-      scores: A score by item, such as `correlation` of `vla.alignment.item_scores`; NaN ones are left out.
-      groups: The groups that each item belongs to, one, several or none, such as COCO's supercategories; items that
-        are not in it are in no comparison.
-      resamples: Bootstrap samples: items of the group, and items outside it, drawn with replacement.
-      confidence: Of the intervals, which are expanded for few items (`expanded_tails`): that of a difference
-        as for the smaller of the two sides.
-      seed: Of the bootstrap.
-      fewest: Groups of fewer items, or outside which fewer lie, have NaN for intervals and a note.
+      scores: Score by item, such as `correlation` of `item_scores`; items with NaN are left out.
+      groups: The groups of each item, none or several, such as COCO supercategories; other items are left out.
+      resamples: Bootstrap samples of the group and of the other items.
+      confidence: Level of the intervals (`expanded_tails`, for a difference with the smaller number of items).
+      seed: Seed of the bootstrap.
+      fewest: With fewer items inside or outside, a group has NaN as intervals and a note.
 
     Returns:
-      Rows by group, the highest mean first, with `group`, `n_items`, `mean`, `ci_low`, `ci_high`, `n_rest`,
-      `difference` (mean of the group less mean of the rest), `difference_ci_low`, `difference_ci_high` and `note`.
+      One row per group, the highest mean first: `group`, `n_items`, `mean`, `ci_low`, `ci_high`, `n_rest`,
+      `difference` (mean of the group less mean of the rest), `difference_ci_low`, `difference_ci_high`, `note`.
 
     Raises:
-      ValueError: No item with a score is in any group; a bad number.
+      ValueError: No item with a score is in a group, or a bad number.
     """
     _check(resamples, confidence)
     known = {item: float(score) for item, score in scores.items() if item in groups and np.isfinite(score)}
@@ -62,36 +62,33 @@ def by_group(
             f"{next(iter(scores), '')!r}"
         )
     rng, rows = np.random.default_rng(seed), []
+
+    def interval(draws: Float[np.ndarray, " R"], n: int) -> tuple[float, float]:
+        return _quantiles(draws, expanded_tails(max(n, 2), confidence)) if n >= fewest else (np.nan, np.nan)
+
     for name in names:
-        inside = np.array([score for item, score in known.items() if name in groups[item]])
-        rest = np.array([score for item, score in known.items() if name not in groups[item]])
-        few = min(len(inside), len(rest)) < fewest
-        drawn, drawn_rest = _means(inside, resamples, rng), _means(rest, resamples, rng)
-        own, smaller = (expanded_tails(max(n, 2), confidence) for n in (len(inside), min(len(inside), len(rest))))
-        low, high = _interval(drawn, own) if len(inside) >= fewest else (np.nan, np.nan)
-        gap_low, gap_high = (np.nan, np.nan) if few else _interval(drawn - drawn_rest, smaller)
-        rows.append(
-            {
-                "group": name,
-                "n_items": len(inside),
-                "mean": inside.mean(),
-                "ci_low": low,
-                "ci_high": high,
-                "n_rest": len(rest),
-                "difference": inside.mean() - rest.mean() if len(rest) else np.nan,
-                "difference_ci_low": gap_low,
-                "difference_ci_high": gap_high,
-                "note": f"too few items: fewer than {fewest} in the group or outside it" if few else "",
-            }
+        inside, rest = (
+            np.array([score for item, score in known.items() if (name in groups[item]) == member])
+            for member in (True, False)
         )
-    return pd.DataFrame(rows).sort_values(["mean", "group"], ascending=[False, True], ignore_index=True)
+        smaller = min(len(inside), len(rest))
+        draws, rest_draws = (_means(values, resamples, rng) for values in (inside, rest))
+        low, high = interval(draws, len(inside))
+        difference = inside.mean() - rest.mean() if len(rest) else np.nan
+        note = f"too few items: fewer than {fewest} in the group or outside it" if smaller < fewest else ""
+        rows.append([name, len(inside), inside.mean(), low, high, len(rest), difference,
+                     *interval(draws - rest_draws, smaller), note])  # fmt: skip
+    columns = ["group", "n_items", "mean", "ci_low", "ci_high", "n_rest", "difference", "difference_ci_low",
+               "difference_ci_high", "note"]  # fmt: skip
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values(["mean", "group"], ascending=[False, True], ignore_index=True)
 
 
-def expanded_tails(n: int, confidence: Any) -> tuple[float, float]:
-    """Quantiles of the draws of `n` units, at least two, that are the ends of an interval of that confidence.
+def expanded_tails(n: int, confidence: float) -> tuple[float, float]:
+    """The two quantiles of bootstrap draws of `n` >= 2 units that bound an interval of that confidence.
 
-    Percentiles of draws of n units are too narrow by sqrt((n - 1) / n), and assume the normal distribution where that
-    of t with n - 1 degrees of freedom is right. The expanded percentile interval uses percentiles further out instead.
+    Plain percentiles give intervals that are too narrow by sqrt((n - 1) / n), and by the ratio of the normal to the t
+    distribution with n - 1 degrees of freedom. The expanded percentile interval corrects both.
 
     Source: Hesterberg (2015), What Teachers Should Know About the Bootstrap, section 5.
     """
@@ -101,7 +98,7 @@ def expanded_tails(n: int, confidence: Any) -> tuple[float, float]:
 
 
 def by_level(levels: Mapping[str, float], count: int, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Items in `count` groups of equal size by a value, such as concreteness, the lowest first; ties by item name.
+    """`groups` for `by_group`: `count` groups of equal size by a value, the lowest first; ties by item name.
 
     Raises:
       ValueError: Fewer items with a value than groups, or another number of names.
@@ -109,8 +106,8 @@ def by_level(levels: Mapping[str, float], count: int, names: Sequence[str]) -> d
     ordered = sorted((value, item) for item, value in levels.items() if np.isfinite(value))
     if len(names) != count or count < 2 or len(ordered) < count:
         raise ValueError(
-            f"{len(ordered)} items with a value, {count} groups named {', '.join(names)}: expected one "
-            "name for each of two groups or more, and an item in each."
+            f"{len(ordered)} items with a value, {count} groups named {', '.join(names)}: expected one name for each "
+            "of two or more groups, and an item in each."
         )
     parts = np.array_split(np.arange(len(ordered)), count)
     return {ordered[row][1]: (name,) for name, part in zip(names, parts, strict=True) for row in part}
@@ -123,83 +120,84 @@ def rank_correlation(
     resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Spearman's rho of items' scores with a value of theirs: `n_items`, `rho`, `ci_low`, `ci_high` and `note`.
+) -> dict[str, int | float | str]:
+    """Spearman's rho of the scores of items with another value of them: `n_items`, `rho`, `ci_low`, `ci_high`, `note`.
 
-    The interval is a percentile bootstrap over items. Items without either are left out.
+    The interval is a percentile bootstrap over items. Items that lack either value are left out.
 
     Raises:
-      ValueError: Fewer than three items with both; a bad number.
+      ValueError: Fewer than three items with both values, or a bad number.
     """
     _check(resamples, confidence)
     items = [item for item in scores if item in levels and np.isfinite(scores[item]) and np.isfinite(levels[item])]
     if len(items) < 3:
         raise ValueError(f"{len(items)} items have both a score and a value: a correlation needs three.")
-    a, b = (np.array([of[item] for item in items], np.float64) for of in (scores, levels))
-    rho = _rho(a[None], b[None])[0]
-    if np.isnan(rho):
-        return {"n_items": len(items), "rho": rho, "ci_low": rho, "ci_high": rho, "note": "all values are the same"}
-    drawn = np.random.default_rng(seed).integers(len(items), size=(resamples, len(items)))
-    low, high = _interval(_rho(a[drawn], b[drawn]), ((1 - confidence) / 2, (1 + confidence) / 2))
-    return {"n_items": len(items), "rho": rho, "ci_low": low, "ci_high": high, "note": ""}
+    a, b = (np.array([values[item] for item in items], np.float64) for values in (scores, levels))
+    rho = float(_spearman(a[None], b[None])[0])
+    low = high = np.nan
+    if not np.isnan(rho):
+        rows = np.random.default_rng(seed).integers(len(items), size=(resamples, len(items)))
+        low, high = _quantiles(_spearman(a[rows], b[rows]), ((1 - confidence) / 2, (1 + confidence) / 2))
+    note = "all values are the same" if np.isnan(rho) else ""
+    return {"n_items": len(items), "rho": rho, "ci_low": low, "ci_high": high, "note": note}
 
 
-def _rho(a: Float[np.ndarray, "R N"], b: Float[np.ndarray, "R N"]) -> Float[np.ndarray, " R"]:
-    """Spearman's rho of every row; NaN where either is constant."""
-    ranks = [stats.rankdata(values, axis=1) for values in (a, b)]
-    a, b = (each - each.mean(axis=1, keepdims=True) for each in ranks)
-    size = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    return np.where(size > 0, (a * b).sum(axis=1) / np.where(size > 0, size, 1.0), np.nan)
+def _spearman(a: Float[np.ndarray, "R N"], b: Float[np.ndarray, "R N"]) -> Float[np.ndarray, " R"]:
+    """Spearman's rho of each pair of rows; NaN for a constant row."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)
+        return np.asarray(stats.spearmanrho(a, b, axis=1).statistic)
 
 
 def _means(values: Float[np.ndarray, " N"], resamples: int, rng: np.random.Generator) -> Float[np.ndarray, " R"]:
-    """Means of resampled values; NaN of none."""
+    """Means of bootstrap samples; NaN without values."""
     if not len(values):
         return np.full(resamples, np.nan)
     return values[rng.integers(len(values), size=(resamples, len(values)))].mean(axis=1)
 
 
-def _interval(drawn: Float[np.ndarray, " R"], tails: tuple[float, float]) -> tuple[float, float]:
-    low, high = np.nanquantile(drawn, tails)
+def _quantiles(draws: Float[np.ndarray, " R"], tails: tuple[float, float]) -> tuple[float, float]:
+    low, high = np.nanquantile(draws, tails)
     return float(low), float(high)
 
 
 def _check(resamples: int, confidence: float) -> None:
-    if resamples < 1 or not 0 < confidence < 1:
-        raise ValueError(f"resamples={resamples}, confidence={confidence}: expected at least 1, and between 0 and 1.")
+    check_whole_number("resamples", resamples)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence}; expected a number > 0 and < 1")
 
 
 class FoldMap(NamedTuple):
-    """A ridge map fitted on one fold's training items; targets are in units of their training mean and scale.
+    """A ridge map fitted to the training items of a fold; targets are in units of their training mean and scale.
 
     Attributes:
-      train: Rows it was fitted on.
-      test: Rows it predicts.
-      image: Row for row of the predictor's directions, what the map makes of it: the training rows' fitted targets are
-        an orthonormal basis times `image`, so both have the same right singular vectors and singular values.
-      predicted: Of the test rows.
-      actual: Of the test rows.
+      train: Training rows.
+      test: Test rows.
+      fitted: Fitted targets of the training rows in an orthonormal basis of the rows, which keeps their right singular
+        vectors and singular values.
+      predicted: Predictions of the test rows.
+      actual: Targets of the test rows.
       varies: Units that vary over the training rows; the others are 0 in all of the above.
-      alpha: The penalty chosen; one per unit where asked for.
+      alpha: The penalty, or one per unit with `alpha_per_target`.
     """
 
     train: Int[np.ndarray, " n"]
     test: Int[np.ndarray, " m"]
-    image: Float[np.ndarray, "r e"]
+    fitted: Float[np.ndarray, "r e"]
     predicted: Float[np.ndarray, "m e"]
     actual: Float[np.ndarray, "m e"]
     varies: Bool[np.ndarray, " e"]
-    alpha: Any
+    alpha: float | Float[np.ndarray, " e"]
 
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """Every item's target and its prediction by the map of the fold that did not see it.
+    """Held-out predictions: each item's target, and its prediction by the map of the fold in whose test set it is.
 
     Attributes:
       predicted: In units of the training mean and scale of that fold.
-      actual: The same units.
-      fold: Which fold predicted the item.
+      actual: In the same units.
+      fold: The fold of each item.
       varies: Units that vary over the training rows of every fold.
     """
 
@@ -210,26 +208,26 @@ class HeldOut:
 
 
 def ridge_settings(protocol: str = "paper", seed: int = 42, **overrides: Any) -> RidgeSettings:
-    """The settings under which `vla.score` fits linear predictivity.
+    """The settings with which `vla.score` computes linear predictivity.
 
     Raises:
-      ValueError: An unknown protocol or setting, or a value without meaning.
+      ValueError: An unknown protocol or setting, or an invalid value.
     """
     known = [field.name for field in dataclasses.fields(RidgeSettings) if field.name != "seed"]
     check_names("the ridge map", overrides, known)
     return RidgeSettings(**{**find_protocol(protocol), **overrides, "seed": seed})
 
 
-def fold_maps(x: Any, y: Any, settings: RidgeSettings) -> Iterator[FoldMap]:
-    """The maps of all outer folds, which are those of linear predictivity with the same settings.
+def fold_maps(x: ArrayLike, y: ArrayLike, settings: RidgeSettings) -> Iterator[FoldMap]:
+    """The maps of all outer folds: those of linear predictivity with the same settings.
 
     Args:
-      x: One layer's activations [item, unit], the predictor.
-      y: One layer's activations of the same items, the target.
+      x: Activations [item, unit] of one layer, the predictor.
+      y: Activations [item, unit] of one layer on the same items, the target.
       settings: See `ridge_settings`.
 
     Raises:
-      ValueError: Activations that are no such matrices, or not finite; fewer items than the folds need.
+      ValueError: Activations that are not finite matrices with the same number of rows, or too few items for the folds.
     """
     x, y = _matrix(x, "x"), _matrix(y, "y")
     if len(x) != len(y):
@@ -264,17 +262,18 @@ def fit(x: Float[np.ndarray, "N d"], y: Float[np.ndarray, "N e"], fold: Fold, se
     return FoldMap(train, test, image, np.asarray(predicted), actual, varies, alpha if len(alpha) > 1 else alpha[0])
 
 
-def held_out(maps: list[FoldMap]) -> HeldOut:
-    """The predictions of all folds together, every item by the map that did not see it."""
-    n, e = sum(len(one.test) for one in maps), maps[0].predicted.shape[1]
+def held_out(maps: Sequence[FoldMap]) -> HeldOut:
+    """The predictions of all folds, in the order of the items."""
+    n, e = sum(len(fold_map.test) for fold_map in maps), maps[0].predicted.shape[1]
     predicted, actual, fold = np.zeros((n, e)), np.zeros((n, e)), np.zeros(n, np.int64)
-    for number, one in enumerate(maps):
-        predicted[one.test], actual[one.test], fold[one.test] = one.predicted, one.actual, number
-    return HeldOut(predicted, actual, fold, np.all([one.varies for one in maps], axis=0))
+    for number, fold_map in enumerate(maps):
+        rows = fold_map.test
+        predicted[rows], actual[rows], fold[rows] = fold_map.predicted, fold_map.actual, number
+    return HeldOut(predicted, actual, fold, np.all([fold_map.varies for fold_map in maps], axis=0))
 
 
-def _matrix(values: Any, role: str) -> np.ndarray:
-    """Activations of one layer in float64, checked."""
+def _matrix(values: ArrayLike, role: str) -> Float[np.ndarray, "N _"]:
+    """The activations of one layer in float64, checked."""
     matrix = np.asarray(values, np.float64)
     if matrix.ndim != 2 or not matrix.size:
         raise ValueError(f"{role} has the shape {list(matrix.shape)}; expected one layer's activations [item, unit].")
@@ -286,55 +285,52 @@ def _matrix(values: Any, role: str) -> np.ndarray:
 ENDS = ("best", "worst")
 
 
-def item_scores(out: HeldOut, items: Sequence[str]) -> pd.DataFrame:
-    """Scores of every item, each predicted by the map of the fold that did not see it.
+def item_scores(predictions: HeldOut, items: Sequence[str]) -> pd.DataFrame:
+    """Scores of each item, predicted by a map that was not fitted to it.
 
     Args:
-      out: From `vla.alignment.item_scores.held_out`.
-      items: The items' names, in the order of its rows.
+      predictions: From `held_out`.
+      items: Item names, in the order of the rows.
 
     Returns:
-      Rows by item with the columns `item`; `fold`; `correlation`, Pearson r over target units (each in units of its
-      training mean and scale; those that vary over the training and the test items of the fold) of the item's
-      prediction and its own target; `match`, the share of the other items of the fold whose target is less like the
-      prediction than the item's own, ties half, by chance 1/2, whose mean within a fold is `matching_accuracy`; `rank`,
-      1 where the own target is the likest, ties sharing their mean rank; `size`, the norm of the
-      target, small for items near the mean. NaN where prediction or target is the same for all units, or no
-      unit varies.
+      One row per item, NaN where prediction or target is constant over units:
+        `item`, `fold`: its name and fold.
+        `correlation`: Pearson r of its prediction and its target over units that vary over the training items and over
+          the test items of the fold.
+        `match`: share of the other items of the fold whose targets correlate less with its prediction than its target
+          does; ties count half. By chance 1/2; the mean over a fold is `matching_accuracy`.
+        `rank`: rank of its target among those of the fold by that correlation, from 1; ties share their mean rank.
+        `size`: norm of its target; small for items near the mean.
 
     Raises:
       ValueError: Another number of names than items.
     """
-    if len(items) != len(out.fold):
-        raise ValueError(f"{len(items)} names for {len(out.fold)} items: give one for each.")
-    table = pd.DataFrame({"item": list(items), "fold": out.fold})
-    own, match, rank = np.full((3, len(items)), np.nan)
-    for fold in np.unique(out.fold):
-        rows = np.flatnonzero(out.fold == fold)
-        varies = out.varies & (np.ptp(out.actual[rows], axis=0) > 0)
+    if len(items) != len(predictions.fold):
+        raise ValueError(f"{len(items)} names for {len(predictions.fold)} items: give one for each.")
+    correlation, match, rank = np.full((3, len(items)), np.nan)
+    for fold in np.unique(predictions.fold):
+        rows = np.flatnonzero(predictions.fold == fold)
+        varies = predictions.varies & (np.ptp(predictions.actual[rows], axis=0) > 0)
         if not varies.any():
             continue
-        predicted, actual = (_normal(values[rows][:, varies]) for values in (out.predicted, out.actual))
-        own[rows] = np.einsum("ne,ne->n", predicted, actual)
-        likeness = predicted @ actual.T
-        mine = np.diagonal(likeness)[:, None]
-        others = ~np.eye(len(rows), dtype=bool) & np.isfinite(likeness)
-        count = others.sum(axis=1)
-        ahead, tie = mine - likeness, rounding(likeness)
-        won = (((ahead > tie) + 0.5 * (np.abs(ahead) <= tie)) * others).sum(axis=1)
-        defined = np.isfinite(mine[:, 0]) & (count > 0)
-        match[rows] = np.where(defined, won / np.maximum(count, 1), np.nan)
-        before = (((ahead < -tie) + 0.5 * (np.abs(ahead) <= tie)) * others).sum(axis=1)
-        rank[rows] = np.where(defined, 1 + before, np.nan)
-    table["correlation"], table["match"], table["rank"] = own, match, rank
-    table["size"] = np.linalg.norm(out.actual[:, out.varies], axis=1)
-    return table
+        predicted, actual = (_unit_rows(side[rows][:, varies]) for side in (predictions.predicted, predictions.actual))
+        table = predicted @ actual.T
+        correlation[rows] = np.diagonal(table)
+        gap, tie = table - np.diagonal(table)[:, None], rounding(table)
+        np.fill_diagonal(gap, np.nan)  # the others only; comparisons with NaN are False
+        above, ties = (gap > tie).sum(axis=1), (np.abs(gap) <= tie).sum(axis=1)
+        count = np.isfinite(gap).sum(axis=1)
+        before = np.where(count > 0, above + 0.5 * ties, np.nan)
+        match[rows], rank[rows] = (count - before) / np.maximum(count, 1), 1 + before
+    size = np.linalg.norm(predictions.actual[:, predictions.varies], axis=1)
+    columns = {"fold": predictions.fold, "correlation": correlation, "match": match, "rank": rank, "size": size}
+    return pd.DataFrame({"item": list(items), **columns})
 
 
 def best_and_worst(scores: pd.DataFrame, count: int = 10, by: str = "correlation") -> pd.DataFrame:
     """The `count` items with the highest scores, then those with the lowest, with the columns `end` and `place`.
 
-    Items without a score are in neither; with fewer than twice as many items each end has half of them.
+    Items without a score are left out; of fewer than 2 * count items each end has half.
 
     Raises:
       ValueError: No column of that name, or a count below 1.
@@ -349,40 +345,40 @@ def best_and_worst(scores: pd.DataFrame, count: int = 10, by: str = "correlation
 
 
 def best_and_worst_on_average(items: pd.DataFrame, count: int) -> pd.DataFrame:
-    """The best and worst items of each direction by their mean correlation over model pairs.
+    """`best_and_worst` of each direction by the mean correlation over model pairs.
 
     Args:
-      items: Columns `direction`, `item`, `correlation` and `caption`, a row for each model pair.
-      count: How many at each end; with fewer than twice as many items each end has half of them.
+      items: Columns `direction`, `item`, `correlation` and `caption`, one row per model pair.
+      count: Number of items at each end.
 
     Returns:
-      Columns `direction`, `item`, `correlation`, `caption`, `end` ("best" or "worst") and `place` from 1.
+      Columns `direction`, `item`, `correlation`, `caption`, `end` ("best" or "worst") and `place`, from 1.
     """
-    found = []
-    for direction, own in items.groupby("direction", sort=False):
-        mean = own.groupby("item", sort=False).agg(correlation=("correlation", "mean"), caption=("caption", "first"))
-        found.append(best_and_worst(mean.reset_index(), count).assign(direction=direction))
     columns = ["direction", "item", "correlation", "caption", "end", "place"]
-    return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
+    tables = [pd.DataFrame(columns=columns)] if items.empty else []
+    for direction, rows in items.groupby("direction", sort=False):
+        means = rows.groupby("item", sort=False).agg(correlation=("correlation", "mean"), caption=("caption", "first"))
+        tables.append(best_and_worst(means.reset_index(), count).assign(direction=direction))
+    return pd.concat(tables, ignore_index=True)[columns]
 
 
-def _normal(values: Float[np.ndarray, "N e"]) -> Float[np.ndarray, "N e"]:
-    """Rows less their mean, of norm 1; NaN where a row is constant."""
+def _unit_rows(values: Float[np.ndarray, "N e"]) -> Float[np.ndarray, "N e"]:
+    """Rows minus their mean, scaled to norm 1; NaN for a constant row."""
     centred = values - values.mean(axis=1, keepdims=True)
-    size = np.linalg.norm(centred, axis=1, keepdims=True)
+    norm = np.linalg.norm(centred, axis=1, keepdims=True)
     floor = np.finfo(np.float64).eps * np.linalg.norm(values, axis=1, keepdims=True)
-    return np.where(size > floor, centred / np.where(size > floor, size, 1.0), np.nan)
+    return np.where(norm > floor, centred / np.where(norm > floor, norm, 1.0), np.nan)
 
 
-COLUMNS = ("target_share", "predicted_share", "shared_share", "explained_share", "r")
+SHARES = ("target_share", "predicted_share", "shared_share", "explained_share", "r")
 
 
 class Extremes(NamedTuple):
-    """Items along the leading directions of the map that is fitted on all items.
+    """Coordinates of items along the leading directions of the map that is fitted to all items.
 
     Attributes:
-      directions: In the target's units, orthonormal columns; the largest entry of each is positive.
-      predicted: Coordinates of the held-out predictions: no item helped to predict itself.
+      directions: In target units, orthonormal columns; the largest entry of each is positive.
+      predicted: Coordinates of the held-out predictions.
       actual: Coordinates of the targets.
     """
 
@@ -392,82 +388,86 @@ class Extremes(NamedTuple):
 
 
 def map_spectrum(maps: Sequence[FoldMap]) -> pd.DataFrame:
-    """What every direction of the map carries on held-out items, the mean over folds; directions are matched by rank.
+    """Held-out variance along each direction of the map, the mean over folds; directions are matched by rank.
 
     Args:
-      maps: From `vla.alignment.item_scores.fold_maps`.
+      maps: From `fold_maps`.
 
     Returns:
-      Rows by `rank` of the direction, from 1. All shares are of the target's total held-out variance and can be summed:
-      `target_share`, the target's variance along the direction; `predicted_share`, the prediction's; `shared_share`,
-      their covariance, which may be below 0 where nothing is shared; `explained_share`, 2 shared - predicted, whose sum
-      is the target's explained variance; `r`, the correlation, NaN where either is constant; `r_sd` over folds; and
-      `cumulative_explained`.
+      One row per `rank` of the direction, from 1. The shares are of the total held-out variance of the target and can
+      be summed over directions.
+        `target_share`, `predicted_share`: variance of the target and of the prediction along the direction.
+        `shared_share`: their covariance, which may be negative if nothing is shared.
+        `explained_share`: 2 shared - predicted, whose sum is the explained variance of the target.
+        `r`, `r_sd`: their correlation, NaN if either is constant, and its standard deviation over folds.
+        `cumulative_explained`: running sum of `explained_share`.
 
     Raises:
       ValueError: A target that is the same for all items of a fold.
     """
-    tables = [_of_fold(one) for one in maps]
+    tables = [_fold_spectrum(fold_map) for fold_map in maps]
     count = min(len(table) for table in tables)
     values = np.stack([table[:count] for table in tables])
-    spectrum = pd.DataFrame(values.mean(axis=0), columns=pd.Index(COLUMNS))
+    spectrum = pd.DataFrame(values.mean(axis=0), columns=pd.Index(SHARES))
     spectrum.insert(0, "rank", np.arange(1, count + 1))
-    spectrum["r_sd"] = values[:, :, COLUMNS.index("r")].std(axis=0, ddof=1) if len(maps) > 1 else np.nan
+    spectrum["r_sd"] = values[:, :, SHARES.index("r")].std(axis=0, ddof=1) if len(maps) > 1 else np.nan
     spectrum["cumulative_explained"] = spectrum["explained_share"].cumsum()
     return spectrum
 
 
 def effective_dimension(shared: Float[np.ndarray, " K"]) -> float:
-    """(sum v)^2 / sum v^2 of the variances shared along directions, the negative ones counted as 0: the participation
-    ratio, K where all are equal, 1 where one has everything; NaN where nothing is shared."""
-    kept = np.maximum(np.asarray(shared, np.float64), 0)
-    return float(kept.sum() ** 2 / (kept**2).sum()) if kept.any() else float("nan")
+    """The participation ratio (sum v)^2 / sum v^2 of shared variances v, negative ones counted as 0.
+
+    K if all are equal, 1 if a single direction has all, NaN if nothing is shared.
+    """
+    positive = np.maximum(np.asarray(shared, np.float64), 0)
+    return float(positive.sum() ** 2 / (positive**2).sum()) if positive.any() else float("nan")
 
 
 def extremes(
-    x: Float[np.ndarray, "N d"], y: Float[np.ndarray, "N e"], out: HeldOut, settings: RidgeSettings, count: int = 5
+    x: Float[np.ndarray, "N d"],
+    y: Float[np.ndarray, "N e"],
+    predictions: HeldOut,
+    settings: RidgeSettings,
+    count: int = 5,
 ) -> Extremes:
-    """Where items lie along the first `count` directions.
-
-    The directions are those of the map fitted on all items, one set for all; coordinates are of held-out predictions.
+    """Coordinates of items along the first `count` directions of the map that is fitted to all items.
 
     Args:
       x: The predictor layer.
       y: The target layer.
-      out: Their held-out predictions.
-      settings: Of the map.
-      count: How many directions.
+      predictions: Their held-out predictions, whose coordinates are returned.
+      settings: Settings of the map.
+      count: Number of directions.
 
     Raises:
-      ValueError: No direction is asked for.
+      ValueError: A count below 1.
     """
-    if count < 1:
-        raise ValueError(f"count={count} directions: expected at least 1.")
+    check_whole_number("count", count)
     rows = np.arange(len(x))
-    everything = fit(np.asarray(x, np.float64), np.asarray(y, np.float64), (rows, rows), settings)
-    directions = _directions(everything.image)[:, :count]
+    full_map = fit(np.asarray(x, np.float64), np.asarray(y, np.float64), (rows, rows), settings)
+    directions = _directions(full_map.fitted)[:, :count]
     largest = np.abs(directions).argmax(axis=0)
     directions = directions * np.where(directions[largest, np.arange(directions.shape[1])] < 0, -1.0, 1.0)
-    return Extremes(directions, out.predicted @ directions, out.actual @ directions)
+    return Extremes(directions, predictions.predicted @ directions, predictions.actual @ directions)
 
 
-def _directions(image: Float[np.ndarray, "r e"]) -> Float[np.ndarray, "e K"]:
-    """Right singular vectors along which the map moves at all, the strongest first."""
-    _, strength, rows = np.linalg.svd(image, full_matrices=False)
-    floor = max(image.shape) * np.finfo(np.float64).eps * (strength[0] if strength.size else 0.0)
+def _directions(fitted: Float[np.ndarray, "r e"]) -> Float[np.ndarray, "e K"]:
+    """Right singular vectors with a singular value above rounding, the largest first."""
+    _, strength, rows = np.linalg.svd(fitted, full_matrices=False)
+    floor = max(fitted.shape) * np.finfo(np.float64).eps * (strength[0] if strength.size else 0.0)
     return rows[strength > floor].T
 
 
-def _of_fold(one: FoldMap) -> Float[np.ndarray, "K 5"]:
-    """The columns for one fold's directions."""
-    directions = _directions(one.image)
-    actual = one.actual - one.actual.mean(axis=0)
-    predicted = one.predicted - one.predicted.mean(axis=0)
+def _fold_spectrum(fold_map: FoldMap) -> Float[np.ndarray, "K 5"]:
+    """The columns `SHARES` of one fold."""
+    directions = _directions(fold_map.fitted)
+    actual, predicted = (side - side.mean(axis=0) for side in (fold_map.actual, fold_map.predicted))
     total = (actual**2).sum()
     if total == 0:
         raise ValueError("The target layer is the same for all items of a fold: it has no dimensions to explain.")
     a, p = actual @ directions, predicted @ directions
-    of_a, of_p, shared = (a**2).sum(axis=0), (p**2).sum(axis=0), (a * p).sum(axis=0)
-    size = np.sqrt(of_a * of_p)
-    r = np.where(size > 0, shared / np.where(size > 0, size, 1.0), np.nan)
-    return np.stack([of_a / total, of_p / total, shared / total, (2 * shared - of_p) / total, r], axis=1)
+    target, prediction, shared = (a**2).sum(axis=0), (p**2).sum(axis=0), (a * p).sum(axis=0)
+    norm = np.sqrt(target * prediction)
+    r = np.where(norm > 0, shared / np.where(norm > 0, norm, 1.0), np.nan)
+    return np.stack([target / total, prediction / total, shared / total, (2 * shared - prediction) / total, r], axis=1)

@@ -13,8 +13,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from vla.alignment.inference import LEAST_DEFINED
 from vla.alignment.permutations import Permutations
+from vla.alignment.significance import LEAST_DEFINED
 from vla.alignment.task import Task
 from vla.metrics import subsets
 from vla.metrics.folds import outer_folds

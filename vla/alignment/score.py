@@ -11,10 +11,10 @@ from jaxtyping import Float
 from vla import progress
 from vla.activations.labels import as_activations, join, per_item
 from vla.alignment.duplicates import settle_groups
-from vla.alignment.inference import significance
 from vla.alignment.measure import measure_together, same_precision, share, steps
 from vla.alignment.permutations import Permutations
 from vla.alignment.resampled import interval, reliability
+from vla.alignment.significance import significance
 from vla.alignment.task import Task, check_metrics, make_tasks
 from vla.checks import listed
 from vla.records import canonical_hash
@@ -142,7 +142,7 @@ def score(
     Returns:
       A Dataset; of a list of metrics, a dict of Datasets by name; of several targets, a dict of those by name. It has
       `score` (x_layer, y_layer), and where it is known, `chance`, its mean over all orders of the items; with a null
-      also `null_score` (permutation, x_layer, y_layer) and what `vla.alignment.inference.significance` makes of it:
+      also `null_score` (permutation, x_layer, y_layer) and what `vla.alignment.significance.significance` makes of it:
       `p_value`, `p_max` (against the best of all pairs), `q_value`, `null_mean` and `calibrated`.
       With draws it has `resampled_score` (resample, x_layer, y_layer), `ci_low`, `ci_high` and `standard_error`; with
       halves `half_score` (split, half, x_layer, y_layer), `reliability` and `ceiling`

@@ -15,9 +15,9 @@ import pandas as pd
 import xarray as xr
 
 from vla import __version__
-from vla.alignment.inference import CELL as LAYER_PAIR
-from vla.alignment.inference import significance
 from vla.alignment.resampled import interval
+from vla.alignment.significance import CELL as LAYER_PAIR
+from vla.alignment.significance import significance
 from vla.alignment.table import NAMES, OF_MAP, OF_PAIRS, typed
 from vla.checks import listed
 from vla.experiments.choices import ALTERNATIVES, POINTS
