@@ -23,7 +23,7 @@ def activations():
 
 
 def asked(metric="linear_predictivity", **options):
-    return score_recipe(("key of x", "key of y"), metric, words={"x": "net on a/b", "y": "llama"}, null=2, **options)
+    return score_recipe(("key of x", "key of y"), metric, labels={"x": "net on a/b", "y": "llama"}, null=2, **options)
 
 
 def run(root, recipe=None, **options):

@@ -52,17 +52,17 @@ def score_blocks(
     values = same_precision(x.values, y.values)
     (task,), count = settle_groups([recipe.task], x, y), x.sizes["layer"]
     blocks = [(start, min(start + block_layers, count)) for start in range(0, count, block_layers)]
-    words = [*recipe.words.values(), task.metric.name]
+    title = ", ".join([*recipe.labels.values(), task.metric.name])
     try:
-        measured = _measured(task, values, blocks, recipe, store, words, show_progress)
+        measured = _measured(task, values, blocks, recipe, store, title, show_progress)
     except ValueError:
         if not store.has(recipe):
             raise
         # Another process has finished this table and removed the blocks.
         store.remove_blocks(recipe)
         return
-    said = {"x_key": recipe.keys[0], "y_key": recipe.keys[1], "key": recipe.key, "title": ", ".join(words)}
-    store.write(recipe, conclude(task, measured, x, y).assign_attrs({**recipe.words, **said}))
+    keys = {"x_key": recipe.keys[0], "y_key": recipe.keys[1], "key": recipe.key}
+    store.write(recipe, conclude(task, measured, x, y).assign_attrs({**recipe.labels, **keys, "title": title}))
 
 
 def _measured(
@@ -71,22 +71,22 @@ def _measured(
     blocks: list[tuple[int, int]],
     recipe: ScoreRecipe,
     store: ScoreStore,
-    words: list[str],
+    title: str,
     show_progress: bool,
 ) -> xr.Dataset:
     """The measurements of all layers: blocks of the store, and the missing blocks, which are computed."""
-    there, found = store.blocks(recipe), None
+    stored, measured = store.blocks(recipe), None
     cells = functools.partial(steps, task, y_layers=len(values[1]), n_items=values[0].shape[1])
-    with progress.bar(f"scoring {', '.join(words)}", cells(len(values[0])), show_progress) as advance:
+    with progress.bar(f"scoring {title}", cells(len(values[0])), show_progress) as advance:
         for start, stop in blocks:
-            if (start, stop) in there:
+            if (start, stop) in stored:
                 advance(cells(stop - start))
             else:
-                found = measure(task, values[0][start:stop], values[1], advance)
+                measured = measure(task, values[0][start:stop], values[1], advance)
                 if len(blocks) > 1:  # a single block is the table, which the caller stores
-                    store.write_block(recipe, (start, stop), found)
-    if len(blocks) == 1 and found is not None:
-        return found
+                    store.write_block(recipe, (start, stop), measured)
+    if len(blocks) == 1 and measured is not None:
+        return measured
     parts = [store.read_block(recipe, block) for block in blocks]
     most = max(part.sizes.get("permutation", 0) for part in parts)
     if most:  # blocks may need different numbers of permutations

@@ -35,7 +35,7 @@ from vla.records import canonical_hash
 NUMERICS_VERSION = 7
 
 # Names of files have at most 255 bytes, which the key and the endings share.
-_LONGEST_LABELS = 160
+_LONGEST_TITLE = 160
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +45,12 @@ class ScoreRecipe:
     Attributes:
       keys: Keys of the activations of the predictor and of the target.
       task: The scoring task.
-      words: Names of the two sides, for people; not part of the key.
+      labels: Names of the two sides, for people; not part of the key.
     """
 
     keys: tuple[str, str]
     task: Task
-    words: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def key(self) -> str:
@@ -60,8 +60,8 @@ class ScoreRecipe:
     @functools.cached_property
     def name(self) -> str:
         """Folder name: names for people, then the first 16 digits of the key."""
-        labels = "--".join([*self.words.values(), self.task.metric.name])
-        return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', labels)[:_LONGEST_LABELS]}--{self.key[:16]}"
+        title = "--".join([*self.labels.values(), self.task.metric.name])
+        return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', title)[:_LONGEST_TITLE]}--{self.key[:16]}"
 
 
 def score_recipe(
@@ -73,7 +73,7 @@ def score_recipe(
     bootstrap: int = 0,
     halves: int = 0,
     confidence: float = 0.95,
-    words: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     **overrides: Any,
 ) -> ScoreRecipe:
     """The recipe of `vla.score` with the same arguments on stored activations; see there for the others.
@@ -81,7 +81,7 @@ def score_recipe(
     Args:
       keys: Key of x and key of y, such as `vla.activations.store.Recipe.key`. If items were selected, reordered or
         averaged since, the key is a hash that includes this.
-      words: Names of the two sides, for the folder name and the attributes.
+      labels: Names of the two sides, for the folder name and the attributes.
       **overrides: Settings; `groups` is a list in the order of the items of x, or "duplicates".
 
     Raises:
@@ -90,7 +90,7 @@ def score_recipe(
     if isinstance(keys, str) or len(keys) != 2 or not all(isinstance(key, str) and key for key in keys):
         raise ValueError(f"keys={keys!r}: expected two strings, the key of x and the key of y.")
     (task,) = make_tasks([metric], protocol, seed, null, overrides, bootstrap, halves, confidence)
-    return ScoreRecipe((keys[0], keys[1]), task, dict(words or {}))
+    return ScoreRecipe((keys[0], keys[1]), task, dict(labels or {}))
 
 
 # zarr format 2, because there consolidated metadata are part of the format and readers do not warn.

@@ -254,7 +254,7 @@ class Bench:
             study.draws(table.layers),
             study.splits(table.layers),
             study.confidence,
-            words={"x": x, "y": y, "about": f"{table.dataset} {table.part[1]}".strip()},
+            labels={"x": x, "y": y, "about": f"{table.dataset} {table.part[1]}".strip()},
             **overrides,
         )
 
