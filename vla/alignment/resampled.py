@@ -1,4 +1,4 @@
-"""Intervals over items: of a score, and of the difference between two conditions shown to the same items.
+"""Intervals over items: of a score, and of the difference between two conditions on the same items.
 
 X and Y layers, B draws.
 
@@ -19,7 +19,6 @@ splits (300 data sets of 60 items, 250 of 200; standard error 1.3 points). Score
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -27,26 +26,26 @@ from scipy import stats
 
 from vla.alignment.paired import check_confidence
 
-# What two results must agree on for their draws to be of the same items.
+# Attributes in which results must agree for their draws to be of the same items.
 _SAME = ("metric", "seed", "n_items", "bootstrap", "settings", "items_hash")
 
-# Scores that differ by no more of themselves are the same.
+# The relative difference up to which scores are the same.
 _ROUNDING = 1e-12
 
 
 def interval(
     resampled: xr.DataArray, confidence: float = 0.95, lowest: float = -np.inf, highest: float = np.inf
 ) -> xr.Dataset:
-    """Student's interval of every pair of layers.
+    """Student's interval of the score of every layer pair.
 
     Args:
-      resampled: The draws (resample, x_layer, y_layer), two for each split of the items.
-      confidence: Of the interval.
-      lowest: The lowest possible score.
-      highest: The highest possible score.
+      resampled: Draws (resample, x_layer, y_layer), two for each split of the items.
+      confidence: Level of the interval.
+      lowest: Lower end of the range of the score.
+      highest: Upper end of the range.
 
     Returns:
-      `ci_low`, `ci_high` and `standard_error` (x_layer, y_layer); NaN where a draw has no score.
+      `ci_low`, `ci_high` and `standard_error` (x_layer, y_layer); NaN if a draw has no score.
     """
     mean = resampled.mean("resample", skipna=False)
     error = resampled.std("resample", ddof=0, skipna=False)
@@ -56,47 +55,45 @@ def interval(
 
 
 def _quantile(draws: int, confidence: float) -> float:
-    """Student's quantile for a variance from that many draws, of which each pair is one split of the items."""
+    """Student's quantile; every two draws are a split of the items, which gives a degree of freedom."""
     return float(stats.t.ppf((1 + confidence) / 2, draws // 2))
 
 
 def reliability(half_score: xr.DataArray) -> xr.Dataset:
-    """How far the table of scores repeats itself on other items.
+    """Split-half reliability of the layer map.
 
-    The correlation over pairs of layers between the two halves of the items, as a mean over splits, stepped up to all
-    items by Spearman and Brown: 2 r / (1 + r).
+    r is the correlation over layer pairs between the scores of two halves of the items, the mean over splits. The
+    Spearman-Brown formula 2 r / (1 + r) extrapolates it to all items.
 
     Args:
       half_score: (split, half, x_layer, y_layer).
 
     Returns:
-      `reliability`, and its root `ceiling`, above which no other table of scores is expected to correlate with this
-      one. NaN with fewer than three pairs of layers that have scores, or where scores do not differ; a table whose
-      halves disagree has reliability and ceiling 0.
+      `reliability`, and its root `ceiling`, the highest expected correlation of another layer map with this one. NaN
+      with fewer than three layer pairs that have scores, or if scores do not differ; 0 if r is negative.
     """
     halves = half_score.values.reshape(half_score.sizes["split"], 2, -1)
-    found = []
+    correlations = []
     for first, second in halves:
         known = np.isfinite(first) & np.isfinite(second)
         varied = known.sum() > 2 and all(
             np.ptp(half[known]) > _ROUNDING * np.abs(half[known]).max() for half in (first, second)
         )
-        found.append(np.corrcoef(first[known], second[known])[0, 1] if varied else np.nan)
-    r = max(float(np.mean(found)), 0.0) if np.isfinite(found).all() else np.nan
-    whole = 2 * r / (1 + r)
-    return xr.Dataset({"reliability": whole, "ceiling": np.sqrt(whole)})
+        correlations.append(np.corrcoef(first[known], second[known])[0, 1] if varied else np.nan)
+    r = max(float(np.mean(correlations)), 0.0) if np.isfinite(correlations).all() else np.nan
+    extrapolated = 2 * r / (1 + r)
+    return xr.Dataset({"reliability": extrapolated, "ceiling": np.sqrt(extrapolated)})
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One condition less another on the same items.
+    """Difference of the scores of two conditions on the same items.
 
     Attributes:
-      difference: Of the scores, as a mean over model pairs.
-      ci_low: Lower end of its interval.
-      ci_high: Upper end.
-      standard_error: Root mean square of the draws about the difference.
-      share_above_zero: Of the draws.
+      difference: Mean over model pairs.
+      ci_low, ci_high: Its interval.
+      standard_error: Standard deviation of the draws.
+      share_above_zero: Share of the draws above 0.
     """
 
     difference: float
@@ -107,19 +104,19 @@ class Difference:
 
 
 def difference_interval(
-    higher: xr.Dataset | Sequence[xr.Dataset], lower: xr.Dataset | Sequence[xr.Dataset], confidence: Any = 0.95
+    higher: xr.Dataset | Sequence[xr.Dataset], lower: xr.Dataset | Sequence[xr.Dataset], confidence: float = 0.95
 ) -> Difference:
     """Interval of the difference between two conditions over new items and fits, for these models.
 
-    Both conditions, and all model pairs, use the same splits of the items, so what they share cancels.
+    Both conditions and all model pairs use the same splits of the items, so variation that they share cancels.
 
     Args:
-      higher: Result of `vla.score` with `bootstrap=`, of one pair of layers; or one for each model pair.
-      lower: The same of the other condition, of the same items with the same seed and settings.
-      confidence: Of the interval.
+      higher: Result of `vla.score` with `bootstrap=` of a single layer pair, or a list with one per model pair.
+      lower: The same for the other condition, with the same items, seed and settings.
+      confidence: Level of the interval.
 
     Raises:
-      ValueError: Results of other numbers, of several pairs of layers, without draws, or of other items.
+      ValueError: Different numbers of results, several layer pairs, no draws, or other items.
     """
     check_confidence(confidence)
     sides = [[side] if isinstance(side, xr.Dataset) else list(side) for side in (higher, lower)]
@@ -136,10 +133,12 @@ def difference_interval(
             )
         differ = [name for name in _SAME if result.attrs.get(name) != first.attrs.get(name)]
         if differ:
-            raise ValueError(f"Draws are of the same items only with the same {', '.join(differ)}: score both alike.")
+            raise ValueError(
+                f"The draws are of the same items only with the same {', '.join(differ)}: score both conditions alike."
+            )
     scores, draws = ([np.stack([result[name].values.ravel() for result in side]).mean(axis=0) for side in sides]
                      for name in ("score", "resampled_score"))  # fmt: skip
-    drawn = draws[0] - draws[1]
-    difference, error = float(scores[0][0] - scores[1][0]), float(drawn.std())
-    reach = error * _quantile(len(drawn), confidence)
-    return Difference(difference, difference - reach, difference + reach, error, float((drawn > 0).mean()))
+    differences = draws[0] - draws[1]
+    difference, error = float(scores[0][0] - scores[1][0]), float(differences.std())
+    reach = error * _quantile(len(differences), confidence)
+    return Difference(difference, difference - reach, difference + reach, error, float((differences > 0).mean()))
