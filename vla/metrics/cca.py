@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int
 
 from vla.checks import check_choice, check_number, check_whole_number
 from vla.metrics import states
-from vla.metrics.gram import Principal, principal
+from vla.metrics.gram import Principal, centre, moments, principal
 from vla.metrics.metric import ROTATIONS, Metric
 
 
@@ -130,9 +130,12 @@ def prepare_pwcca(x: Float[Array, "N D"], settings: PwccaSettings) -> Basis:
     Raises:
       ValueError: There are as many directions as items less one.
     """
-    p = principal(x)
+    # As in `prepare_cca`; the loadings are of the units as they are.
+    p = principal(x, standardised=settings.components is None)
     p = p if settings.components is None else p.first(settings.components)
-    return _basis("pwcca", x, p, "components= or more items")._replace(loadings=p.values[:, None] * p.loadings)
+    wide = jnp.asarray(x, jnp.float64)
+    loadings = p.vectors.T @ centre(wide, moments(wide))
+    return _basis("pwcca", x, p, "components= or more items")._replace(loadings=loadings)
 
 
 def _basis(name: str, x: Float[Array, "N D"], p: Principal, remedy: str) -> Basis:
