@@ -23,9 +23,12 @@ from vla.metrics.ridge_settings import RidgeSettings
 
 PAIR = ("x_layer", "y_layer")
 
-# Ridge regression is fitted again to every half. Student's t with 16 degrees of freedom is 8 % wider than the normal
-# distribution: more splits cost more time than they save width.
+# Ridge regression is fitted again to every half, or without every part. Student's t with 16 degrees of freedom is 8 %
+# wider than the normal distribution: more splits cost more time than they save width.
 MOST_SPLITS_OF_RIDGE = 16
+
+# Measures of ridge regression whose draws leave out parts of the items.
+SHARES_EXPLAINED = ("explained_variance", "r2")
 
 # What the metrics that measure one thing only measure of held-out predictions.
 MEASURES_OF = {"retrieval": "retrieval", "matching_accuracy": "matching"}
@@ -58,11 +61,12 @@ def _permutations(task: Task, n_items: int) -> Permutations:
 def steps(task: Task, x_layers: int, y_layers: int, n_items: int) -> int:
     """How often `measure` will report that a cell is done; permutations that are drawn later are not reported."""
     null = min(task.null, _permutations(task, n_items).possible - 1) if task.null else 0
-    return x_layers * y_layers * (1 + null + 2 * splits(task) + 2 * task.halves) * task.folds
+    draws = splits(task) if _leaves_out(task) else 2 * splits(task)
+    return x_layers * y_layers * (1 + null + draws + 2 * task.halves) * task.folds
 
 
 def splits(task: Task) -> int:
-    """Splits of the items into halves that give the draws: each gives two, and costs two scores of half the items."""
+    """Splits of the items that give two draws each: they cost two scores of half the items, or one without a part."""
     most = MOST_SPLITS_OF_RIDGE if isinstance(task.settings, RidgeSettings) else task.bootstrap
     return min(task.bootstrap // 2, most)
 
@@ -212,21 +216,53 @@ def _resampled(
 ) -> np.ndarray:
     """Draws that vary about the score as scores of as many new items do, with new fits and choices of penalties.
 
-    Each random split of the items into two halves, of whole groups where there are groups, gives two draws: the score
-    plus and minus half the difference between the scores of the halves. The halves share no item, so the variance of
-    half their difference is half the variance of a score of N/2 items. That is the variance of a score of N items
-    where this falls as 1/N. Items are not drawn with replacement, because an item that is drawn twice is its own
-    perfect match, and is on both sides of a fit.
+    R^2 and explained variance take the jackknife: every one of g parts of the items, g at most 16, is left out once,
+    and the deviation of that score from the mean of all g, times sqrt(g - 1), is added to and subtracted from the
+    score. Items keep their folds. The mean square of these deviations is the jackknife's variance, which is too large
+    on average and never too small in the simulations. Halves would not do: of half the items, which predict less, all
+    fits may choose the largest penalty, so that their scores hardly vary while those of all items do.
+
+    Of all other metrics each random split of the items into two halves gives two draws: the score plus and minus half
+    the difference between the scores of the halves. The halves share no item, so the variance of half their difference
+    is half the variance of a score of N/2 items. That is the variance of a score of N items where this falls as 1/N.
+    Items are not drawn with replacement, because an item that is drawn twice is its own perfect match, and is on both
+    sides of a fit. Groups are left out, or are in one half, as wholes.
 
     Measured coverage is in `vla.alignment.resampled`.
 
     Sources: McCarthy (1969), Pseudo-replication: half samples; Nadeau & Bengio (2003), section 4.1, for disjoint halves
-    of cross-validated scores.
+    of cross-validated scores; Efron & Stein (1981), The jackknife estimate of variance.
     """
+    if _leaves_out(task):
+        deviations = _without_parts(task, x, y, advance)
+        return score + np.concatenate([deviations, -deviations])
     pairs = subsets.halves(x.shape[1], task.groups, splits(task), task.seed)
     of_halves = _of_halves(task, x, y, [rows for both in pairs for rows in both], "bootstrap", halves, advance)
     half = (of_halves[::2] - of_halves[1::2]) / 2
     return score + np.concatenate([half, -half])
+
+
+def _leaves_out(task: Task) -> bool:
+    return getattr(task.settings, "measure", None) in SHARES_EXPLAINED
+
+
+def _without_parts(
+    task: Task, x: np.ndarray, y: np.ndarray, advance: Callable[[int], None]
+) -> Float[np.ndarray, "S X Y"]:
+    """Deviations of the scores without one part of the items each from their mean, times sqrt(parts - 1)."""
+    n_items = x.shape[1]
+    folds = outer_folds(n_items, task.folds, task.settings.seed, task.groups)
+    parts = subsets.left_out(n_items, folds, task.groups, splits(task), task.seed)
+    # Folds by group are the folds as they were.
+    settings = dataclasses.replace(task.settings, groups=subsets.fold_of_item(n_items, folds))
+    rest = [np.setdiff1d(np.arange(n_items), part) for part in parts]
+    try:
+        scores = subsets.all_pairs(task.metric, x, y, settings, rest, advance)
+    except ValueError as error:
+        raise ValueError(
+            f"bootstrap= leaves out 1 / {len(parts)} of the {n_items} items at a time, and keeps folds: {error}"
+        ) from error
+    return np.sqrt(len(parts) - 1) * (scores - scores.mean(axis=0))
 
 
 def _of_halves(

@@ -125,9 +125,10 @@ def score(
         (`vla.alignment.measure`). With groups, whole groups of equal size trade places, and items keep their order
         within a group; a group of which no other has the size stays where it is (`vla.alignment.permutations`).
       bootstrap: Number of draws for intervals over new items and new fits, even and 200 or so. Each two come from one
-        random split of the items into halves, of whole groups where there are groups, both of which are scored anew.
-        All layer pairs, and all calls with the same items and seed, use the same splits, so that differences between
-        calls are paired. Ridge regression stops at 32 draws, which cost 32 scores of half the items.
+        random split of the items into halves, of whole groups where there are groups, both of which are scored anew;
+        of R^2 and explained variance, from leaving out one part of the items. All layer pairs, and all calls with the
+        same items and seed, use the same splits, so that differences between calls are paired. Ridge regression stops
+        at 32 draws, which cost 32 scores of half the items, or 16 of nearly all.
         `vla.alignment.measure` has the reasons, `vla.alignment.resampled` the measured coverage.
       halves: Number of splits of the items into random halves, each of which is scored on its own.
       confidence: Of the intervals.

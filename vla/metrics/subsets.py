@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from vla import devices
+from vla.metrics.folds import Fold, numbered
 from vla.metrics.linear_predictivity import Table
 from vla.metrics.metric import Metric, Pairwise
 from vla.metrics.signatures import portions
@@ -46,6 +47,36 @@ def halves(n_items: int, groups: Any, count: int, seed: int) -> list[tuple[np.nd
             sides = np.flatnonzero(side[of_group] == 0), np.flatnonzero(side[of_group] == 1)
         found.append((np.sort(sides[0]), np.sort(sides[1])))
     return found
+
+
+def left_out(n_items: int, folds: Sequence[Fold], groups: Any, count: int, seed: int) -> list[np.ndarray]:
+    """The items in `count` random parts, to leave out one after the other: sorted rows, some from every fold.
+
+    With groups, every group is in one part.
+
+    Args:
+      n_items: The number of items.
+      folds: Their outer folds.
+      groups: One label per item, or None.
+      count: At most as many parts; fewer where there are fewer items, or groups.
+      seed: Of the parts.
+    """
+    fold = fold_of_item(n_items, folds)
+    group = np.arange(n_items) if groups is None else numbered(groups, n_items)
+    _, first = np.unique(group, return_index=True)
+    order = np.random.default_rng([seed, 3]).permutation(len(first))
+    order = order[np.argsort(fold[first][order], kind="stable")]
+    part = np.empty(len(first), int)
+    part[order] = np.arange(len(first)) % count
+    return [np.flatnonzero(part[group] == number) for number in range(min(count, len(first)))]
+
+
+def fold_of_item(n_items: int, folds: Sequence[Fold]) -> np.ndarray:
+    """The number of the fold in which each item is tested."""
+    fold = np.empty(n_items, int)
+    for number, (_, test) in enumerate(folds):
+        fold[test] = number
+    return fold
 
 
 def all_pairs(
