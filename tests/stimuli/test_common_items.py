@@ -6,7 +6,7 @@ import pytest
 
 from vla.records import Dataset, Item
 from vla.stimuli import caption_view, common_items, image_view
-from vla.stimuli.view_content import make_view
+from vla.stimuli.views import make_view
 
 
 def words(name: str, said: dict[str, str], left_out: tuple[str, ...] = ()):

@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from vla.stimuli import derangement, mismatched
-from vla.stimuli.view_content import make_view
+from vla.stimuli.views import make_view
 
 
 def test_nobody_keeps_their_own_and_everybody_is_given_once():

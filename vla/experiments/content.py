@@ -362,7 +362,7 @@ def _analysis(bench: Bench, resolved: Resolved) -> _Analysis | None:
         if study.content.condition in ("", condition.name) and resolved.usable(experiment, condition)
     ]
     single = [each for each in candidates if all(len(s.members) == 1 and LENGTH not in s.members for s in each.sides)]
-    plain = [each for each in single if all(s.members == ("original",) and not s.mismatched for s in each.sides)]
+    plain = [each for each in single if all(str(s.members[0]) == "original" and not s.mismatched for s in each.sides)]
     for candidate in (*plain, *(each for each in single if each not in plain)):
         pairs = tuple(
             pair

@@ -8,9 +8,8 @@ from typing import Any
 from vla.checks import check_choice
 from vla.experiments.choices import Choices
 from vla.records import Modality
-from vla.stimuli.caption_manipulations import CAPTION_MANIPULATIONS
-from vla.stimuli.image_manipulations import IMAGE_MANIPULATIONS
-from vla.stimuli.specs import ORIGINAL, read_spec, read_steps
+from vla.stimuli.specs import ORIGINAL, read_spec
+from vla.stimuli.views import ViewSpec, catalogue, read_view
 
 LAYERS = ("all", "penultimate")
 # "all", "penultimate", or names of layers.
@@ -283,10 +282,6 @@ _SIDE_STEPS = {
     "vision": ("average", "non_preferred", "preferred"),
     "language": ("average", BEST, LENGTH, "mismatched", WORST),
 }
-_WHICH = ("index", "source")
-
-Step = tuple[str, dict[str, Any]]
-"""Name and parameters of a step of a spec."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,13 +290,13 @@ class Side:
 
     Attributes:
       modality: The modality.
-      members: Specs of single views, as `vla.experiments.gallery.Gallery.view` reads them; their activations are
-        averaged item by item.
+      members: Single views, of which the activations are averaged item by item. Captions that CLIP Score chooses, and
+        lengths, are given by name.
       mismatched: Whether every item then gets the row of another item.
     """
 
     modality: Modality
-    members: tuple[str, ...]
+    members: tuple[ViewSpec | str, ...]
     mismatched: bool = False
 
 
@@ -309,7 +304,7 @@ def read_side(spec: object, modality: Modality, choices: Choices) -> Side:
     """The side that a condition names.
 
     Args:
-      spec: As `vla.stimuli.view` reads it: manipulations joined by " + ", with `source` and `index`. In addition:
+      spec: As `vla.stimuli.read_view` reads it: manipulations joined by " + ", with `source` and `index`. In addition:
         "average:k=5" for the mean of the first k captions (human ones, then paraphrases) or synthetic images;
         "preferred" and "non_preferred" images of judgments; "best_by_clip" and "worst_by_clip" captions; "mismatched"
         captions, each of another item; "length", the number of characters, words and tokens of the first caption.
@@ -319,8 +314,8 @@ def read_side(spec: object, modality: Modality, choices: Choices) -> Side:
     Raises:
       ValueError: An unknown step; the message lists the known ones.
     """
-    steps: list[Step] = []
-    average, mismatched, chosen = None, False, ""
+    steps: list[dict[str, Any]] = []
+    average, mismatched, chosen, known = None, False, "", catalogue(modality)
     for name, parameters in read_spec(spec):
         if name == "average" and set(parameters) <= {"k"}:
             average = _count(spec, parameters.get("k"))
@@ -329,63 +324,36 @@ def read_side(spec: object, modality: Modality, choices: Choices) -> Side:
         elif name in (BEST, WORST, LENGTH) and modality == "language" and not parameters:
             chosen = name
         elif name in _IMAGES and modality == "vision" and not parameters:
-            steps.append((ORIGINAL, dict(_IMAGES[name])))
+            steps.append({"name": ORIGINAL, **_IMAGES[name]})
+        elif name in known or name == ORIGINAL:
+            steps.append({"name": name, **choices.of_step(name, modality), **parameters})
         else:
-            steps.append((name, dict(parameters)))
-    which = {key: parameters.pop(key) for _, parameters in steps for key in _WHICH if key in parameters}
-    steps = [(name, {**choices.of_step(name, modality), **parameters}) for name, parameters in steps]
-    steps = [step for step in steps if step != (ORIGINAL, {})]
-    _check(spec, modality, steps)
-    if chosen and (steps or which or average):
-        raise ValueError(f"{spec!r}: {chosen} can only be combined with mismatched")
-    return Side(modality, _members(modality, steps, which, average, chosen, choices), mismatched)
-
-
-def _members(
-    modality: Modality, steps: list[Step], which: dict[str, Any], average: int | None, chosen: str, choices: Choices
-) -> tuple[str, ...]:
-    """The specs of the views of a side."""
-    if chosen == LENGTH:
-        return (LENGTH,)
-    if chosen:
-        return tuple(f"{chosen}:place={i}" for i in range(2)) if choices.clip_groups == "median" else (chosen,)
-    if average is None:
-        if modality == "language" and "index" not in which and choices.caption:
-            which = {**which, "index": choices.caption}
-        return (_spec(steps, which),)
-    if modality == "language":
-        human = min(average, choices.human_captions)
-        exemplars: list[dict[str, Any]] = [{"index": i} for i in range(human)]
-        exemplars += [{"source": "paraphrase", "index": i} for i in range(average - human)]
-    else:
-        photographs = int(choices.synthetic_set == "with_photograph")
-        synthetic = [{"source": "synthetic", "index": i} for i in range(average - photographs)]
-        exemplars = [{}] * photographs + synthetic
-    return tuple(_spec(steps, {**which, **exemplar}) for exemplar in exemplars)
-
-
-def _spec(steps: list[Step], which: dict[str, Any]) -> str:
-    """The spec of a view in its only spelling, so that conditions with the same view share it."""
-    which = {key: value for key, value in which.items() if str(value) not in ("0", "human", "photograph")}
-    if which.get("source") in ("synthetic", "paraphrase"):
-        which.setdefault("index", 0)
-    (name, parameters), *more = steps or [(ORIGINAL, {})]
-    return " + ".join(
-        name + (":" + ",".join(f"{key}={value}" for key, value in sorted(parameters.items())) if parameters else "")
-        for name, parameters in [(name, {**parameters, **which}), *more]
-    )
-
-
-def _check(spec: object, modality: Modality, steps: list[Step]) -> None:
-    known = IMAGE_MANIPULATIONS if modality == "vision" else CAPTION_MANIPULATIONS
-    for name, parameters in steps:
-        if name not in known:
             noun = "image" if modality == "vision" else "caption"
             raise ValueError(
                 f"{spec!r}: no {noun} view is called {name!r}; expected one of "
                 f"{', '.join(sorted([*known, *_SIDE_STEPS[modality], ORIGINAL]))}"
             )
-        read_steps({"name": name, **parameters}, known)
+    if chosen and (steps or average):
+        raise ValueError(f"{spec!r}: {chosen} can only be combined with mismatched")
+    if chosen in (BEST, WORST) and choices.clip_groups == "median":
+        return Side(modality, tuple(f"{chosen}:place={i}" for i in range(2)), mismatched)
+    if chosen:
+        return Side(modality, (chosen,), mismatched)
+    view = read_view(steps, modality)
+    if average is None:
+        if modality == "language" and not any("index" in step for step in steps):
+            view = dataclasses.replace(view, index=choices.caption)
+        return Side(modality, (view,), mismatched)
+    if any("source" in step for step in steps):
+        exemplars = [(view.source, i) for i in range(average)]
+    elif modality == "language":
+        human = min(average, choices.human_captions)
+        exemplars = [("human", i) for i in range(human)] + [("paraphrase", i) for i in range(average - human)]
+    else:
+        photographs = int(choices.synthetic_set == "with_photograph")
+        exemplars = [("photograph", 0)] * photographs + [("synthetic", i) for i in range(average - photographs)]
+    members = tuple(dataclasses.replace(view, source=source, index=index) for source, index in exemplars)
+    return Side(modality, members, mismatched)
 
 
 def _count(spec: object, k: object) -> int:

@@ -21,9 +21,8 @@ from vla.records import Dataset, Modality, View, canonical_hash
 from vla.stimuli.catalogue import read_dataset
 from vla.stimuli.generators.joins import with_paraphrases, with_synthetic
 from vla.stimuli.preferences import above_and_below_median, best_and_worst
-from vla.stimuli.specs import read_spec
 from vla.stimuli.tagging import Tagger
-from vla.stimuli.views import view
+from vla.stimuli.views import ViewSpec, read_view, view
 
 T = TypeVar("T")
 
@@ -74,7 +73,7 @@ class Gallery:
             other captions, under keys that no store has.
         """
         self.plan, self._study, self._clip_cache = plan, study, clip_cache
-        self._views: dict[tuple[str, str], View | Absent] = {}
+        self._views: dict[tuple[str, ViewSpec | str], View | Absent] = {}
         self._read_only = read_only
         self.failed: dict[str, ValueError] = {}
         self._tagger = Tagger(plan.tagger, None if read_only else study.tags or "default")
@@ -108,7 +107,7 @@ class Gallery:
         """The flags that carry out the remedy of an error; "" if it has none."""
         return flags(getattr(error, "remedy", {}), self.plan, self._study)
 
-    def view(self, modality: Modality, member: str) -> View:
+    def view(self, modality: Modality, member: ViewSpec | str) -> View:
         """A single view, as in `vla.experiments.experiment.Side.members`.
 
         Raises:
@@ -127,14 +126,14 @@ class Gallery:
             raise result
         return result
 
-    def ids(self, modality: Modality, members: Sequence[str]) -> set[str]:
+    def ids(self, modality: Modality, members: Sequence[ViewSpec | str]) -> set[str]:
         """The items that all of these views show."""
         return set.intersection(*(set(self.view(modality, member).ids) for member in members))
 
-    def _made(self, modality: Modality, member: str) -> View:
+    def _made(self, modality: Modality, member: ViewSpec | str) -> View:
         if member == LENGTH:
             return view(self.dataset, "language")
-        if member.startswith((BEST, WORST)):
+        if isinstance(member, str) and member.startswith((BEST, WORST)):
             if member not in self._by_clip:
                 raise Absent(
                     f"{self.plan.role} has items with fewer than 4 captions among their first "
@@ -142,14 +141,14 @@ class Gallery:
                     "the median and two below it"
                 )
             return self._by_clip[member]
-        sources = {step["source"] for _, step in read_spec(member) if "source" in step}
-        if "paraphrase" in sources:
+        spec = read_view(member, modality) if isinstance(member, str) else member
+        if spec.source == "paraphrase":
             dataset = self._with_paraphrases
-        elif "synthetic" in sources:
+        elif spec.source == "synthetic":
             dataset = self._with_synthetic
         else:
             dataset = self.dataset
-        return view(dataset, modality, member, seed=self._study.seed, tagger=self._tagger)
+        return view(dataset, modality, spec, seed=self._study.seed, tagger=self._tagger)
 
     @_made_once
     def _with_paraphrases(self) -> Dataset:

@@ -27,8 +27,9 @@ from vla.metrics.folds import outer_folds
 from vla.metrics.registry import find
 from vla.models.model import Model
 from vla.records import Modality, View, canonical_hash
+from vla.stimuli.draws import sample
 from vla.stimuli.mismatch import derangement
-from vla.stimuli.sampling import sample
+from vla.stimuli.views import ViewSpec
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ class Stacks:
             self._kept.popitem(last=False)
         return self._kept[key]
 
-    def member(self, table: Table, model: str, side: Side, member: str) -> xr.DataArray:
+    def member(self, table: Table, model: str, side: Side, member: ViewSpec | str) -> xr.DataArray:
         """Activations of a single view of a side."""
         view = self._galleries[table.dataset].view(side.modality, member)
         participant = self._participants[side.modality, model]

@@ -277,7 +277,7 @@ def _activations(bench: Bench, finished: Sequence[Table]) -> dict[str, Any]:
             views = [gallery.view(side.modality, member) for member in side.members]
             groups[key] = {
                 "model": participant.name,
-                "views": list(side.members),
+                "views": list(map(str, side.members)),
                 "mismatched": side.mismatched,
                 "groups": [participant.group(view, table.layers) for view in views],
             }
@@ -318,7 +318,7 @@ def _rows(bench: Bench, table: Table, cell: Cell, results: list[xr.Dataset], pro
     vision_layers, language_layers = (
         participant.layers(gallery.view(side.modality, side.members[0]), table.layers)
         if bench.has_layers(side)
-        else (side.members[0],)
+        else (str(side.members[0]),)
         for participant, side in ((vision, image), (language, caption))
     )
     language_first = table.order[0] == "language"

@@ -19,7 +19,7 @@ from vla.stimuli.datasets.pick_a_pic_shards import pick_a_pic
 from vla.stimuli.datasets.prepare import default_data_dir, folder_config, prepare
 from vla.stimuli.datasets.prepared import MARK, is_prepared, read_prepared
 from vla.stimuli.datasets.tfds_table import read_tfds
-from vla.stimuli.sampling import sample
+from vla.stimuli.draws import sample
 
 # Readers of what lies in a directory.
 READERS: dict[str, Callable[..., Dataset]] = {

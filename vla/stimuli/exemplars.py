@@ -6,10 +6,9 @@ from typing import Any
 
 from vla.checks import check_choice, check_whole_number, listed
 from vla.records import Dataset, Item, View
-from vla.stimuli.common_items import common_items
 from vla.stimuli.draws import shuffled
 from vla.stimuli.tagging import DEFAULT_PIPELINE
-from vla.stimuli.views import DEFAULT_SEED, caption_view, image_view
+from vla.stimuli.views import DEFAULT_SEED, caption_view, common_items, image_view
 
 ORDERS = ("published", "seeded")
 IMAGE_SETS = ("synthetic", "with_photograph")

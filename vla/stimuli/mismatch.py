@@ -6,7 +6,7 @@ from typing import Any
 
 from vla.records import View
 from vla.stimuli.draws import shuffled, uniform
-from vla.stimuli.view_content import restricted
+from vla.stimuli.views import restricted
 
 
 def derangement(ids: Sequence[str], seed: int, groups: Any = None) -> tuple[str, ...]:

@@ -8,8 +8,7 @@ import numpy as np
 
 from vla.checks import check_choice, check_whole_number, listed
 from vla.records import Dataset, View
-from vla.stimuli.view_content import make_view
-from vla.stimuli.views import image_view
+from vla.stimuli.views import image_view, make_view
 
 TIES = ("drop", "published", "refuse")
 

@@ -118,6 +118,12 @@ class Step:
         return {name: value for name, value in self.values if name in self.manipulation.policies}
 
     @property
+    def chosen(self) -> dict[str, float | int | str]:
+        """The values that are not the defaults."""
+        settings = {**self.manipulation.parameters, **self.manipulation.policies}
+        return {name: value for name, value in self.values if value != settings[name].default}
+
+    @property
     def label(self) -> str:
         """For names of views: the dose, and whatever else is not by default, such as "rotation-15-corners=mean"."""
         own, parts = self.manipulation, [self.manipulation.name]
@@ -135,13 +141,16 @@ class Step:
         return {"name": self.manipulation.name, "version": self.manipulation.version, **self.parameters}
 
 
+# Whatever a config gives; `read_steps` says what it accepts and refuses the rest.
+Spec = object
+
 ORIGINAL = "original"
 
 # "rotation:angle=15,corners=mean + blur" and not the plus of 1e+3.
 _JOINED = re.compile(r"\+(?=\s*[A-Za-z_])")
 
 
-def read_steps(spec: Any, known: Mapping[str, Manipulation], **parameters: Any) -> tuple[Step, ...]:
+def read_steps(spec: Spec, known: Mapping[str, Manipulation], **parameters: Any) -> tuple[Step, ...]:
     """The manipulations that a spec names, in the order in which they are done.
 
     Args:
@@ -166,7 +175,7 @@ def read_steps(spec: Any, known: Mapping[str, Manipulation], **parameters: Any) 
     return tuple(_step(name, given, known) for name, given in wanted)
 
 
-def read_spec(spec: Any) -> list[tuple[str, dict[str, Any]]]:
+def read_spec(spec: Spec) -> list[tuple[str, dict[str, Any]]]:
     """Names with the parameters given to them, not yet checked, of a spec as of `read_steps`.
 
     Raises:

@@ -1,105 +1,233 @@
-"""Shows a dataset to one modality: its captions to language, its images to vision, as they are or manipulated."""
+"""Views: a dataset as one modality is shown it, its images or its captions, as published or manipulated."""
 
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from vla.checks import check_choice
-from vla.records import Dataset, View
+from vla.checks import RemediableError, check_choice, listed
+from vla.records import Dataset, ImageSource, Item, Modality, View, canonical_hash
 from vla.stimuli.caption_manipulations import CAPTION_MANIPULATIONS, apply_steps
-from vla.stimuli.image_manipulations import IMAGE_MANIPULATIONS, ManipulatedImage
-from vla.stimuli.masks import without_masks
-from vla.stimuli.published import captions_of, images_of
-from vla.stimuli.specs import ORIGINAL, Step, read_spec, read_steps
+from vla.stimuli.draws import permutation
+from vla.stimuli.image_manipulations import IMAGE_MANIPULATIONS, ManipulatedImage, item_mask, source_content
+from vla.stimuli.specs import ORIGINAL, Spec, Step, read_spec, read_steps
 from vla.stimuli.tagging import DEFAULT_PIPELINE, Tagger
-from vla.stimuli.view_content import make_view
 
 DEFAULT_SEED = 42
+SEEDED = "seeded"
+# What can be shown, by modality; the first is the default.
+SOURCES = {"vision": ("photograph", "rejected", "synthetic"), "language": ("human", "paraphrase")}
+# Settings of a spec that say which image or caption is shown.
+WHICH = ("index", "source")
+
+# Hashing, masks and most image decoders release Python's lock.
+_THREADS = 4
+
+_NEEDED = {
+    "things": "Things are known from COCO's instances or COCO-Stuff's pixel maps",
+    "stuff": "Stuff is known from COCO-Stuff's pixel maps (stuffthingmaps) alone, not from instances",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewSpec:
+    """Which image or caption of each item is shown, and what is done to it.
+
+    Attributes:
+      modality: "vision" or "language".
+      source: "photograph" (of a judgment, the preferred image), "synthetic" or "rejected"; "human" or "paraphrase".
+      index: Which synthetic image or which caption, from 0; or "seeded" for a caption drawn for each item.
+      steps: The manipulations, in order.
+
+    Raises:
+      ValueError: An unknown source or a bad index.
+    """
+
+    modality: Modality
+    source: str
+    index: int | str = 0
+    steps: tuple[Step, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check source and index; configs give the index as text."""
+        check_choice("source", self.source, SOURCES[self.modality])
+        text, is_caption = str(self.index), self.modality == "language"
+        if not (is_caption and text == SEEDED):
+            if isinstance(self.index, bool) or not (text.isascii() and text.isdigit()):
+                expected = f'the caption\'s index in published order, from 0, or "{SEEDED}"'
+                expected = expected if is_caption else "the image's index in its item, from 0"
+                raise ValueError(f"index={self.index!r}; expected {expected}")
+            object.__setattr__(self, "index", int(text))
+        if self.source in ("photograph", "rejected") and self.index:
+            raise ValueError(
+                f"index={self.index}, but an item has one {self.source}; only synthetic images are counted"
+            )
+
+    def __str__(self) -> str:
+        """The spec as a config spells it, such as "nouns:index=1"; what is by default is left out."""
+        which = {}
+        if self.index or self.source in ("synthetic", "paraphrase"):
+            which["index"] = self.index
+        if self.source != SOURCES[self.modality][0]:
+            which["source"] = self.source
+        parts = [(step.manipulation.name, step.chosen) for step in self.steps] or [(ORIGINAL, {})]
+        parts[0] = (parts[0][0], {**parts[0][1], **which})
+        return " + ".join(
+            name + (":" + ",".join(f"{key}={_text(value)}" for key, value in sorted(values.items())) if values else "")
+            for name, values in parts
+        )
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def read_view(spec: Spec, modality: str) -> ViewSpec:
+    """The view that a spec of a config names.
+
+    Args:
+      spec: As of `vla.stimuli.specs.read_steps`, with the two settings `source` and `index`: "original",
+        "rotation:angle=30", "original:source=synthetic,index=2", "nouns:source=paraphrase,index=3".
+      modality: "vision" or "language".
+
+    Raises:
+      ValueError: Something in it is not known, or two values of `source` or `index` are given.
+    """
+    check_choice("modality", modality, SOURCES)
+    which: dict[str, Any] = {}
+    steps = []
+    for name, values in read_spec(spec):
+        rest = dict(values)
+        for setting in WHICH:
+            if setting in rest and which.setdefault(setting, rest[setting]) != rest.pop(setting):
+                raise ValueError(f"{spec!r} gives two values of {setting}; give it once")
+        steps.append({"name": name, **rest})
+    of: Modality = "vision" if modality == "vision" else "language"
+    return ViewSpec(of, **{"source": SOURCES[modality][0], **which}, steps=read_steps(steps, catalogue(modality)))
+
+
+def catalogue(modality: str) -> Mapping[str, Any]:
+    """The manipulations of a modality by name."""
+    return IMAGE_MANIPULATIONS if modality == "vision" else CAPTION_MANIPULATIONS
+
+
+def view(
+    dataset: Dataset,
+    modality: str,
+    spec: ViewSpec | Spec = None,
+    *,
+    seed: int = DEFAULT_SEED,
+    tagger: object = DEFAULT_PIPELINE,
+) -> View:
+    """The view of a dataset that a spec names.
+
+    Args:
+      dataset: The items.
+      modality: "vision" or "language".
+      spec: A `ViewSpec`, or as of `read_view`.
+      seed: As of `image_view`.
+      tagger: As of `caption_view`.
+
+    Raises:
+      ValueError: As `read_view`, `image_view` and `caption_view`.
+    """
+    what = spec if isinstance(spec, ViewSpec) else read_view(spec, modality)
+    return _images(dataset, what, seed) if what.modality == "vision" else _captions(dataset, what, seed, tagger)
 
 
 def image_view(
     dataset: Dataset,
-    manipulation: Any = None,
+    manipulation: Spec = None,
     *,
     source: str = "photograph",
     index: Any = 0,
     seed: int = DEFAULT_SEED,
     **parameters: Any,
 ) -> View:
-    """An image of each item, as published or manipulated; manipulations are done when an image is opened.
+    """An image of each item, as published or manipulated; images are manipulated when they are opened.
 
     Args:
       dataset: The items.
-      manipulation: None for none; or what `vla.stimuli.specs.read_steps` reads, such as "rotation",
-        "rotation:angle=30,corners=mean", "grayscale + blur" or a list, done in that order. The manipulations are in
-        `vla.stimuli.IMAGE_MANIPULATIONS`.
+      manipulation: None for none; or as of `vla.stimuli.specs.read_steps`: "rotation",
+        "rotation:angle=30,corners=mean", "grayscale + blur", or a list. `vla.stimuli.IMAGE_MANIPULATIONS` has them all.
       source: "photograph" (of a judgment, the preferred image), "synthetic" or "rejected".
-      index: Which of the synthetic images, counted from 0.
-      seed: Seed of what is drawn at random, together with the item's id: no item's outcome depends on the others.
+      index: Which of the synthetic images, from 0.
+      seed: Seed of random draws, together with the item's id: no item depends on the others.
       **parameters: Parameters of a single manipulation, such as angle=30.
 
     Returns:
-      The view. Items without anything to show, such as those whose mask of things is empty, are in its `left_out`.
+      The view. Items that it cannot show, such as those whose mask of things is empty, are in its `left_out`.
 
     Raises:
-      ValueError: an unknown manipulation, parameter or source; an image file that cannot be read; items without such
-        an image; items without masks where masks are needed and `unmasked` is not "drop"; no item left.
+      ValueError: An unknown manipulation, parameter or source; an unreadable image; items without such an image, or
+        without a mask that is needed (unless `unmasked` is "drop"); no item left.
     """
     steps = read_steps(manipulation, IMAGE_MANIPULATIONS, **parameters)
-    spoken, images = images_of(dataset, source, index)
-    # A config gives the index as text; the draws are those of the number.
-    drawn_for = [] if source != "synthetic" else ["synthetic", int(index)]
-    if not steps:
-        name = f"{dataset.name}/{ORIGINAL if source == 'photograph' else spoken}"
-        return make_view(name, "vision", dataset.ids, images)
-    left_out = without_masks(dataset, steps, source)
-    shown = {
-        item.id: ManipulatedImage(item.id, image, steps, (seed, item.id, *drawn_for), _masks_for(item, steps))
-        for item, image in zip(dataset.items, images, strict=True)
-        if item.id not in left_out
-    }
-    name = _name(dataset, "" if source == "photograph" else spoken, steps, seed)
-    return make_view(name, "vision", list(shown), list(shown.values()), left_out)
+    return _images(dataset, ViewSpec("vision", source, index, steps), seed)
 
 
 def caption_view(
     dataset: Dataset,
     index: Any = 0,
-    manipulation: Any = None,
+    manipulation: Spec = None,
     *,
     source: str = "human",
     seed: int = DEFAULT_SEED,
-    tagger: Any = DEFAULT_PIPELINE,
+    tagger: object = DEFAULT_PIPELINE,
     **parameters: Any,
 ) -> View:
     """A caption of each item, as published or manipulated.
 
     Args:
       dataset: The items.
-      index: Which caption, counted from 0 in published order; or "seeded" for one drawn at random for each item.
-      manipulation: None for none; or what `vla.stimuli.specs.read_steps` reads, such as "nouns",
-        "nouns:proper=keep" or a list, done in that order. The manipulations are in
-        `vla.stimuli.CAPTION_MANIPULATIONS`.
+      index: Which caption, from 0 in published order; or "seeded" for one drawn at random for each item.
+      manipulation: None for none; or as of `vla.stimuli.specs.read_steps`: "nouns", "nouns:proper=keep", or a list.
+        `vla.stimuli.CAPTION_MANIPULATIONS` has them all.
       source: "human" or "paraphrase".
-      seed: Seed of what is drawn at random, together with the item's id and the caption.
-      tagger: What tells nouns from verbs: the name of a spaCy pipeline, the folder of one, or a
-        `vla.stimuli.Tagger`, which also says where tags are kept.
+      seed: Seed of random draws, together with the item's id and the caption.
+      tagger: Finds parts of speech: the name or the folder of a spaCy pipeline, or a `vla.stimuli.Tagger`, which also
+        says where tags are cached.
       **parameters: Parameters of a single manipulation, such as proper="keep".
 
     Returns:
-      The view. Items whose caption a manipulation empties are in its `left_out`, unless its `empty` is "keep": then
-      the caption is "", which `vla.extract` refuses.
+      The view. Items whose caption becomes empty are in its `left_out`; if `empty` is "keep", their caption is "",
+      which `vla.extract` refuses.
 
     Raises:
-      ValueError: an unknown manipulation, parameter or source; items with too few captions; a pipeline that is absent
-        or gives no parts of speech; no item left.
+      ValueError: An unknown manipulation, parameter or source; items with too few captions; a pipeline that is absent
+        or does not tag parts of speech; no item left.
     """
     steps = read_steps(manipulation, CAPTION_MANIPULATIONS, **parameters)
-    spoken, captions = captions_of(dataset, source, index, seed)
-    if not steps:
-        return make_view(f"{dataset.name}/{spoken}", "language", dataset.ids, captions)
+    return _captions(dataset, ViewSpec("language", source, index, steps), seed, tagger)
+
+
+def _images(dataset: Dataset, spec: ViewSpec, seed: int) -> View:
+    label, images = _published_images(dataset, spec)
+    if not spec.steps:
+        name = f"{dataset.name}/{ORIGINAL if spec.source == 'photograph' else label}"
+        return make_view(name, "vision", dataset.ids, images)
+    left_out = _without_masks(dataset, spec.steps, spec.source)
+    key = ["synthetic", spec.index] if spec.source == "synthetic" else []
+    needs_mask = any(step.manipulation.masked for step in spec.steps)
+    shown = {
+        item.id: ManipulatedImage(
+            item.id, image, spec.steps, (seed, item.id, *key), item.segmentation if needs_mask else None
+        )
+        for item, image in zip(dataset.items, images, strict=True)
+        if item.id not in left_out
+    }
+    name = _name(dataset, "" if spec.source == "photograph" else label, spec.steps, seed)
+    return make_view(name, "vision", list(shown), list(shown.values()), left_out)
+
+
+def _captions(dataset: Dataset, spec: ViewSpec, seed: int, tagger: object) -> View:
+    label, captions = _published_captions(dataset, spec, seed)
+    if not spec.steps:
+        return make_view(f"{dataset.name}/{label}", "language", dataset.ids, captions)
     tagger = tagger if isinstance(tagger, Tagger) else Tagger(tagger)
-    manipulated = apply_steps(steps, captions, [(seed, id) for id in dataset.ids], tagger)
+    manipulated = apply_steps(spec.steps, captions, [(seed, id) for id in dataset.ids], tagger)
     shown = {id: caption for id, caption in zip(dataset.ids, manipulated, strict=True) if caption is not None}
-    name = _name(dataset, spoken, steps, seed)
+    name = _name(dataset, label, spec.steps, seed)
     if len(dataset) and not shown:
         raise ValueError(
             f"{name} has no item: the manipulation leaves nothing of any of the {len(dataset)} captions, such as "
@@ -108,46 +236,189 @@ def caption_view(
     return make_view(name, "language", list(shown), list(shown.values()), [id for id in dataset.ids if id not in shown])
 
 
-def view(
-    dataset: Dataset,
-    modality: str,
-    spec: Any = None,
-    *,
-    seed: int = DEFAULT_SEED,
-    tagger: Any = DEFAULT_PIPELINE,
-) -> View:
-    """The view that a spec names, for configs and tables of conditions.
+def _name(dataset: Dataset, label: str, steps: tuple[Step, ...], seed: int) -> str:
+    is_drawn = any(step.manipulation.seeded for step in steps) and seed != DEFAULT_SEED
+    done = "+".join(step.label for step in steps) + (f"-seed={seed}" if is_drawn else "")
+    return "/".join(part for part in (dataset.name, label, done) if part)
 
-    Args:
-      dataset: The items.
-      modality: "vision" or "language".
-      spec: As `manipulation` of `image_view` and `caption_view`, with two more parameters, `source` and `index`:
-        "original", "rotation:angle=30", "original:source=synthetic,index=2", "nouns:source=paraphrase,index=3".
-      seed: As of both.
-      tagger: As of `caption_view`.
+
+def _published_images(dataset: Dataset, spec: ViewSpec) -> tuple[str, tuple[ImageSource, ...]]:
+    """A label of the images, and one image of each item."""
+    if spec.source == "synthetic":
+        index = int(spec.index)
+        _refuse_short(dataset, index, lambda item: item.synthetic, "synthetic image")
+        return f"synthetic_{index}", tuple(item.synthetic[index] for item in dataset.items)
+    if spec.source == "photograph":
+        return spec.source, tuple(item.image for item in dataset.items)
+    lacking = [item.id for item in dataset.items if item.rejected is None]
+    if lacking:
+        raise ValueError(
+            f"{len(lacking)} of the {len(dataset)} items of {dataset.name} have no rejected image: {listed(lacking)}. "
+            "Only judgments between two images have one: read a dataset of preferences, such as pick_a_pic"
+        )
+    return spec.source, tuple(item.rejected for item in dataset.items if item.rejected is not None)
+
+
+def _published_captions(dataset: Dataset, spec: ViewSpec, seed: int) -> tuple[str, tuple[str, ...]]:
+    """A label of the captions, and one caption of each item."""
+    label = "caption" if spec.source == "human" else "paraphrase"
+
+    def captions(item: Item) -> Sequence[str]:
+        return item.captions if spec.source == "human" else item.paraphrases
+
+    if spec.index == SEEDED:
+        _refuse_short(dataset, 0, captions, label)
+        drawn = [permutation((seed, item.id, label), len(captions(item)))[0] for item in dataset.items]
+        return f"{label}_{SEEDED}-{seed}", tuple(
+            captions(item)[index] for item, index in zip(dataset.items, drawn, strict=True)
+        )
+    index = int(spec.index)
+    _refuse_short(dataset, index, captions, label)
+    return f"{label}_{index}", tuple(captions(item)[index] for item in dataset.items)
+
+
+def _refuse_short(dataset: Dataset, index: int, values: Callable[[Item], Sequence[Any]], what: str) -> None:
+    short = [f"{item.id} ({len(values(item))})" for item in dataset.items if len(values(item)) <= index]
+    if short:
+        fewest = min(len(values(item)) for item in dataset.items)
+        remedy = f"Use an index below {fewest}" if fewest else f"Add them to the dataset (Item has none of a {what})"
+        raise ValueError(
+            f"{what} index {index} asks for {index + 1} {what}s an item, but {len(short)} of the {len(dataset)} items "
+            f"of {dataset.name} have fewer: {listed(short)}. {remedy}, or leave these items out"
+        )
+
+
+def _without_masks(dataset: Dataset, steps: Sequence[Step], source: str) -> list[str]:
+    """Ids of items without a mask that a step needs, or with an empty one, as the policies of the step say.
 
     Raises:
-      ValueError: As both.
+      ValueError: Items have no mask and `unmasked` is "refuse"; no item has one; a mask is needed after pixels have
+        moved, or of another image than the photograph.
     """
-    check_choice("modality", modality, ("language", "vision"))
-    which: dict[str, Any] = {}
-    steps = []
-    for name, given in read_spec(spec):
-        own = dict(given)
-        for setting in ("index", "source"):
-            if setting in own and which.setdefault(setting, own[setting]) != own.pop(setting):
-                raise ValueError(f"{spec!r} gives two values of {setting}; give it once")
-        steps.append({"name": name, **own})
-    if modality == "vision":
-        return image_view(dataset, steps, seed=seed, **which)
-    return caption_view(dataset, manipulation=steps, seed=seed, tagger=tagger, **which)
+    left_out: set[str] = set()
+    for number, step in enumerate(steps):
+        name, mask = step.manipulation.name, step.manipulation.masked
+        if not mask:
+            continue
+        moved = [earlier.manipulation.name for earlier in steps[:number] if earlier.manipulation.moves]
+        if moved:
+            raise ValueError(
+                f"{name} after {', '.join(moved)} would lay the photograph's mask on pixels that have moved; put "
+                f"{name} before it"
+            )
+        if source != "photograph":
+            raise ValueError(f"{name} needs masks, which only photographs have; source={source!r} has none")
+        states = _mask_states(dataset, mask)
+        lacking = [id for id, state in states.items() if state is None]
+        if lacking and (step.policies["unmasked"] == "refuse" or len(lacking) == len(dataset)):
+            drop = ', or pass unmasked="drop" to leave these items out' if len(lacking) < len(dataset) else ""
+            raise RemediableError(
+                f"{len(lacking)} of the {len(dataset)} items of {dataset.name} have no mask of {mask}, which "
+                f"{name} needs: {listed(lacking)}. {_NEEDED[mask]}: read the dataset with them{drop}",
+                {"unmasked": "drop"} if drop else {"masks": mask},
+            )
+        left_out |= set(lacking)
+        if step.policies["empty"] == "drop":
+            left_out |= {id for id, state in states.items() if state is False}
+    if len(dataset) and len(left_out) == len(dataset):
+        raise ValueError(
+            f'no item of {dataset.name} is left: all {len(dataset)} masks are empty. Pass empty="keep" to show them '
+            "filled all over, or choose other items"
+        )
+    return [id for id in dataset.ids if id in left_out]
 
 
-def _name(dataset: Dataset, source: str, steps: tuple[Step, ...], seed: int) -> str:
-    drawn = any(step.manipulation.seeded for step in steps) and seed != DEFAULT_SEED
-    done = "+".join(step.label for step in steps) + (f"-seed={seed}" if drawn else "")
-    return "/".join(part for part in (dataset.name, source, done) if part)
+def _mask_states(dataset: Dataset, which: str) -> dict[str, bool | None]:
+    """For each item whether its mask shows anything; None where there is no mask."""
+
+    def state(item: Item) -> bool | None:
+        if item.segmentation is None:
+            return None
+        mask = item_mask(item.id, item.image, item.segmentation, which)
+        return None if mask is None else bool(mask.any())
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        return dict(zip(dataset.ids, threads.map(state, dataset.items), strict=True))
 
 
-def _masks_for(item: Any, steps: tuple[Step, ...]) -> Any:
-    return item.segmentation if any(step.manipulation.masked for step in steps) else None
+def make_view(
+    name: str, modality: Modality, ids: Sequence[str], stimuli: Sequence[Any], left_out: Iterable[str] = ()
+) -> View:
+    """A view of these stimuli.
+
+    Its `content` covers ids, order, and captions or the bytes of image files, but not paths: the same photographs in
+    another folder are the same view.
+
+    Raises:
+      ValueError: An image cannot be read; the message names the item.
+    """
+    seen = list(stimuli) if modality == "language" else _contents(name, ids, stimuli)
+    content = canonical_hash({"modality": modality, "ids": list(ids), "stimuli": seen})
+    return View(name, modality, tuple(ids), tuple(stimuli), content, tuple(left_out))
+
+
+def _contents(name: str, ids: Sequence[str], images: Sequence[ImageSource]) -> list[str]:
+    """The content hash of each image."""
+
+    def content(image: ImageSource) -> str | OSError:
+        try:
+            return source_content(image)
+        except OSError as error:
+            return error
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        results = list(threads.map(content, images))
+    lost = [
+        f"{id} ({error.filename or image}: {error.strerror or error})"
+        for id, image, error in zip(ids, images, results, strict=True)
+        if isinstance(error, OSError)
+    ]
+    if lost:
+        raise ValueError(
+            f"{len(lost)} of the {len(images)} images of {name} cannot be opened: {listed(lost)}. Put the files there, "
+            "or leave these items out"
+        )
+    return [result for result in results if isinstance(result, str)]
+
+
+def restricted(view: View, chosen: Mapping[str, str], name: str | None = None) -> View:
+    """A view of the ids in `chosen`, each with the stimulus of the id that `chosen` maps it to.
+
+    Ids that are no longer shown join those that the view left out.
+    """
+    stimuli = dict(zip(view.ids, view.stimuli, strict=True))
+    left_out = (*view.left_out, *(id for id in view.ids if id not in chosen))
+    shown = [stimuli[source] for source in chosen.values()]
+    return make_view(name or view.name, view.modality, list(chosen), shown, left_out)
+
+
+def common_items(views: Sequence[View]) -> tuple[tuple[View, ...], dict[str, tuple[str, ...]]]:
+    """Views restricted to the items that all of them show, for conditions that are compared.
+
+    A caption without nouns cannot be shown as nouns; its item must also leave the view of the originals.
+
+    Args:
+      views: Views of one dataset, of either modality. The order of items is that of the first.
+
+    Returns:
+      The views (one that loses nothing is returned as it is); and, for each item that is lost, the names of the views
+      that could not show it.
+
+    Raises:
+      ValueError: No views, or no item that all of them show.
+    """
+    if not views:
+        raise ValueError("There are no views to compare: give at least one")
+    shared = set(views[0].ids).intersection(*(view.ids for view in views))
+    if not shared:
+        raise ValueError(
+            f"{', '.join(view.name for view in views)} have no item in common; give views of the same dataset"
+        )
+    kept = {id: id for id in views[0].ids if id in shared}
+    everywhere = dict.fromkeys(id for view in views for id in (*view.ids, *view.left_out))
+    lost = {
+        id: tuple(dict.fromkeys(view.name for view in views if id not in view.ids))
+        for id in everywhere
+        if id not in shared
+    }
+    return tuple(view if view.ids == tuple(kept) else restricted(view, kept) for view in views), lost

@@ -7,7 +7,7 @@ from typing import Any
 from vla.checks import POLICIES, check_choice, listed, refuse_absent
 from vla.records import Dataset, ImageSource, Item
 from vla.stimuli.datasets.captioned_folder import MISSING
-from vla.stimuli.sampling import sample
+from vla.stimuli.draws import sample
 
 
 @dataclasses.dataclass(frozen=True)

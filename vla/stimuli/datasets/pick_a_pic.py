@@ -14,7 +14,7 @@ from typing import Any
 from vla.checks import POLICIES, check_choice, listed, refuse_absent
 from vla.files import is_git_lfs_pointer
 from vla.records import Dataset, Item
-from vla.stimuli.sampling import sample
+from vla.stimuli.draws import sample
 
 # The images wanted of some 1,500 judgments of Pick-a-Pic, or of one row group read in order.
 CACHE_BYTES = 2**29
@@ -161,7 +161,7 @@ def read_pick_a_pic(
     Args:
       source: A directory with the shards (at any depth), one shard, or several; read in order of their names.
       split: Such as "validation_unique", where the directory has the shards of several.
-      n: How many judgments to draw (see `vla.stimuli.sampling.sample`); None or "all" for all of them.
+      n: How many judgments to draw (see `vla.stimuli.draws.sample`); None or "all" for all of them.
       seed: Which sample.
       ties: What to do with judgments that prefer neither: "drop", recording their ids in `Dataset.dropped`;
         "refuse"; or "only" to have the ties and nothing else, as a control, the first image as `image`.

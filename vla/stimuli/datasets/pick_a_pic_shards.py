@@ -18,7 +18,7 @@ from vla.stimuli.datasets.prepare import prepare
 from vla.stimuli.datasets.prepared import read_prepared
 from vla.stimuli.datasets.register import published
 from vla.stimuli.downloads import fetch
-from vla.stimuli.sampling import sample
+from vla.stimuli.draws import sample
 
 REPOSITORY = "yuvalkirstain/pickapic_v1"
 SPLIT = "train"
