@@ -16,8 +16,8 @@ from vla.stimuli.datasets.flickr8k import read_flickr8k
 from vla.stimuli.datasets.hugging_face import read_hugging_face
 from vla.stimuli.datasets.pick_a_pic import read_pick_a_pic
 from vla.stimuli.datasets.pick_a_pic_shards import pick_a_pic
-from vla.stimuli.datasets.prepare import default_data_dir, folder_config, prepare
-from vla.stimuli.datasets.prepared import MARK, is_prepared, read_prepared
+from vla.stimuli.datasets.prepared import read_prepared
+from vla.stimuli.datasets.register import MARK, default_data_dir, is_prepared
 from vla.stimuli.datasets.tfds_table import read_tfds
 from vla.stimuli.draws import sample
 
@@ -140,6 +140,8 @@ def prepare_dataset(
     if directory is None and name in ARCHIVES:
         _check_options(name, ARCHIVES[name], options)
         return ARCHIVES[name](store, **options)
+    from vla.stimuli.datasets.prepare import folder_config, prepare
+
     dataset = _read(name, _given(name, directory), missing_images, options)
     return prepare(name, folder_config(dataset), lambda: dataset, store)
 

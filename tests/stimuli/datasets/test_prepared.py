@@ -18,8 +18,9 @@ from vla.stimuli.datasets import prepare as preparing
 from vla.stimuli.datasets import prepared
 from vla.stimuli.datasets.coco import read_coco_directory
 from vla.stimuli.datasets.pick_a_pic import read_pick_a_pic
-from vla.stimuli.datasets.prepare import default_data_dir, folder_config, prepare
-from vla.stimuli.datasets.prepared import is_prepared, read_prepared
+from vla.stimuli.datasets.prepare import folder_config, prepare
+from vla.stimuli.datasets.prepared import read_prepared
+from vla.stimuli.datasets.register import default_data_dir, is_prepared
 
 SAID = {"b 1.jpg": ("Zwei Hunde 🐕 rennen.", 'A "quoted", dog'), "a.jpg": ("犬",), "c.png": ("third",)}
 

@@ -14,7 +14,6 @@ from vla.checks import check_whole_number, listed
 from vla.files import write_file
 from vla.records import Dataset, canonical_hash
 from vla.stimuli.datasets.pick_a_pic import SHARD, read_pick_a_pic
-from vla.stimuli.datasets.prepare import prepare
 from vla.stimuli.datasets.prepared import read_prepared
 from vla.stimuli.datasets.register import published
 from vla.stimuli.downloads import fetch
@@ -128,6 +127,8 @@ def _enough(n: Any, shards: Any) -> float:
 
 def _prepared(shard: Shard, repository: str, commit: str, data_dir: Path, options: dict[str, Any]) -> Path:
     """One shard as a prepared dataset."""
+    from vla.stimuli.datasets.prepare import prepare
+
     config = f"{_plain(repository)}-{shard.name}-{canonical_hash([shard.sha256, options])[:8]}"
     downloads = data_dir / "downloads" / "pick_a_pic" / config
     path = downloads / f"{shard.name}.parquet"

@@ -1,9 +1,11 @@
-"""Packs a dataset into array_record files once: whole or not at all, and not again when it is there."""
+"""Packs a dataset into array_record files, once.
+
+Importing this module imports TensorFlow Datasets, which takes a second: import it where it is used.
+"""
 
 import dataclasses
 import hashlib
 import io
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,32 +17,23 @@ import tensorflow_datasets as tfds
 from filelock import FileLock
 
 from vla.records import Dataset, ImageSource, Item, canonical_hash
-from vla.stimuli.datasets.prepared import SPLIT, is_prepared
-from vla.stimuli.datasets.register import Published, published
-
-
-def default_data_dir() -> Path:
-    """Where datasets are kept unless another folder is named: `vla/datasets` in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vla" / "datasets"
+from vla.stimuli.datasets.register import SPLIT, Published, is_prepared, published
 
 
 def prepare(name: str, config: str, read: Callable[[], Dataset], data_dir: Path) -> Path:
-    """The folder `data_dir/name/config/version` with the packed items.
+    """Pack items into the folder `data_dir/name/config/version`, unless they are there; returns the folder.
 
-    It is filled under another name and renamed, so a killed run leaves nothing that looks finished. Processes
-    that want the same wait for one of them.
+    An interrupted run leaves nothing that looks finished. Only one of several processes packs; the others wait.
 
     Args:
-      name: Of the builder, such as "coco_val2017".
-      config: What tells this content from others of the same name.
+      name: Name of the builder, such as "coco_val2017".
+      config: Distinguishes contents of the same name.
       read: Downloads and reads the items; called only if they are not packed yet.
-      data_dir: Where all prepared datasets lie.
+      data_dir: The folder of all prepared datasets.
 
     Raises:
-      ValueError: as `read`, or an image file cannot be opened.
+      ValueError: As `read`, or an image file cannot be opened.
     """
-    from vla.stimuli.datasets.prepare import BUILDERS, VERSION, SourceConfig
-
     place = data_dir / name / config / VERSION
     if is_prepared(place):
         return place
@@ -59,13 +52,13 @@ def prepare(name: str, config: str, read: Callable[[], Dataset], data_dir: Path)
 
 
 def folder_config(dataset: Dataset) -> str:
-    """A config name that tells a folder's content: ids, captions, image bytes and masks, in order."""
+    """A config name with a hash of the content: ids, captions, images and masks, in order."""
     content = canonical_hash([dataset.name, list(dataset.dropped), [_fingerprint(item) for item in dataset.items]])
     return f"{re.sub('[^A-Za-z0-9_]+', '_', dataset.name).strip('_') or 'folder'}-{content[:16]}"
 
 
 def _fingerprint(item: Item) -> list[Any]:
-    """What determines an item's record."""
+    """All that determines the record of an item."""
     images = [item.image, *([] if item.rejected is None else [item.rejected])]
     hashes = [hashlib.sha256(image_bytes(item, image)).hexdigest() for image in images]
     masks = None if item.segmentation is None else item.segmentation.content()
@@ -76,7 +69,7 @@ def image_bytes(item: Item, source: ImageSource) -> bytes:
     """The bytes of an item's image file.
 
     Raises:
-      ValueError: it cannot be opened, or there is no file but pixels.
+      ValueError: It cannot be opened, or the source is not a file.
     """
     if isinstance(source, Path):
         try:
@@ -96,7 +89,7 @@ def image_bytes(item: Item, source: ImageSource) -> bytes:
 # pyright: reportGeneralTypeIssues=false, reportCallIssue=false
 
 
-# Of the form of the records; a change makes every dataset be prepared anew.
+# Version of the records; if it changes, every dataset is prepared again.
 VERSION = "1.0.0"
 
 
@@ -105,7 +98,7 @@ class SourceConfig(tfds.core.BuilderConfig):
     """Which items to pack.
 
     Attributes:
-      read: Downloads what is missing, or looks where the user said, and returns the items.
+      read: Downloads and reads the items.
     """
 
     read: Callable[[], Dataset]
@@ -115,10 +108,9 @@ class SourceConfig(tfds.core.BuilderConfig):
 
 
 class ItemsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Packs the items of one dataset in their order, and a light index of them as metadata.
+    """Packs the items of a dataset in order, with an index as metadata.
 
-    The index has ids, captions and checksums, so that a dataset can be looked at, sampled and named without
-    reading an image.
+    The index has ids, captions and checksums, so a dataset can be sampled without reading images.
     """
 
     VERSION = tfds.core.Version(VERSION)
@@ -126,7 +118,7 @@ class ItemsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     HAS_REJECTED = False
 
     def _info(self) -> tfds.core.DatasetInfo:
-        """Features, and where the dataset comes from."""
+        """Features and origin of the dataset."""
         image = tfds.features.Image(shape=(None, None, 3))
         features: dict[str, Any] = {
             "id": tfds.features.Text(),
@@ -136,7 +128,7 @@ class ItemsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if self.HAS_REJECTED:
             features |= {"rejected": image, "group": tfds.features.Text()}
         if self.HAS_MASKS:
-            # As published: a pixel map's PNG, or polygons and run lengths as JSON.
+            # The PNG of a pixel map, or polygons and run lengths as JSON.
             features |= {"masks_form": tfds.features.Text(), "masks": tfds.features.Text()}
             features |= {side: tfds.features.Scalar(np.int32) for side in ("height", "width")}
         known = self._published()
@@ -152,16 +144,16 @@ class ItemsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _published(self) -> Published | None:
-        """What the register says of the dataset."""
+        """The entry of the dataset in the register."""
         return published(self.name)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        """One split, of all items; TFDS's own downloader is not used."""
+        """One split of all items; the downloader of TFDS is not used."""
         assert isinstance(self.builder_config, SourceConfig)
         return {SPLIT: self._generate_examples(self.builder_config.read())}
 
     def _generate_examples(self, dataset: Dataset) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Each item's place and its record; the index grows as they are made."""
+        """The number and record of each item; the index grows with them."""
         entries: list[dict[str, Any]] = []
         assert self.info.metadata is not None
         self.info.metadata.update(name=dataset.name, dropped=list(dataset.dropped), items=entries)
@@ -171,7 +163,7 @@ class ItemsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield place, record
 
     def _packed(self, item: Item) -> tuple[dict[str, Any], dict[str, Any]]:
-        """An item's record and its entry in the index."""
+        """The record of an item and its entry in the index."""
         image = image_bytes(item, item.image)
         record: dict[str, Any] = {"id": item.id, "image": io.BytesIO(image), "captions": list(item.captions)}
         entry: dict[str, Any] = {"id": item.id, "captions": list(item.captions), "image": _sha256(image)}
@@ -207,10 +199,10 @@ class PickAPic(ItemsBuilder, skip_registration=True):
 
 
 class CaptionedFolder(ItemsBuilder, skip_registration=True):
-    """A user's own photographs and captions."""
+    """A user's photographs and captions."""
 
     def _published(self) -> None:
-        """Nothing: they are the user's."""
+        """None: the user owns them."""
         return None
 
 

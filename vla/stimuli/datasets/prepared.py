@@ -1,4 +1,4 @@
-"""Reads items back from array_record files that a builder packed, images only when they are opened."""
+"""Reads prepared datasets: array_record files from which an image is read when it is opened."""
 
 import dataclasses
 import functools
@@ -12,16 +12,17 @@ import numpy as np
 
 from vla.records import Dataset, Item
 from vla.stimuli.datasets.coco_masks import InstanceMasks, PixelMap, decode_masks
+from vla.stimuli.datasets.register import MARK, SPLIT, is_prepared
 
 _READING = threading.Lock()
 _FORKED = False
 
 
 def read_record(folder: Path, split: str, place: int, item: str) -> dict[str, Any]:
-    """The record at `place` of a prepared dataset's split; image features as bytes of image files.
+    """One record of a split of a prepared dataset; images as the bytes of image files.
 
     Raises:
-      ValueError: the files are gone or damaged; or the process was forked after a file was read.
+      ValueError: The files are missing or damaged, or the process was forked after a file was read.
     """
     if _FORKED:
         raise ValueError(
@@ -42,7 +43,7 @@ def read_record(folder: Path, split: str, place: int, item: str) -> dict[str, An
 
 @functools.lru_cache(maxsize=128)
 def _source(folder: Path, split: str) -> Any:
-    """The records of a split."""
+    """All records of a split."""
     import tensorflow_datasets as tfds
 
     builder: Any = tfds.builder_from_directory(str(folder))
@@ -52,7 +53,7 @@ def _source(folder: Path, split: str) -> Any:
 
 
 def _after_fork() -> None:
-    """Remember that this process has readers that would wait for ever."""
+    """Remember that readers inherited by this process would block for ever."""
     global _FORKED
     _FORKED = _FORKED or _source.cache_info().currsize > 0
 
@@ -61,9 +62,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-MARK = "dataset_info.json"
 REMEDY = "Delete the folder and prepare the dataset anew"
-SPLIT = "items"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +72,9 @@ class RecordImage:
     Attributes:
       item: The item's id, for messages.
       folder: The prepared dataset.
-      place: The record, counted from 0.
+      place: Index of the record.
       field: "image" or "rejected".
-      sha256: SHA-256 of the image file's bytes.
+      sha256: SHA-256 of the image file.
     """
 
     item: str
@@ -88,7 +87,7 @@ class RecordImage:
         """The bytes of the image file.
 
         Raises:
-          ValueError: the prepared dataset is gone or no longer what was packed.
+          ValueError: The prepared dataset is missing or has changed.
         """
         data = read_record(self.folder, SPLIT, self.place, self.item)[self.field]
         if hashlib.sha256(data).hexdigest() != self.sha256:
@@ -96,7 +95,7 @@ class RecordImage:
         return data
 
     def content(self) -> str:
-        """SHA-256 of the bytes of the image file, as of the same file in a folder."""
+        """SHA-256 of the image file, as for the same file in a folder."""
         return self.sha256
 
 
@@ -107,8 +106,8 @@ class RecordMasks:
     Attributes:
       item: The item's id, for messages.
       folder: The prepared dataset.
-      place: The record, counted from 0.
-      digest: SHA-256 of what determines the masks, as of the annotations that were packed.
+      place: Index of the record.
+      digest: SHA-256 of what determines the masks.
     """
 
     item: str
@@ -129,7 +128,7 @@ class RecordMasks:
         return self.digest
 
     def encoded(self) -> tuple[str, bytes]:
-        """The form's name and the annotation's bytes, as published."""
+        """The name of the format, and the annotation as published."""
         return self._decoded().encoded()
 
     @property
@@ -151,19 +150,14 @@ class RecordMasks:
         return masks
 
 
-def is_prepared(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a dataset that TensorFlow Datasets prepared."""
-    return (Path(folder).expanduser() / MARK).is_file()
-
-
 def read_prepared(folder: str | os.PathLike[str]) -> Dataset:
-    """The items of a prepared dataset, ids and captions from its index; no image is read.
+    """The items of a prepared dataset, from its index; no image is read.
 
     Args:
-      folder: What `prepare` returned: the folder with `dataset_info.json`.
+      folder: The folder with `dataset_info.json`, as `prepare` returns it.
 
     Raises:
-      ValueError: the folder is none of ours, or incomplete.
+      ValueError: The folder is not a dataset that `prepare` made, or is incomplete.
     """
     import tensorflow_datasets as tfds
 

@@ -1,7 +1,8 @@
-"""Reads the register of published datasets: where their files are, and which bytes they must have."""
+"""The register of published datasets, and where prepared datasets are kept."""
 
 import dataclasses
 import functools
+import os
 import tomllib
 from pathlib import Path
 
@@ -9,17 +10,31 @@ from vla.files import register_path
 
 REGISTER = register_path("datasets.toml")
 
+# In a prepared dataset: the file that TensorFlow Datasets writes last, and our one split.
+MARK = "dataset_info.json"
+SPLIT = "items"
+
+
+def default_data_dir() -> Path:
+    """The default folder of datasets: `~/.cache/vla/datasets`, or under XDG_CACHE_HOME."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vla" / "datasets"
+
+
+def is_prepared(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a dataset that TensorFlow Datasets prepared."""
+    return (Path(folder).expanduser() / MARK).is_file()
+
 
 @dataclasses.dataclass(frozen=True)
 class PublishedFile:
     """One file to fetch.
 
     Attributes:
-      name: What to call it.
+      name: File name.
       url: Where it is published.
-      sha256: Its SHA-256, where that is published.
-      md5: Its MD5, where only that is.
-      bytes: Its size, where that is published.
+      sha256: Published SHA-256, if any.
+      md5: Published MD5, if there is no SHA-256.
+      bytes: Published size, if any.
     """
 
     name: str
@@ -34,13 +49,13 @@ class Published:
     """A dataset of the register.
 
     Attributes:
-      id: Its name in this library.
-      name: Its name among people.
-      origin: Its publisher's page.
-      licence: Under which terms.
+      id: Name in this library.
+      name: Full name.
+      origin: The publisher's page.
+      licence: Its licence.
       citation: What to cite.
-      revision: Of a Hugging Face dataset, the version meant.
-      files: What to fetch, by name.
+      revision: Pinned revision of a Hugging Face dataset.
+      files: The files to download, by name.
     """
 
     id: str
@@ -53,10 +68,10 @@ class Published:
 
 
 def published(id: str) -> Published:
-    """What the register says of a dataset.
+    """The entry of a dataset in the register.
 
     Raises:
-      ValueError: it has no such dataset, or the register is not there.
+      ValueError: The register has no such dataset, or is missing.
     """
     register = _read(REGISTER)
     if id not in register:
@@ -66,7 +81,7 @@ def published(id: str) -> Published:
 
 @functools.cache
 def _read(path: Path) -> dict[str, Published]:
-    """All datasets of the register by id."""
+    """All entries by id."""
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))["dataset"]
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Fetches and reads the datasets that are published as archives."""
+"""Downloads the datasets that are published as archives."""
 
 import shutil
 from collections.abc import Callable
@@ -9,7 +9,6 @@ from vla.records import Dataset
 from vla.stimuli.archives import extract
 from vla.stimuli.datasets.coco import MASKS, read_coco
 from vla.stimuli.datasets.flickr8k import read_flickr8k
-from vla.stimuli.datasets.prepare import prepare
 from vla.stimuli.datasets.register import published
 from vla.stimuli.downloads import fetch
 
@@ -17,18 +16,18 @@ ANNOTATIONS, PHOTOGRAPHS, PIXEL_MAPS = "annotations_trainval2017.zip", "val2017.
 
 
 def coco_val2017(data_dir: Path, masks: str = "pixel_maps") -> Path:
-    """MS-COCO val2017, fetched where it is not there yet, as a prepared dataset.
+    """The folder of MS-COCO val2017 as a prepared dataset, downloaded if it is not there.
 
-    About 1 GB is fetched, with COCO-Stuff's pixel maps 1.7 GB. The archives stay in `data_dir/downloads` and
-    may be deleted.
+    The download is about 1 GB, with COCO-Stuff's pixel maps 1.7 GB. The archives stay in `data_dir/downloads` and may
+    be deleted.
 
     Args:
-      data_dir: Where datasets are kept.
+      data_dir: The folder of datasets.
       masks: "pixel_maps" (COCO-Stuff's: things and stuff), "instances" (things only) or "none"; "auto" is
         "pixel_maps".
 
     Raises:
-      ValueError: as `fetch`, `extract` and `read_coco`.
+      ValueError: As `fetch`, `extract` and `read_coco`.
     """
     check_choice("masks", masks, MASKS)
     masks = "pixel_maps" if masks == "auto" else masks
@@ -48,26 +47,28 @@ def coco_val2017(data_dir: Path, masks: str = "pixel_maps") -> Path:
 
 
 def flickr8k(data_dir: Path) -> Path:
-    """Flickr8k in its original form, fetched where it is not there yet (1.1 GB), as a prepared dataset.
+    """The folder of Flickr8k in its original form as a prepared dataset, downloaded (1.1 GB) if it is not there.
 
     Raises:
-      ValueError: as `fetch`, `extract` and `read_flickr8k`.
+      ValueError: As `fetch`, `extract` and `read_flickr8k`.
     """
 
     def read(unpack: Callable[..., Path]) -> Dataset:
         photographs = unpack("Flickr8k_Dataset.zip", lambda name: not name.startswith("__MACOSX/"))
         texts = unpack("Flickr8k_text.zip", lambda name: not name.startswith("__MACOSX/"))
-        # The folder of photographs bears either spelling, according to who packed it.
+        # The name of the folder of photographs depends on who packed it.
         return read_flickr8k(photographs, texts / "Flickr8k.token.txt")
 
     return _prepared("flickr8k", "original", read, data_dir)
 
 
 def _prepared(name: str, config: str, read: Callable[[Callable[..., Path]], Dataset], data_dir: Path) -> Path:
-    """A prepared dataset, read with a function that fetches and unpacks one of its archives."""
+    """A prepared dataset; `read` gets a function that downloads and unpacks an archive by its name."""
+    from vla.stimuli.datasets.prepare import prepare
+
     downloads = data_dir / "downloads" / name
     files = published(name).files
-    # Of each config its own: another process may be packing another config just now.
+    # One folder per config: another process may be packing another config.
     unpacked = downloads / f"unpacked-{config}"
 
     def unpack(archive: str, wanted: Callable[[str], bool] | None = None) -> Path:
@@ -76,6 +77,6 @@ def _prepared(name: str, config: str, read: Callable[[Callable[..., Path]], Data
         return extract(path, unpacked / Path(archive).stem, wanted=wanted)
 
     folder = prepare(name, config, lambda: read(unpack), data_dir)
-    # The archives are enough to unpack again: photographs need not lie on the disk three times.
+    # The archives can be unpacked again; without this, photographs are on the disk three times.
     shutil.rmtree(unpacked, ignore_errors=True)
     return folder

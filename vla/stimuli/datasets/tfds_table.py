@@ -12,7 +12,8 @@ import numpy as np
 
 from vla.records import Dataset, canonical_hash
 from vla.stimuli.datasets.columns import Table, read_table
-from vla.stimuli.datasets.prepared import is_prepared, read_record
+from vla.stimuli.datasets.prepared import read_record
+from vla.stimuli.datasets.register import is_prepared
 
 # No namespaces (`kaggle:name`): those load code from elsewhere.
 NAME = re.compile(r"[a-z0-9_]+(/[A-Za-z0-9_.+-]+)?(:\d+\.(\d+|\*)\.(\d+|\*))?")
