@@ -66,7 +66,7 @@ def test_too_few_captions(tmp_path):
     whole = dataset(tmp_path / "x")
     with pytest.raises(ValueError, match=r"index 1 asks for 2 captions .* 1 of the 2 items of toy have fewer: b \(1\)"):
         caption_view(whole, 1)
-    with pytest.raises(ValueError, match="index=-1; expected the caption's place"):
+    with pytest.raises(ValueError, match="index=-1; expected the caption's index"):
         caption_view(whole, -1)
 
 
@@ -175,7 +175,7 @@ def test_other_images_of_an_item(whole):
         ({"source": "drawing"}, "source='drawing'; expected one of photograph, rejected, synthetic"),
         ({"source": "synthetic", "index": 2}, r"synthetic image index 2 asks for 3 .* fewer: a \(2\).*index below 2"),
         ({"index": 1}, "index=1, but an item has one photograph; only synthetic images are counted"),
-        ({"source": "synthetic", "index": -1}, "index=-1; expected the image's place in its item, from 0"),
+        ({"source": "synthetic", "index": -1}, "index=-1; expected the image's index in its item, from 0"),
         ({"source": "synthetic", "index": True}, "index=True; expected"),
         ({"manipulation": "rotation:angel=3"}, "rotation has no parameter 'angel'"),
         (

@@ -1,4 +1,4 @@
-"""Finds a dataset by its name: in a directory, among the prepared ones, or at its publisher's."""
+"""Finds a dataset by name: in a directory, prepared, or at its publisher."""
 
 import dataclasses
 import inspect
@@ -21,19 +21,19 @@ from vla.stimuli.datasets.register import MARK, default_data_dir, is_prepared
 from vla.stimuli.datasets.tfds_table import read_tfds
 from vla.stimuli.draws import sample
 
-# Readers of what lies in a directory.
+# Readers of a directory.
 READERS: dict[str, Callable[..., Dataset]] = {
     "captioned_folder": read_captioned_folder,
     "coco_val2017": read_coco_directory,
     "flickr8k": read_flickr8k,
     "pick_a_pic": read_pick_a_pic,
 }
-# What fetches a whole dataset and returns where it was prepared.
+# Downloads of whole datasets; each returns the prepared folder.
 ARCHIVES: dict[str, Callable[..., Path]] = {"coco_val2017": sources.coco_val2017, "flickr8k": sources.flickr8k}
-# Tables of any content, of which the columns are named.
+# Tables with any columns.
 TABLES: dict[str, Callable[..., Dataset]] = {"hugging_face": read_hugging_face, "tfds": read_tfds}
 NAMES = tuple(sorted({*READERS, *TABLES}))
-# Given by read_dataset itself.
+# Passed by read_dataset itself.
 OWN = frozenset({"n", "seed", "missing_images", "data_dir", "source", "directory", "folder", "name"})
 
 
@@ -48,7 +48,7 @@ def read_dataset(
     called: str = "",
     **options: Any,
 ) -> Dataset:
-    """The items of a dataset, images read only when they are opened.
+    """The items of a dataset; images are read when they are opened.
 
     | name | without a directory | options |
     |---|---|---|
@@ -59,23 +59,22 @@ def read_dataset(
     | `hugging_face` | | `image`, `text`, ... as of `read_hugging_face` |
     | `tfds` | | `image`, `text`, ... as of `read_tfds` |
 
-    What is fetched is verified, packed as array_record by TensorFlow Datasets under `data_dir`, and read from there
-    ever after. A directory is read as it is, nothing copied; it may also be one that `prepare_dataset` made.
+    Downloads are verified, packed as array_record files under `data_dir`, and read from there. A directory is read in
+    place; it may also be one that `prepare_dataset` made.
 
     Args:
       name: One of the above.
-      directory: The dataset's files, in their published layout; for `hugging_face` and `tfds` a directory or the
-        dataset's name there.
-      n: How many items to draw; None or "all" for all.
-      seed: Which sample (see `vla.stimuli.sample`).
-      data_dir: Where fetched datasets are kept; None for `~/.cache/vla/datasets`.
-      missing_images: What to do with items whose photograph is absent: "refuse", or "drop" to leave them out and
-        record their ids in `Dataset.dropped`.
-      called: What to call the dataset in file names and tables; "" for its own name.
-      **options: Of the reader.
+      directory: The files of the dataset in their published layout; for `hugging_face` and `tfds`, a directory or the
+        name of a dataset.
+      n: Number of items to draw; None or "all" for all.
+      seed: Seed of the sample (see `vla.stimuli.sample`).
+      data_dir: The folder of downloaded datasets; None for `~/.cache/vla/datasets`.
+      missing_images: For items without an image: "refuse", or "drop" to record their ids in `Dataset.dropped`.
+      called: Name of the dataset in file names and tables; "" for its own name.
+      **options: Options of the reader.
 
     Raises:
-      ValueError: no dataset of this name; an option that it does not have; or as the reader.
+      ValueError: An unknown dataset or option; or as the reader.
     """
     _check_name(name)
     check_choice("missing_images", missing_images, POLICIES)
@@ -90,7 +89,7 @@ def check_asked(
     missing_images: str = "refuse",
     options: Iterable[str] = (),
 ) -> None:
-    """Refuse what `read_dataset` would refuse whatever the files are; nothing is read.
+    """Check the arguments of `read_dataset`; nothing is read.
 
     Args:
       name: As of `read_dataset`.
@@ -99,7 +98,7 @@ def check_asked(
       options: Names of the reader's options.
 
     Raises:
-      ValueError: No dataset of this name; an option that it does not have; no directory where one is needed.
+      ValueError: An unknown dataset or option, or a missing directory.
     """
     _check_name(name)
     check_choice("missing_images", missing_images, POLICIES)
@@ -117,21 +116,21 @@ def prepare_dataset(
     missing_images: str = "refuse",
     **options: Any,
 ) -> Path:
-    """Packs a dataset into a few array_record files, for file systems on which many small files are slow.
+    """Pack a dataset into a few array_record files, for file systems that are slow with many small files.
 
     Args:
       name: `captioned_folder`, `coco_val2017`, `flickr8k` or `pick_a_pic`.
-      directory: The dataset's files; None fetches those of `coco_val2017` and `flickr8k`.
+      directory: The files of the dataset; None downloads `coco_val2017` and `flickr8k`.
       data_dir: As of `read_dataset`.
       missing_images: As of `read_dataset`.
-      **options: Of the reader.
+      **options: Options of the reader.
 
     Returns:
-      The folder to pass to `read_dataset` as `directory`. A folder's content is part of its name: the same files
-      are packed once, changed ones anew.
+      The folder to pass to `read_dataset` as `directory`. Its name contains a hash of the content, so changed files are
+      packed again.
 
     Raises:
-      ValueError: as `read_dataset`.
+      ValueError: As `read_dataset`.
     """
     _check_name(name)
     store = _data_dir(data_dir)
@@ -155,7 +154,7 @@ def _found(
     missing_images: str,
     options: dict[str, Any],
 ) -> Dataset:
-    """The sample, from wherever the dataset is."""
+    """The sample, from a directory, a prepared folder or a download."""
     reader = _reader(name, directory)
     if name in TABLES:
         _check_options(name, reader, options)
@@ -174,7 +173,7 @@ def _found(
 
 
 def _reader(name: str, directory: str | os.PathLike[str] | None) -> Callable[..., Any]:
-    """What reads or fetches a dataset, by whether there is a directory: its parameters are the options."""
+    """The function that reads or downloads a dataset; its parameters are the options."""
     if name in TABLES:
         return TABLES[name]
     if directory is None:
@@ -195,7 +194,7 @@ def _data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
 
 
 def _given(name: str, directory: str | os.PathLike[str] | None) -> str | os.PathLike[str]:
-    """The directory, which this dataset needs."""
+    """The directory, which this dataset requires."""
     if directory is None:
         what = "the dataset's name there, or a directory" if name in TABLES else "the directory with its files"
         raise ValueError(f"{name} needs directory=: {what}")
@@ -208,7 +207,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_prepared(name: str, directory: str | os.PathLike[str], options: dict[str, Any]) -> None:
-    """Refuse a prepared dataset of another name, and options, which come too late for it."""
+    """Refuse a prepared dataset of another name, and options, which have no effect on it."""
     import tensorflow_datasets as tfds
 
     found = tfds.builder_from_directory(str(Path(directory).expanduser())).name

@@ -90,8 +90,8 @@ class Manipulation:
     modality: Modality
     words: str
     apply: Callable[..., Any]
-    parameters: Mapping[str, Parameter] = dataclasses.field(default_factory=dict)
-    policies: Mapping[str, Parameter] = dataclasses.field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = dataclasses.field(default_factory=dict, hash=False)
+    policies: Mapping[str, Parameter] = dataclasses.field(default_factory=dict, hash=False)
     dose: str = ""
     seeded: bool = False
     masked: str = ""

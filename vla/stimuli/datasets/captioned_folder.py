@@ -1,4 +1,4 @@
-"""Reads a folder of photographs with a captions file as a dataset."""
+"""Reads a folder of images with a captions file as a dataset."""
 
 import csv
 import dataclasses
@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from vla.checks import POLICIES, RemediableError, check_choice, listed
+from vla.checks import POLICIES, check_choice, listed, refuse_absent
 from vla.files import is_git_lfs_pointer
 from vla.records import Dataset, Item
 from vla.stimuli.images import has_image_suffix, not_an_image
@@ -29,13 +29,13 @@ COLUMNS = "`image,caption` (as Kaggle publishes Flickr8k) or `file_name,text` (H
 
 @dataclasses.dataclass(frozen=True)
 class CaptionRow:
-    """What one line says of one image.
+    """One line of a captions file.
 
     Attributes:
-      line: Line of the file, counted from 1.
-      image: The image's path as the file gives it, relative, with `/` between its parts.
-      captions: What the line says of it, in order, none empty; none at all where a list is empty.
-      id: The item's id where the line gives one.
+      line: Line number, from 1.
+      image: Path of the image, relative, with `/` between its parts.
+      captions: Captions in order, none of them empty; () for an empty list.
+      id: The item's id, if the line gives one.
     """
 
     line: int
@@ -45,7 +45,7 @@ class CaptionRow:
 
 
 class _BadRow(Exception):
-    """A row that cannot be used: why, and what it is known by."""
+    """A row that cannot be used: the reason, and the image or value that identifies it."""
 
     def __init__(self, why: str, known_by: str = ""):
         super().__init__(why, known_by)
@@ -55,21 +55,21 @@ class _BadRow(Exception):
 def read_captions(path: Path) -> list[CaptionRow]:
     """All rows of a captions file in published order.
 
-    CSV has a header of `image,caption` or `file_name,text`, fields quoted as CSV quotes them, one caption
-    a row; JSON lines have one object a line: `image` or `file_name`; `caption` or `text` (a string) or
-    `captions` (a list of strings). Both may give an `id`; columns and keys of other names are not read.
-    White space around a caption is not part of it. Blank lines are skipped.
+    CSV has the header `image,caption` or `file_name,text` and one caption per row, quoted as usual in CSV. JSON lines
+    have one object per line: `image` or `file_name`, with `caption` or `text` (a string) or `captions` (a list of
+    strings). Both may give an `id`; other columns and keys are not read. White space around captions is removed, blank
+    lines are skipped.
 
     Raises:
-      ValueError: the file is not UTF-8, has no rows, an unknown suffix or a bad header; or some lines are
-        malformed, hold an empty caption, or name an image outside the folder: all of them in one error.
+      ValueError: The file is not UTF-8, has no rows, an unknown suffix or a bad header; or lines are malformed, have
+        an empty caption, or name an image outside the folder. One error lists all such lines.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(
             f"{path} has the suffix {path.suffix!r}, which is no known form of a captions file; "
             f"known are {', '.join(sorted(SUFFIXES))} (.txt is read as CSV)"
         )
-    text = _text(path)
+    text = read_text(path)
     parsed = _csv_rows(path, text) if SUFFIXES[path.suffix.lower()] == "csv" else _json_rows(text)
     rows, bad = [], {}
     for line, fields in parsed:
@@ -91,15 +91,14 @@ def read_captions(path: Path) -> list[CaptionRow]:
 
 
 def refuse_swallowed_lines(source: str, captions: Iterable[tuple[str, str, str]], images: Collection[str]) -> None:
-    """Refuse captions that hold further lines of their file.
+    """Refuse captions that contain further lines of their file.
 
-    In a file that was written without CSV quoting, a caption that begins with a quotation mark runs on to the next
-    quotation mark and takes the lines in between with it. So a caption over several lines may not hold the name of
-    an image as a field.
+    In a file written without CSV quoting, a caption that begins with a quotation mark extends to the next quotation
+    mark, over the lines in between. So a caption of several lines must not contain the name of an image as a field.
 
     Args:
       source: The file, for messages.
-      captions: (line or row, image, caption).
+      captions: (line, image, caption).
       images: The names of all images of the file.
 
     Raises:
@@ -124,8 +123,8 @@ def refuse_swallowed_lines(source: str, captions: Iterable[tuple[str, str, str]]
         )
 
 
-def _text(path: Path) -> str:
-    """The file's text, with or without a byte-order mark."""
+def read_text(path: Path) -> str:
+    """The text of the file, without a byte-order mark."""
     data = path.read_bytes()
     if is_git_lfs_pointer(data):
         raise ValueError(f"{path} is a Git LFS pointer, not the captions: run `git lfs pull` in its repository")
@@ -139,8 +138,8 @@ def _text(path: Path) -> str:
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict | _BadRow]]:
-    """Line number and fields of each CSV row, or what is wrong with it."""
-    # Strict, or a quotation mark that is never closed swallows the captions after it without a word.
+    """Line number and fields of each CSV row, or the reason why it cannot be used."""
+    # Strict: otherwise an unclosed quotation mark silently swallows the captions after it.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [column.strip() for column in next(reader, [])]
@@ -164,8 +163,8 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict | _BadRow]]:
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, dict | _BadRow]]:
-    """Line number and object of each line, or what is wrong with it."""
-    # Not splitlines: JSON strings may hold the other characters it splits at, such as U+2028.
+    """Line number and object of each line, or the reason why it cannot be used."""
+    # Not splitlines: it also splits at characters that JSON strings may contain, such as U+2028.
     for line, source in enumerate(text.split("\n"), start=1):
         if not source.strip():
             continue
@@ -200,7 +199,7 @@ def _row(line: int, fields: dict | _BadRow) -> CaptionRow:
 
 
 def _text_of(fields: dict, keys: Iterable[str], known_by: str = "") -> str:
-    """The string under the one of `keys` that is there."""
+    """The string under the only one of `keys` that the row has."""
     found = [key for key in keys if key in fields]
     if len(found) != 1 or not isinstance(fields[found[0]], str):
         raise _BadRow(f"expected one string under {' or '.join(f'`{key}`' for key in keys)}", known_by)
@@ -208,7 +207,7 @@ def _text_of(fields: dict, keys: Iterable[str], known_by: str = "") -> str:
 
 
 def _inside(image: str) -> str:
-    """The image's path in plain form; a path that leads out of the folder is refused."""
+    """The normalised path of the image; a path out of the folder is refused."""
     if not image.strip():
         raise _BadRow("no image named")
     if reason := not_an_image(image):
@@ -220,7 +219,7 @@ def _inside(image: str) -> str:
 
 
 def _id(fields: dict, image: str) -> str | None:
-    """The id the row gives, as text; None where it is absent or blank."""
+    """The id of the row as text; None if it is absent or blank."""
     given = fields.get("id")
     if given is None:
         return None
@@ -240,113 +239,114 @@ def read_captioned_folder(
     missing_images: str = "refuse",
     missing_captions: str = "refuse",
 ) -> Dataset:
-    """Photographs of a folder with what people said of them.
+    """The images of a folder with the captions of a file.
 
-    Kaggle's Flickr8k is read as published, from `flickr8k` (`captions.txt` beside `Images/`) and from
-    `flickr8k/Images` alike. Items come in order of first appearance in the captions file, captions in
-    published order; a file's forms are those of `vla.stimuli.datasets.captioned_folder`.
+    Items are in the order in which the captions file first names them, captions in published order (see
+    `read_captions` for the formats). Kaggle's Flickr8k is read as published, from `flickr8k` (`captions.txt` beside
+    `Images/`) or from `flickr8k/Images`.
 
     Args:
-      folder: The photographs, directly or in its `Images` (or `images`) folder, in subfolders if the
-        captions file names them so.
-      captions: The captions file, or its name in the folder; by default the first of CAPTION_FILES that
-        is in the folder, else in its parent.
-      name: The dataset's name; by default the folder's (of `flickr8k/Images`: `flickr8k`).
-      missing_images: What to do with captions whose photograph is absent: "refuse", or "drop" to leave
-        them out and record their ids in `Dataset.dropped`.
-      missing_captions: The same for photographs in the folder that no caption describes.
+      folder: The folder with the images, directly, in its `Images` (or `images`) folder, or in the subfolders that the
+        captions file names.
+      captions: The captions file, or its name in the folder; by default the first of CAPTION_FILES in the folder, then
+        in its parent.
+      name: Name of the dataset; by default that of the folder (for `flickr8k/Images`: `flickr8k`).
+      missing_images: For captions without an image: "refuse", or "drop" to record their ids in `Dataset.dropped`.
+      missing_captions: The same for images in the folder without a caption.
 
     Returns:
-      The dataset; an item's id is the one its lines give, else the file name without extension.
+      The dataset. An item's id is given by its lines, else it is the file name without suffix.
 
     Raises:
-      ValueError: no such folder; no captions file; a line of it that cannot be used; an image or a caption
-        missing under "refuse"; two images with one id, or one image with two; no item left. Each error
-        names every offender (the first few, and how many more) and the remedy.
+      ValueError: No such folder; no captions file; a line that cannot be used; a missing image or caption; two images
+        with one id, or one image with two; no item left. The message lists what is wrong and the remedy.
     """
     for setting, value in (("missing_images", missing_images), ("missing_captions", missing_captions)):
         check_choice(setting, value, POLICIES)
-    # Made absolute but not resolved: where Images is a link, its parent is the folder the user sees.
+    # Absolute but not resolved: if Images is a link, its parent is the folder that the user sees.
     base = Path(os.path.abspath(Path(folder).expanduser()))
     if not base.is_dir():
         raise ValueError(f"{folder} is not a folder; expected the folder that holds the photographs")
-    file = _captions_file(base, captions)
-    said, ids = _by_image(file, read_captions(file))
-    root = _root(base, file, list(said))
+    file = find_captions_file(base, captions, CAPTION_FILES)
+    captions_of, ids = _by_image(file, read_captions(file))
+    root = _root(base, file, list(captions_of))
 
-    paths = {image: root / image for image in said}
-    absent = [image for image in said if not _present(paths[image], base)]
-    if absent and missing_images == "refuse":
-        raise RemediableError(
-            f"{len(absent)} of the {len(said)} images named in {file} are not in {root}: {listed(absent)}. "
-            'Put them there, or pass missing_images="drop" to leave them out '
-            "(their ids are kept in the dataset's `dropped`)" + _same_but_for_spelling(absent, root),
-            {"missing_images": "drop"},
-        )
-    _refuse_one_file_twice(file, [paths[image] for image in said if image not in absent])
+    paths = {image: root / image for image in captions_of}
+    absent = [image for image in captions_of if not _present(paths[image], base)]
+    refuse_absent(
+        "missing_images",
+        missing_images,
+        absent,
+        f"of the {len(captions_of)} images named in {file} are not in {root}",
+        f"Put them there{_same_but_for_spelling(absent, root) if absent else ''}",
+    )
+    _refuse_one_file_twice(file, [paths[image] for image in captions_of if image not in absent])
     known = {os.path.realpath(path) for path in paths.values()}
-    wordless = sorted({image for image, told in said.items() if not told}.difference(absent))
+    uncaptioned = sorted({image for image, captions in captions_of.items() if not captions}.difference(absent))
     unnamed = [
         path
         for path in _photographs(root if root.is_relative_to(base) else base)
         if os.path.realpath(path) not in known
     ]
-    if (wordless or unnamed) and missing_captions == "refuse":
-        names = wordless + [str(path.relative_to(base)) for path in unnamed]
-        raise RemediableError(
-            f"{len(names)} photographs in {base} have no caption in {file}: {listed(names)}. "
-            'Caption them, or pass missing_captions="drop" to leave them out '
-            "(their ids are kept in the dataset's `dropped`)",
-            {"missing_captions": "drop"},
-        )
-    left_out = {*absent, *wordless}
-    items = tuple(Item(ids[image], paths[image], said[image]) for image in said if image not in left_out)
+    refuse_absent(
+        "missing_captions",
+        missing_captions,
+        uncaptioned + [str(path.relative_to(base)) for path in unnamed],
+        f"photographs in {base} have no caption in {file}",
+        "Caption them",
+    )
+    left_out = {*absent, *uncaptioned}
+    items = tuple(Item(ids[image], paths[image], captions_of[image]) for image in captions_of if image not in left_out)
     if not items:
         raise ValueError(
-            f"no item is left: none of the {len(said)} images named in {file} is in {base} with a caption. "
-            f"{listed(list(said))} were looked for in {root}"
+            f"no item is left: none of the {len(captions_of)} images named in {file} is in {base} with a caption. "
+            f"{listed(list(captions_of))} were looked for in {root}"
         )
     dropped = {ids[image] for image in left_out}
-    # A photograph that no line names has no id of its own: never record it under one that an item bears.
+    # An image that no line names has no id: never record it under the id of an item.
     borne = {item.id for item in items}
     dropped |= {path.name if path.stem in borne else path.stem for path in unnamed}
     return Dataset(name or _name(base), items, tuple(sorted(dropped)))
 
 
-def _captions_file(base: Path, captions: str | os.PathLike[str] | None) -> Path:
-    """The captions file asked for, or the first one with a usual name."""
+def find_captions_file(base: Path, captions: str | os.PathLike[str] | None, names: Sequence[str]) -> Path:
+    """The captions file that is given, or the first of `names` in a folder, then in its parent.
+
+    Raises:
+      ValueError: There is no such file.
+    """
     if captions is not None:
         given = Path(captions).expanduser()
         for path in (given, base / given):
             if path.is_file():
                 return Path(os.path.abspath(path))
         raise ValueError(f"no captions file {captions}: looked for {given} and for {base / given}")
-    for place in (base, base.parent):
-        for usual in CAPTION_FILES:
-            if (place / usual).is_file():
-                return place / usual
+    for folder in (base, base.parent):
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
     raise ValueError(
-        f"no captions file in {base} or in {base.parent}: looked for {', '.join(CAPTION_FILES)}. "
-        "Put one there, or name it with captions="
+        f"no captions file in {base} or in {base.parent}: looked for {', '.join(names)}. Put one there, or name it "
+        "with captions="
     )
 
 
 def _by_image(file: Path, rows: Sequence[CaptionRow]) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    """Captions and id of each image, in order of first appearance; ids are one to one with images."""
-    said: dict[str, tuple[str, ...]] = {}
+    """Captions and id of each image, in order of first appearance; no two images share an id."""
+    captions_of: dict[str, tuple[str, ...]] = {}
     given: dict[str, dict[str, int]] = {}
     for row in rows:
-        said[row.image] = said.get(row.image, ()) + row.captions
+        captions_of[row.image] = captions_of.get(row.image, ()) + row.captions
         if row.id is not None:
             given.setdefault(row.image, {}).setdefault(row.id, row.line)
-    torn = [
+    ambiguous = [
         f"{image} ({', '.join(f'{id!r} on line {line}' for id, line in lines.items())})"
         for image, lines in given.items()
         if len(lines) > 1
     ]
-    if torn:
-        raise ValueError(f"{file} gives one image several ids: {listed(torn)}. Give each image one id")
-    ids = {image: next(iter(given.get(image, [PurePosixPath(image).stem]))) for image in said}
+    if ambiguous:
+        raise ValueError(f"{file} gives one image several ids: {listed(ambiguous)}. Give each image one id")
+    ids = {image: next(iter(given.get(image, [PurePosixPath(image).stem]))) for image in captions_of}
     sharing: dict[str, list[str]] = {}
     for image, id in ids.items():
         sharing.setdefault(id, []).append(image)
@@ -356,16 +356,16 @@ def _by_image(file: Path, rows: Sequence[CaptionRow]) -> tuple[dict[str, tuple[s
             f"{file} has several images with the same id: {listed(shared)}. An id is the file name without "
             "extension unless a column or key `id` gives another: give one"
         )
-    return said, ids
+    return captions_of, ids
 
 
 def _spelling(name: str) -> str:
-    """The same for names that some file systems take for one: case and Unicode normalisation (macOS, Windows)."""
+    """A name without what some file systems ignore: case and Unicode normalisation (macOS, Windows)."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def _same_but_for_spelling(absent: Sequence[str], root: Path) -> str:
-    """A sentence on files whose names differ from absent ones by case or Unicode normalisation alone; else ""."""
+    """A sentence about files whose names differ from absent ones only in case or Unicode normalisation; else ""."""
     files = {_spelling(str(path.relative_to(root))): str(path.relative_to(root)) for path in _photographs(root)}
     pairs = [f"{image!r} and {files[_spelling(image)]!r}" for image in absent if _spelling(image) in files]
     if not pairs:
@@ -374,7 +374,7 @@ def _same_but_for_spelling(absent: Sequence[str], root: Path) -> str:
 
 
 def _refuse_one_file_twice(file: Path, paths: Sequence[Path]) -> None:
-    """Refuse two names of one file, as a file system that ignores case or Unicode normalisation allows."""
+    """Refuse two names of one file, which file systems that ignore case or Unicode normalisation allow."""
     by_spelling: dict[str, list[Path]] = {}
     for path in paths:
         by_spelling.setdefault(_spelling(str(path)), []).append(path)
@@ -391,18 +391,18 @@ def _refuse_one_file_twice(file: Path, paths: Sequence[Path]) -> None:
 
 
 def _root(base: Path, file: Path, images: Sequence[str]) -> Path:
-    """The folder that the captions file's paths start from: where most images are, the first of equals."""
+    """The folder to which paths in the captions file are relative: the first with the most images."""
     places = [base, base / "Images", base / "images", file.parent]
     return max(places, key=lambda place: sum(_present(place / image, base) for image in images))
 
 
 def _present(path: Path, base: Path) -> bool:
-    """Whether there is a file at `path`, and it is in the folder asked for."""
+    """Whether `path` is a file in the folder `base`."""
     return path.is_relative_to(base) and path.is_file()
 
 
 def _photographs(root: Path) -> list[Path]:
-    """All photographs at or below `root` in sorted order, links followed, hidden files left out."""
+    """All images below `root`, sorted; links are followed, hidden files left out."""
     found, visited = [], set()
     for place, folders, files in os.walk(root, followlinks=True):
         visited.add(os.path.realpath(place))
@@ -416,5 +416,5 @@ def _photographs(root: Path) -> list[Path]:
 
 
 def _name(base: Path) -> str:
-    """What people call the dataset in this folder."""
+    """The name of the dataset in this folder."""
     return base.parent.name if base.name.lower() == "images" and base.parent.name else base.name

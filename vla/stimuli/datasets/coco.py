@@ -1,4 +1,4 @@
-"""Reads MS-COCO as published: photographs, their captions, and masks of things and stuff."""
+"""Reads MS-COCO as published: images, captions, and masks of things and stuff."""
 
 import dataclasses
 import json
@@ -20,8 +20,8 @@ class CocoImage:
     """One entry of `images`.
 
     Attributes:
-      number: The image's number, by which annotations refer to it.
-      file_name: Its file, relative to the folder of photographs.
+      number: COCO's id of the image, used by annotations.
+      file_name: Its file, relative to the folder of images.
       height: Pixels.
       width: Pixels.
     """
@@ -33,13 +33,13 @@ class CocoImage:
 
     @property
     def item(self) -> str:
-        """The item's id: the file name without extension, such as "000000000139"."""
+        """The id of the item: the file name without suffix, such as "000000000139"."""
         return PurePosixPath(self.file_name).stem
 
 
 @dataclasses.dataclass(frozen=True)
 class CocoCategory:
-    """A kind of thing: its id (1..90), its name and the group it belongs to, such as 18, "dog", "animal"."""
+    """A category of things: id (1..90), name and supercategory, such as 18, "dog", "animal"."""
 
     id: int
     name: str
@@ -51,9 +51,9 @@ class Instances:
     """An instances file.
 
     Attributes:
-      images: Every image that was annotated, by number; one without instances shows no thing.
-      segmentations: Polygons and run lengths of each image's instances, as published, by number.
-      categories: The kinds of things in each image, without repetition, in order of their ids, by number.
+      images: Every annotated image by number; one without instances shows no things.
+      segmentations: Polygons or run lengths of the instances of each image, as published, by number.
+      categories: The categories in each image, each once, in order of id, by number.
     """
 
     images: dict[int, CocoImage]
@@ -62,12 +62,12 @@ class Instances:
 
 
 def read_coco_captions(path: str | os.PathLike[str]) -> tuple[dict[int, CocoImage], dict[int, tuple[str, ...]]]:
-    """Images of a captions file and, by image number, what was said of each, in published order.
+    """The images of a captions file, and the captions of each image in published order; both by image number.
 
-    White space around a caption is not part of it (3,541 of the published ones end in some).
+    White space around captions is removed (3,541 of the published ones end in some).
 
     Raises:
-      ValueError: the file is absent, truncated, not as published, or a caption is empty.
+      ValueError: The file is missing, truncated or not in COCO's format, or a caption is empty.
     """
     path = Path(path)
     data = _read(path)
@@ -85,11 +85,11 @@ def read_coco_captions(path: str | os.PathLike[str]) -> tuple[dict[int, CocoImag
 
 
 def read_coco_instances(path: str | os.PathLike[str]) -> Instances:
-    """An instances file (`instances_val2017.json`), polygons and run lengths not yet looked into.
+    """An instances file (`instances_val2017.json`); polygons and run lengths are not checked yet.
 
     Raises:
-      ValueError: the file is absent, truncated, not as published, or names a category that is not in its
-        table, or is no thing (COCO-Stuff's own JSON has the ids 92..183).
+      ValueError: The file is missing, truncated or not in COCO's format, or has a category that is not in its table or
+        is not a thing (COCO-Stuff's JSON has the ids 92..183).
     """
     path = Path(path)
     data = _read(path)
@@ -122,20 +122,19 @@ def read_coco_instances(path: str | os.PathLike[str]) -> Instances:
 
 
 def coco_categories(instances: str | os.PathLike[str]) -> dict[str, tuple[CocoCategory, ...]]:
-    """Which kinds of things are in each annotated image, by item id.
+    """The categories of things in each annotated image, by item id; () for an image without instances.
 
-    An image in which nothing was annotated has none. For analyses by supercategory:
-    `{kind.supercategory for kind in coco_categories(path)["000000000139"]}`.
+    For analyses by supercategory: `{c.supercategory for c in coco_categories(path)["000000000139"]}`.
 
     Raises:
-      ValueError: as `read_coco_instances`.
+      ValueError: As `read_coco_instances`.
     """
     read = read_coco_instances(instances)
     return {image.item: read.categories[number] for number, image in read.images.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The file's JSON object."""
+    """The JSON object in the file."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -152,7 +151,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _images(path: Path, data: Mapping[str, Any]) -> dict[int, CocoImage]:
-    """Every image of the file by number, in published order."""
+    """The images of the file by number, in published order."""
     records = _records(path, data, "images", {"id": int, "file_name": str, "height": int, "width": int})
     images = {r["id"]: CocoImage(r["id"], r["file_name"], r["height"], r["width"]) for r in records}
     outside = [
@@ -177,7 +176,7 @@ def _images(path: Path, data: Mapping[str, Any]) -> dict[int, CocoImage]:
 
 
 def _records(path: Path, data: Mapping[str, Any], section: str, types: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
-    """The records of a section, each with the fields needed, their ids unique."""
+    """The records of a section, checked for fields, types and unique ids."""
     records = data.get(section)
     if not isinstance(records, list):
         raise ValueError(
@@ -204,12 +203,12 @@ def _records(path: Path, data: Mapping[str, Any], section: str, types: Mapping[s
 
 
 def _named(kind: Any) -> str:
-    """What to call a field's type in messages."""
+    """The type of a field, for messages."""
     return " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
 
 
 def _check_references(path: Path, annotations: Sequence[dict[str, Any]], images: Mapping[int, CocoImage]) -> None:
-    """Refuse annotations of images that the file itself does not list."""
+    """Refuse annotations of images that the file does not list."""
     dangling = [f"{a['id']} (image {a['image_id']})" for a in annotations if a["image_id"] not in images]
     if dangling:
         raise ValueError(
@@ -224,13 +223,13 @@ MASK_POLICIES = ("drop", "keep", "refuse")
 
 @dataclasses.dataclass(frozen=True)
 class CocoFiles:
-    """Where the parts of one split lie.
+    """The files of one split.
 
     Attributes:
-      images: Folder of the photographs.
+      images: Folder of the images.
       captions: The captions file.
-      instances: The instances file, if there is one.
-      stuffthingmaps: Folder of COCO-Stuff's pixel maps, if there is one.
+      instances: The instances file, or None.
+      stuffthingmaps: Folder of COCO-Stuff's pixel maps, or None.
     """
 
     images: Path
@@ -240,14 +239,14 @@ class CocoFiles:
 
 
 def locate_coco(directory: str | os.PathLike[str], split: str = "val2017") -> CocoFiles:
-    """Finds the parts of a split under the names that the published archives give them.
+    """Find the files of a split under the names that the published archives give them.
 
-    Photographs: `val2017/`, `images/val2017/` or `images/`. Annotations, in `annotations/` or in the directory
-    itself: `captions_val2017.json`, `instances_val2017.json` (else the only `instances_val2017*.json`). Pixel
-    maps: `stuffthingmaps/val2017/`, or `annotations/val2017/`, where COCO-Stuff's instructions put them.
+    Images: `val2017/`, `images/val2017/` or `images/`. Annotations, in `annotations/` or in the directory itself:
+    `captions_val2017.json`, `instances_val2017.json` (else the only `instances_val2017*.json`). Pixel maps:
+    `stuffthingmaps/val2017/`, or `annotations/val2017/`, as in COCO-Stuff's instructions.
 
     Raises:
-      ValueError: no such directory, no photographs, no captions, or several files of instances.
+      ValueError: No such directory, no images, no captions, or several instances files.
     """
     base = Path(os.path.abspath(Path(directory).expanduser()))
     if not base.is_dir():
@@ -288,20 +287,20 @@ def read_coco_directory(
     missing_captions: str = "refuse",
     missing_masks: str = "refuse",
 ) -> Dataset:
-    """A split of COCO from a directory with the published parts (see `locate_coco`).
+    """A split of COCO from a directory with the published files (see `locate_coco`).
 
     Args:
       directory: The directory.
       split: Such as "val2017".
-      masks: "pixel_maps" (COCO-Stuff's: things and stuff), "instances" (things only), "none", or "auto": pixel
-        maps if there are any, else instances, else none.
-      name: The dataset's name; by default `coco_<split>`.
+      masks: "pixel_maps" (COCO-Stuff's: things and stuff), "instances" (things only), "none", or "auto" for the first
+        of these that is there.
+      name: Name of the dataset; by default `coco_<split>`.
       missing_images: As of `read_coco`.
       missing_captions: As of `read_coco`.
       missing_masks: As of `read_coco`.
 
     Raises:
-      ValueError: a part that is asked for is absent; or as `locate_coco` and `read_coco`.
+      ValueError: The requested masks are missing; or as `locate_coco` and `read_coco`.
     """
     check_choice("masks", masks, MASKS)
     files = locate_coco(directory, split)
@@ -338,38 +337,34 @@ def read_coco(
     missing_captions: str = "refuse",
     missing_masks: str = "refuse",
 ) -> Dataset:
-    """COCO's photographs with their captions and masks.
+    """COCO's images with their captions and masks.
 
-    The captions file says which images belong; further files in the folder are not looked at. Items come in
-    order of image number, whatever the file's order, with captions in published order (most have five, a few
-    six or seven). An item's id is the photograph's file name without extension, "000000000139".
+    The captions file lists the images; other files in the folder are ignored. Items are in order of image number,
+    captions in published order (most images have five, a few six or seven). An item's id is the file name without
+    suffix, "000000000139".
 
     Args:
-      images: Folder of the photographs.
-      captions: `captions_val2017.json` or the like.
-      instances: `instances_val2017.json` or the like: masks of things, from polygons and run lengths.
-      stuffthingmaps: Folder of COCO-Stuff's pixel maps: masks of things and stuff. Where both are given, all
-        masks are the pixel maps'. The labels are those of `stuffthingmaps`, or those of `stuff_*_pixelmaps`, where
-        0 is unlabelled and 183 stands for all things: the labels that occur tell which.
-      name: The dataset's name.
-      missing_images: What to do with captions whose photograph is absent: "refuse", or "drop" to leave them
-        out and record their ids in `Dataset.dropped`.
-      missing_captions: The same for images of the captions file that it has no captions of.
-      missing_masks: The same for photographs without a pixel map, or not listed in the instances file; "keep"
-        keeps them as items without masks, which views of things or stuff cannot show. An image that the
-        instances file lists without instances is not missing: nothing countable was found in it, and its mask
-        of things is empty.
+      images: Folder of the images.
+      captions: A file such as `captions_val2017.json`.
+      instances: A file such as `instances_val2017.json`: masks of things, from polygons and run lengths.
+      stuffthingmaps: Folder of COCO-Stuff's pixel maps: masks of things and stuff; they take precedence over
+        `instances`. Labels are those of `stuffthingmaps` or of `stuff_*_pixelmaps` (see `label_convention`).
+      name: Name of the dataset.
+      missing_images: For captions without an image: "refuse", or "drop" to record their ids in `Dataset.dropped`.
+      missing_captions: The same for images without captions.
+      missing_masks: The same for images without a pixel map, or not listed in the instances file; "keep" keeps them as
+        items without masks, which views of things or stuff cannot show. An image that the instances file lists without
+        instances is not missing: its mask of things is empty.
 
     Returns:
-      The dataset, its masks read when they are asked for. Masks are of the stored pixels: where a photograph has
-      an EXIF orientation, its masks are turned with it. Only masks whose size fits the upright photograph alone
-      are taken as upright already; so give masks of square photographs, and of those turned by half or mirrored,
-      of the stored pixels.
+      The dataset; masks are read when they are used. They cover the stored pixels: if an image has an EXIF
+      orientation, its masks are turned with it. A mask is taken as upright only if its size fits the upright image
+      alone.
 
     Raises:
-      ValueError: a folder or file is absent, truncated or not as published; a caption is empty; something is
-        missing under "refuse"; the annotations disagree on an image's size; no item is left. Each error names
-        every offender (the first few, and how many more) and the remedy.
+      ValueError: A folder or file is missing, truncated or not in COCO's format; a caption is empty; an image, caption
+        or mask is missing; the annotations disagree on the size of an image; no item left. The message lists what is
+        wrong and the remedy.
     """
     check_choice("missing_images", missing_images, POLICIES)
     check_choice("missing_captions", missing_captions, POLICIES)
@@ -377,7 +372,7 @@ def read_coco(
     folder = Path(os.path.abspath(Path(images).expanduser()))
     if not folder.is_dir():
         raise ValueError(f"{images} is not a folder; expected the folder of COCO's photographs")
-    listing, said = read_coco_captions(captions)
+    listing, captions_of = read_coco_captions(captions)
     ordered = sorted(listing.values(), key=lambda image: image.number)
 
     absent = [image.item for image in ordered if not (folder / image.file_name).is_file()]
@@ -388,24 +383,24 @@ def read_coco(
         f"of the {len(ordered)} images in {captions} are not in {folder}",
         "Put them there",
     )
-    wordless = [image.item for image in ordered if image.number not in said]
+    uncaptioned = [image.item for image in ordered if image.number not in captions_of]
     refuse_absent(
-        "missing_captions", missing_captions, wordless, f"images in {captions} have no caption", "Caption them"
+        "missing_captions", missing_captions, uncaptioned, f"images in {captions} have no caption", "Caption them"
     )
-    left_out = {*absent, *wordless}
+    left_out = {*absent, *uncaptioned}
     here = [image for image in ordered if image.item not in left_out]
     masks, source = _masks(here, instances, stuffthingmaps)
-    maskless = [image.item for image in here if source and image.number not in masks]
+    without_masks = [image.item for image in here if source and image.number not in masks]
     refuse_absent(
         "missing_masks",
         missing_masks,
-        maskless,
+        without_masks,
         f"of the {len(here)} photographs have no masks in {source}",
         'Add them, pass missing_masks="keep" to have these items without masks',
     )
-    left_out |= {*(maskless if missing_masks == "drop" else ())}
+    left_out |= {*(without_masks if missing_masks == "drop" else ())}
     items = tuple(
-        Item(image.item, folder / image.file_name, said[image.number], segmentation=masks.get(image.number))
+        Item(image.item, folder / image.file_name, captions_of[image.number], segmentation=masks.get(image.number))
         for image in here
         if image.item not in left_out
     )
@@ -418,14 +413,14 @@ def read_coco(
 
 
 def _first(base: Path, there: Callable[[Path], bool], *names: str) -> Path | None:
-    """The first of some places in a folder that is there."""
+    """The first of several paths in a folder that exists."""
     return next((base / name for name in names if there(base / name)), None)
 
 
 def _masks(
     images: list[CocoImage], instances: str | os.PathLike[str] | None, maps: str | os.PathLike[str] | None
 ) -> tuple[Mapping[int, Segmentation], str]:
-    """The masks there are by image number, and where they come from, empty where none were asked for."""
+    """The available masks by image number, and their source; both empty if none were requested."""
     if maps is not None:
         folder = Path(os.path.abspath(Path(maps).expanduser()))
         if not folder.is_dir():
@@ -439,14 +434,14 @@ def _masks(
         return {}, ""
     read = read_coco_instances(instances)
     both = [(image, read.images[image.number]) for image in images if image.number in read.images]
-    torn = [
+    different = [
         f"{image.item} ({image.width} x {image.height} there, {other.width} x {other.height} here)"
         for image, other in both
         if (image.height, image.width) != (other.height, other.width)
     ]
-    if torn:
+    if different:
         raise ValueError(
-            f"{instances} gives images another size than the captions file: {listed(torn)}; a mask must be of its "
+            f"{instances} gives images another size than the captions file: {listed(different)}; a mask must be of its "
             "image's size. Give annotations of the same images"
         )
     return {

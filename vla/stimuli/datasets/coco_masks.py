@@ -24,12 +24,12 @@ from vla.records import canonical_hash
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """What the labels of a pixel map mean; a pixel of any other label shows neither things nor stuff.
+    """The meaning of the labels of a pixel map; other labels are neither things nor stuff.
 
     Attributes:
       things: Labels of things.
       stuff: Labels of stuff.
-      unlabelled: The label of pixels of which nothing is known.
+      unlabelled: The label of unlabelled pixels.
     """
 
     things: range
@@ -41,9 +41,9 @@ class Labels:
         return f"{things} (things), {stuff} (stuff) and {self.unlabelled} (unlabelled)"
 
 
-# The two ways in which COCO-Stuff is published. `stuffthingmaps` holds category ids less one: things are 1..90, stuff
-# is 92..182. The stuff annotations' `stuff_*_pixelmaps` hold the ids themselves, with all things as one id, 183, and
-# 0 where nothing is known (cocodataset.org/#format-data, "Stuff Segmentation").
+# COCO-Stuff is published in two formats. Labels of `stuffthingmaps` are category ids minus one (things are 1..90, stuff
+# is 92..182). Labels of `stuff_*_pixelmaps` are the ids, with one id, 183, for all things, and 0 for unlabelled
+# (cocodataset.org/#format-data, "Stuff Segmentation").
 LABELS = {
     "stuffthingmaps": Labels(range(0, 91), range(91, 182), 255),
     "stuff_pixelmaps": Labels(range(183, 184), range(92, 183), 0),
@@ -54,15 +54,15 @@ LABELS = {
 class PixelMap:
     """Masks from an image of labels, as COCO-Stuff publishes them.
 
-    The map is of the photograph's stored pixels. One with height and width exchanged is accepted too: a map of the
-    upright photograph, if its EXIF orientation turns it by a quarter.
+    The map covers the stored pixels of the image. Height and width may be exchanged: that is a map of the upright
+    image whose EXIF orientation is a quarter turn.
 
     Attributes:
       item: The item's id, for messages.
       png: The file, or its bytes.
-      height: Pixels of the photograph.
-      width: Pixels of the photograph.
-      labels: What the labels mean, one of `LABELS`.
+      height: Pixels of the image.
+      width: Pixels of the image.
+      labels: The meaning of the labels, a key of `LABELS`.
     """
 
     item: str
@@ -84,12 +84,12 @@ class PixelMap:
         return (label_hw >= labels[0]) & (label_hw <= labels[-1])
 
     def content(self) -> str:
-        """SHA-256 of the file's bytes, and of what its labels mean where that is not as in stuffthingmaps."""
+        """SHA-256 of the file, and of the name of its labels if these are not those of stuffthingmaps."""
         digest = hashlib.sha256(self._bytes()).hexdigest()
         return digest if self.labels == "stuffthingmaps" else canonical_hash([self.labels, digest])
 
     def encoded(self) -> tuple[str, bytes]:
-        """The form's name and the file's bytes: what `decode_masks` takes."""
+        """The name of the format and the file, as `decode_masks` takes them."""
         return next(form for form, labels in _FORMS.items() if labels == self.labels), self._bytes()
 
     def _bytes(self) -> bytes:
@@ -134,17 +134,17 @@ class PixelMap:
 
 
 def label_convention(maps: Sequence[Path]) -> str:
-    """Which of `LABELS` the pixel maps of one folder follow, by the first map with a label that only one of them has.
+    """The key of `LABELS` that the pixel maps of a folder follow, from the first map with a label of only one of them.
 
     Raises:
-      ValueError: No map tells, and neither does the folder's name.
+      ValueError: Neither a map nor the name of the folder decides it.
     """
     only = {
         "stuffthingmaps": {*range(1, 92), 255},
         "stuff_pixelmaps": {182, 183},
     }
     for path in maps:
-        with contextlib.suppress(ValueError, OSError):  # named when the item's masks are asked for
+        with contextlib.suppress(ValueError, OSError):  # reported when the masks of the item are read
             present = {*np.unique(_read_map(str(path), path.read_bytes())[2]).tolist()}
             for convention, labels in only.items():
                 if present & labels:
@@ -175,16 +175,16 @@ def _read_map(label: str, data: bytes) -> tuple[str, int, np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class InstanceMasks:
-    """The mask of things from the outlines of single instances; what the rest of the image shows is not known.
+    """A mask of things from outlines of instances; the rest of the image is unknown.
 
-    The mask is the union of all instances, crowds included; an image without instances has an empty one.
+    The mask is the union of all instances, crowds included; it is empty for an image without instances.
 
     Attributes:
       item: The item's id, for messages.
-      height: Pixels of the photograph.
-      width: Pixels of the photograph.
-      segmentations: JSON of a list with one entry an instance, as published: polygons
-        `[[x0, y0, x1, y1, ...], ...]`, or run lengths `{"size": [H, W], "counts": [...] or "..."}`.
+      height: Pixels of the image.
+      width: Pixels of the image.
+      segmentations: JSON list with one entry per instance, as published: polygons `[[x0, y0, x1, y1, ...], ...]`, or
+        run lengths `{"size": [H, W], "counts": [...] or "..."}`.
     """
 
     item: str
@@ -193,7 +193,7 @@ class InstanceMasks:
     segmentations: str
 
     def things(self) -> Bool[np.ndarray, "H W"]:
-        """True where a thing is, drawn and merged by pycocotools."""
+        """True where a thing is; pycocotools draws and merges the instances."""
         from pycocotools import mask
 
         runs = []
@@ -209,15 +209,15 @@ class InstanceMasks:
         return mask.decode(mask.merge(runs)).astype(bool)
 
     def stuff(self) -> None:
-        """None: instances say nothing of stuff."""
+        """None: instances do not show stuff."""
         return None
 
     def content(self) -> str:
-        """SHA-256 of the annotations and the size they are drawn in."""
+        """SHA-256 of the annotations and the size of the image."""
         return canonical_hash([self.height, self.width, json.loads(self.segmentations)])
 
     def encoded(self) -> tuple[str, bytes]:
-        """The form's name, "instances", and the JSON as bytes: what `decode_masks` takes."""
+        """The name of the format, "instances", and the JSON, as `decode_masks` takes them."""
         return "instances", self.segmentations.encode()
 
     def _fault(self, place: int, why: str) -> ValueError:
@@ -226,10 +226,10 @@ class InstanceMasks:
         )
 
     def _polygons(self, polygons: list[Any], place: int) -> list[list[int | float]]:
-        """Polygons that can be drawn."""
+        """The polygons, checked."""
         if not polygons:
             raise self._fault(place, "has no polygon; expected at least one, [x0, y0, x1, y1, x2, y2, ...]")
-        # pycocotools takes four numbers for a box and draws lines of any length: neither is meant here.
+        # pycocotools reads four numbers as a box and draws lines of any length; both are errors here.
         most = 2 * max(self.height, self.width)
         for polygon in polygons:
             if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
@@ -241,7 +241,7 @@ class InstanceMasks:
         return polygons
 
     def _counts(self, run_lengths: dict[str, Any], place: int) -> list[int]:
-        """Run lengths that add up to the image."""
+        """The run lengths, checked to add up to the image."""
         if run_lengths.get("size") != [self.height, self.width]:
             raise self._fault(
                 place,
@@ -260,15 +260,15 @@ class InstanceMasks:
         return counts
 
 
-# Names of the forms in which pixel maps are packed, and what their labels mean.
+# Formats of packed pixel maps, and the keys of their labels.
 _FORMS = {"pixel_map": "stuffthingmaps", "stuff_pixel_map": "stuff_pixelmaps"}
 
 
 def decode_masks(form: str, data: bytes, item: str, height: int, width: int) -> PixelMap | InstanceMasks:
-    """The masks whose `encoded()` gave `form` and `data`.
+    """The masks of which `encoded()` returned `form` and `data`.
 
     Raises:
-      ValueError: The form is unknown.
+      ValueError: The format is unknown.
     """
     if form in _FORMS:
         return PixelMap(item, data, height, width, _FORMS[form])
@@ -278,11 +278,11 @@ def decode_masks(form: str, data: bytes, item: str, height: int, width: int) -> 
 
 
 def _uncompressed(text: str) -> list[int] | None:
-    """Run lengths from COCO's compressed form; None where it is damaged.
+    """Run lengths from COCO's compressed format; None if it is damaged.
 
-    Six bits a character, five of them value and one saying that more follow, lowest first; from the fourth
-    run on the difference to the run two before (pycocotools' maskApi.c, which trusts its input: damage here
-    would be read past its end).
+    A character has six bits: five bits of value, lowest first, and one that says whether more follow. From the fourth
+    run on, the value is the difference to the run two before. (pycocotools' maskApi.c does not check its input and
+    reads past the end of damaged strings.)
     """
     counts, value, shift = [], 0, 0
     for character in text:

@@ -1,4 +1,4 @@
-"""Turns rows of any table, of which some columns were named, into items."""
+"""Turns the rows of a table into items, by the names of its columns."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from vla.stimuli.draws import sample
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows that are read column by column.
+    """A table that is read by column.
 
     Attributes:
-      source: What to call the table in messages.
+      source: Its name in messages.
       columns: Names of its columns.
-      length: How many rows.
-      cells: All cells of a column by its name, or those of some rows.
-      picture: The image of a row, not read yet; None where the cell is empty.
+      length: Number of rows.
+      cells: The cells of a column: of all rows, or of those given.
+      picture: The image of a row, not read yet; None if the cell is empty.
     """
 
     source: str
@@ -29,7 +29,7 @@ class Table:
     picture: Callable[[int, str], ImageSource | None]
 
     def check(self, setting: str, column: str) -> None:
-        """Refuse a column that is not there; `sentences.raw` is the field `raw` of the column `sentences`."""
+        """Refuse a column that does not exist; `sentences.raw` is the field `raw` of the column `sentences`."""
         if column.split(".")[0] not in self.columns:
             raise ValueError(
                 f"{setting}={column!r}: {self.source} has no such column; it has {', '.join(sorted(self.columns))}"
@@ -47,24 +47,23 @@ def read_table(
     seed: int,
     missing_images: str,
 ) -> Dataset:
-    """A sample of a table's rows as items.
+    """A sample of the rows of a table as items.
 
-    The sample is drawn from the ids; captions are read of the drawn rows alone, images when they are opened.
+    The sample is drawn from the ids. Captions are read for the sampled rows only, images when they are opened.
 
     Args:
       table: The table.
       image: Column of images.
-      text: Column of captions, one string or a list of strings a row; or several columns, in this order. A field
-        of a nested column is named with a dot, such as `sentences.raw`.
-      id: Column of ids, text or whole numbers; None takes the row's number, counted from 0.
-      name: The dataset's name.
-      n: How many rows; None or "all" for all.
-      seed: Which sample.
-      missing_images: What to do with rows whose image is empty: "refuse", or "drop" to leave them out and
-        record their ids in `Dataset.dropped`.
+      text: Column of captions, a string or a list of strings per row; or several columns. A field of a nested column is
+        named with a dot: `sentences.raw`.
+      id: Column of ids, text or whole numbers; None for row numbers from 0.
+      name: Name of the dataset.
+      n: Number of rows; None or "all" for all.
+      seed: Seed of the sample.
+      missing_images: For rows without an image: "refuse", or "drop" to record their ids in `Dataset.dropped`.
 
     Raises:
-      ValueError: a column is absent or of another kind; ids repeat; an image or a caption is empty.
+      ValueError: A column is missing or of another type; repeated ids; an empty image or caption.
     """
     check_choice("missing_images", missing_images, POLICIES)
     texts = [text] if isinstance(text, str) else list(text)
@@ -84,20 +83,20 @@ def read_table(
     captions = _captions(table, texts, [rows[id] for id in drawn.ids])
     empty = [
         item.id
-        for item, own in zip(drawn.items, captions, strict=True)
-        if not own or not all(own) or not MISSING.isdisjoint(own)
+        for item, texts_of_item in zip(drawn.items, captions, strict=True)
+        if not texts_of_item or not all(texts_of_item) or not MISSING.isdisjoint(texts_of_item)
     ]
     if empty:
         raise ValueError(
             f"{len(empty)} rows of {table.source} have an empty caption, none, or one that stands for none "
             f"({', '.join(sorted(MISSING))}), in {', '.join(texts)}: {listed(empty)}. Fill or delete them"
         )
-    told = zip(drawn.items, captions, strict=True)
-    return dataclasses.replace(drawn, items=tuple(dataclasses.replace(item, captions=said) for item, said in told))
+    pairs = zip(drawn.items, captions, strict=True)
+    return dataclasses.replace(drawn, items=tuple(dataclasses.replace(item, captions=text) for item, text in pairs))
 
 
 def _ids(table: Table, column: str) -> list[str]:
-    """The ids of all rows, each once."""
+    """The ids of all rows; repeated ids are refused."""
     ids = []
     for row, cell in enumerate(table.cells(column, None)):
         value: Any = cell.decode() if isinstance(cell, bytes) else cell
@@ -119,8 +118,8 @@ def _ids(table: Table, column: str) -> list[str]:
 
 
 def _captions(table: Table, texts: Sequence[str], rows: Sequence[int]) -> list[tuple[str, ...]]:
-    """The captions of some rows, white space around them removed."""
-    said: list[tuple[str, ...]] = [()] * len(rows)
+    """The captions of the given rows, without white space around them."""
+    captions: list[tuple[str, ...]] = [()] * len(rows)
     for column in texts:
         first, *fields = column.split(".")
         for place, cell in enumerate(table.cells(first, rows)):
@@ -131,12 +130,12 @@ def _captions(table: Table, texts: Sequence[str], rows: Sequence[int]) -> list[t
                     f"{str(cell)[:60]!r}; expected a string or a list of strings"
                     + (f". Name one of its fields: {_fields(column, cell)}" if _fields(column, cell) else "")
                 )
-            said[place] += tuple(string.strip() for string in strings)
-    return said
+            captions[place] += tuple(string.strip() for string in strings)
+    return captions
 
 
 def _strings(cell: Any, fields: Sequence[str]) -> list[str] | None:
-    """The strings in a cell, or in a field of it; None if there is something else."""
+    """The strings in a cell or in a field of it; None if it has something else."""
     if isinstance(cell, dict):
         return _strings(cell[fields[0]], fields[1:]) if fields and fields[0] in cell else None
     if isinstance(cell, bytes | str):
@@ -148,7 +147,7 @@ def _strings(cell: Any, fields: Sequence[str]) -> list[str] | None:
 
 
 def _fields(column: str, cell: Any) -> str:
-    """What a nested cell could be asked for."""
+    """The names of the fields of a nested cell."""
     while isinstance(cell, list | tuple) and cell:
         cell = cell[0]
     return ", ".join(f"{column}.{key}" for key in sorted(cell)) if isinstance(cell, dict) else ""

@@ -1,20 +1,22 @@
-"""Reads Flickr8k in either of its published forms: the original token file, or Kaggle's CSV."""
+"""Reads Flickr8k in its two published formats: the original token file, and Kaggle's CSV."""
 
 import os
 import re
 from pathlib import Path
 
 from vla.checks import POLICIES, check_choice, listed, refuse_absent
-from vla.files import is_git_lfs_pointer
 from vla.records import Dataset, Item
-from vla.stimuli.datasets.captioned_folder import read_captions
+from vla.stimuli.datasets.captioned_folder import find_captions_file, read_captions, read_text
 
-CAPTION_FILES = ("captions.txt", "captions.csv", "Flickr8k.token.txt")
-TEXT_FOLDERS = ("", "Flickr8k_text", "Flickr_TextData")
+CAPTION_FILES = tuple(
+    folder + file
+    for folder in ("", "Flickr8k_text/", "Flickr_TextData/")
+    for file in ("captions.txt", "captions.csv", "Flickr8k.token.txt")
+)
 # The original archive unpacks into a folder whose name is misspelt.
 IMAGE_FOLDERS = ("", "Images", "images", "Flicker8k_Dataset", "Flickr8k_Dataset", "Flickr8k_Dataset/Flicker8k_Dataset")
 SPLITS = ("dev", "test", "train")
-# The token file captions one file that was never published; Kaggle's form leaves it out.
+# The token file has captions of one file that was never published; Kaggle's format leaves it out.
 NEVER_PUBLISHED = frozenset({"2258277193_586949ec62.jpg.1"})
 TOKEN = re.compile(r"([^\t\n]*)#(\d+)\t(.*)")
 
@@ -28,31 +30,30 @@ def read_flickr8k(
     missing_images: str = "refuse",
     missing_captions: str = "refuse",
 ) -> Dataset:
-    """Flickr8k's photographs with five captions each; both published forms give the same items.
+    """Flickr8k's images with five captions each; both published formats give the same items.
 
-    Which form a captions file has is told by its first line, not by its name: `name.jpg#0<TAB>caption` is the
-    original's, `image,caption` is Kaggle's. Items come in order of file name, captions in published order. The
-    five captions of `2258277193_586949ec62.jpg.1`, a file that was never published, are always left out, and
-    its id is in `Dataset.dropped`, unless the file is there.
+    The first line of the captions file decides its format: `name.jpg#0<TAB>caption` is the original's, `image,caption`
+    is Kaggle's. Items are in order of file name, captions in published order. The captions of
+    `2258277193_586949ec62.jpg.1`, a file that was never published, are left out and its id is in `Dataset.dropped`,
+    unless the file is there.
 
     Args:
-      directory: Kaggle's (`captions.txt` beside `Images/`), the unpacked original's (`Flicker8k_Dataset/`, with
-        `Flickr8k.token.txt` beside it or in `Flickr8k_text/`), or the folder of photographs beside either file.
-      captions: The captions file, where it lies elsewhere or several do; also `Flickr8k.lemma.token.txt`.
-      split: "train", "dev" or "test" for one published split, by `Flickr_8k.trainImages.txt` and so on in the
-        captions file's folder; by default all photographs, 91 of which are in no split.
-      name: The dataset's name.
-      missing_images: What to do with captions whose photograph is absent: "refuse", or "drop" to leave them
-        out and record their ids in `Dataset.dropped`.
-      missing_captions: The same for photographs that no caption describes.
+      directory: Kaggle's folder (`captions.txt` beside `Images/`), the unpacked original (`Flicker8k_Dataset/`, with
+        `Flickr8k.token.txt` beside it or in `Flickr8k_text/`), or the folder of images beside either file.
+      captions: The captions file, if it is elsewhere or there are several; also `Flickr8k.lemma.token.txt`.
+      split: "train", "dev" or "test": a published split, from `Flickr_8k.trainImages.txt` etc. beside the captions
+        file. By default all images, of which 91 are in no split.
+      name: Name of the dataset.
+      missing_images: For captions without an image: "refuse", or "drop" to record their ids in `Dataset.dropped`.
+      missing_captions: The same for images without a caption.
 
     Returns:
-      The dataset; an item's id is the file name without extension.
+      The dataset; an item's id is the file name without suffix.
 
     Raises:
-      ValueError: no such folder or captions file; a line of it that cannot be used; something missing under
-        "refuse"; a split's list is absent or names what has no captions; no item left. Each error names every
-        offender (the first few, and how many more) and the remedy.
+      ValueError: No such folder or captions file; a line that cannot be used; a missing image or caption; the list of
+        a split is missing or names images without captions; no item left. The message lists what is wrong and the
+        remedy.
     """
     check_choice("missing_images", missing_images, POLICIES)
     check_choice("missing_captions", missing_captions, POLICIES)
@@ -61,10 +62,10 @@ def read_flickr8k(
     base = Path(os.path.abspath(Path(directory).expanduser()))
     if not base.is_dir():
         raise ValueError(f"{directory} is not a folder; expected the folder that holds the photographs")
-    file = _captions_file(base, captions)
-    said = _captions(file)
-    folder, present = _photographs(base, said)
-    unnamed = sorted(present.difference(said))
+    file = find_captions_file(base, captions, CAPTION_FILES)
+    captions_of = _captions(file)
+    folder, present = _photographs(base, captions_of)
+    unnamed = sorted(present.difference(captions_of))
     refuse_absent(
         "missing_captions",
         missing_captions,
@@ -72,7 +73,7 @@ def read_flickr8k(
         f"photographs in {folder} have no caption in {file}",
         "Caption them",
     )
-    wanted = sorted(said) if split is None else _split(file, split, said)
+    wanted = sorted(captions_of) if split is None else _split(file, split, captions_of)
     absent = [image for image in wanted if image not in present]
     refuse_absent(
         "missing_images",
@@ -81,7 +82,7 @@ def read_flickr8k(
         f"of the {len(wanted)} images named in {file} are not in {folder}",
         "Put them there",
     )
-    items = tuple(Item(Path(image).stem, folder / image, said[image]) for image in wanted if image in present)
+    items = tuple(Item(Path(image).stem, folder / image, captions_of[image]) for image in wanted if image in present)
     if not items:
         raise ValueError(
             f"no item is left: none of the {len(wanted)} images named in {file} is in {folder}. "
@@ -97,33 +98,14 @@ def read_flickr8k(
     return Dataset(name, items, tuple(sorted(dropped)))
 
 
-def _captions_file(base: Path, captions: str | os.PathLike[str] | None) -> Path:
-    """The captions file asked for, or the first with a published name, in the directory or beside it."""
-    if captions is not None:
-        given = Path(captions).expanduser()
-        for path in (given, base / given):
-            if path.is_file():
-                return Path(os.path.abspath(path))
-        raise ValueError(f"no captions file {captions}: looked for {given} and for {base / given}")
-    for place in (base, base.parent):
-        for folder in TEXT_FOLDERS:
-            for published in CAPTION_FILES:
-                if (place / folder / published).is_file():
-                    return place / folder / published
-    raise ValueError(
-        f"no captions file in {base} or in {base.parent}: looked for {', '.join(CAPTION_FILES)}, also in the folders "
-        f"{', '.join(filter(None, TEXT_FOLDERS))}. Put one there, or name it with captions="
-    )
-
-
 def _captions(file: Path) -> dict[str, tuple[str, ...]]:
-    """Captions of each image in published order, from either form."""
-    text = _text(file)
-    said: dict[str, tuple[str, ...]] = {}
+    """The captions of each image in published order, from either format."""
+    text = read_text(file).replace("\r\n", "\n")
+    captions_of: dict[str, tuple[str, ...]] = {}
     if not TOKEN.match(text.lstrip()):
         for row in read_captions(file):
-            said[row.image] = said.get(row.image, ()) + row.captions
-        return said
+            captions_of[row.image] = captions_of.get(row.image, ()) + row.captions
+        return captions_of
     numbered: dict[str, dict[int, str]] = {}
     bad: dict[str, list[str]] = {}
     for line, source in enumerate(text.split("\n"), start=1):
@@ -149,35 +131,24 @@ def _captions(file: Path) -> dict[str, tuple[str, ...]]:
     return {image: tuple(caption for _, caption in sorted(of.items())) for image, of in numbered.items()}
 
 
-def _text(file: Path) -> str:
-    """The file's text."""
-    try:
-        text = file.read_text("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not UTF-8 (byte {error.start}); save it in the encoding UTF-8") from None
-    if is_git_lfs_pointer(text.encode()):
-        raise ValueError(f"{file} is a Git LFS pointer, not the text: run `git lfs pull` in its repository")
-    return text
-
-
-def _photographs(base: Path, said: dict[str, tuple[str, ...]]) -> tuple[Path, set[str]]:
-    """The folder with most of the photographs, the first of equals, and the names of its files."""
+def _photographs(base: Path, captions_of: dict[str, tuple[str, ...]]) -> tuple[Path, set[str]]:
+    """The first folder with the most images, and the names of its files."""
     places = [place / folder for place in (base, base.parent) for folder in IMAGE_FOLDERS]
-    # The directory's own parent is no place for photographs, only what lies beside a folder of text.
+    # Not in the parent itself, only in folders beside a folder of text.
     places = [place for place in places if place != base.parent and place.is_dir()]
     files = {place: {entry.name for entry in os.scandir(place) if entry.is_file()} for place in places}
-    folder = max(places, key=lambda place: len(files[place].intersection(said)))
-    photographs = {file for file in files[folder] if file in said or file.lower().endswith((".jpg", ".jpeg"))}
+    folder = max(places, key=lambda place: len(files[place].intersection(captions_of)))
+    photographs = {file for file in files[folder] if file in captions_of or file.lower().endswith((".jpg", ".jpeg"))}
     return folder, {file for file in photographs if not file.startswith(".")}
 
 
-def _split(file: Path, split: str, said: dict[str, tuple[str, ...]]) -> list[str]:
+def _split(file: Path, split: str, captions_of: dict[str, tuple[str, ...]]) -> list[str]:
     """The images of a published split, in order of file name."""
     path = file.parent / f"Flickr_8k.{split}Images.txt"
     if not path.is_file():
         raise ValueError(f"split={split!r} needs the published list {path}. Unpack Flickr8k_text.zip there")
-    images = sorted({line.strip() for line in _text(path).split("\n") if line.strip()})
-    unknown = [image for image in images if image not in said]
+    images = sorted({line.strip() for line in read_text(path).split("\n") if line.strip()})
+    unknown = [image for image in images if image not in captions_of]
     if unknown:
         raise ValueError(f"{path} names {len(unknown)} images that have no caption in {file}: {listed(unknown)}")
     return images

@@ -1,4 +1,4 @@
-"""Reads any Hugging Face dataset whose image and text columns are named."""
+"""Reads Hugging Face datasets by the names of their image and text columns."""
 
 import contextlib
 import csv
@@ -23,11 +23,11 @@ SHUFFLE_BUFFER = 1000
 # Not compared by value: that would compare whole tables.
 @dataclasses.dataclass(frozen=True, eq=False)
 class TableImage:
-    """An encoded image in one cell of a Hugging Face dataset, read when it is opened.
+    """An encoded image in a cell of a Hugging Face dataset, read when it is opened.
 
     Attributes:
-      rows: The dataset, its image column alone, not decoded.
-      row: The row, counted from 0.
+      rows: The dataset with its image column only, not decoded.
+      row: Row number, from 0.
       column: The column of images.
     """
 
@@ -36,12 +36,12 @@ class TableImage:
     column: str
 
     def open(self) -> bytes:
-        """The bytes of the image file."""
+        """The image file as bytes."""
         cell = self.rows[self.row][self.column]
         return cell["bytes"] if isinstance(cell, dict) else cell
 
     def content(self) -> str:
-        """SHA-256 of the bytes of the image file."""
+        """SHA-256 of the image file."""
         return hashlib.sha256(self.open()).hexdigest()
 
 
@@ -61,31 +61,30 @@ def read_hugging_face(
     missing_images: str = "refuse",
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Rows of a Hugging Face dataset as items; code that comes with a dataset is never run.
+    """Rows of a Hugging Face dataset as items. Code of a dataset is never run.
 
     Args:
-      source: An id of the Hub; or a directory: one that `save_to_disk` wrote, an imagefolder, or parquet, CSV or
+      source: An id of the Hub; a directory that `save_to_disk` wrote, an imagefolder, or a directory of parquet, CSV or
         JSON files; or one such file.
-      image: Column of images: the library's Image, bytes of image files or, in files of your own, paths (from the
-        directory on).
-      text: Column of captions, one string or a list of strings a row; or several columns, in this order. A field
-        of a nested column is named with a dot, such as `sentences.raw`.
-      id: Column of ids; None takes the row's number, counted from 0.
-      split: Such as "test"; needed where there are several.
-      config: Configuration of the dataset, where it has several.
-      revision: Branch, tag or commit of the Hub; None for the newest.
-      name: The dataset's name; by default the last part of `source`.
-      n: How many rows to draw; None or "all" for all.
-      seed: Which sample.
-      streaming: Fetch about `n` rows instead of the whole dataset: the first of a stream shuffled by seed (its
-        shards, then within 1,000 rows). It is another sample than without streaming, and is kept in memory.
-      missing_images: What to do with rows without an image: "refuse", or "drop" to leave them out and record
-        their ids in `Dataset.dropped`.
-      cache_dir: Where the library keeps what it fetches; None for its own default.
+      image: Column of images: `datasets.Image`, bytes of image files or, in local files, paths relative to the
+        directory.
+      text: Column of captions, a string or a list of strings per row; or several columns. A field of a nested column
+        is named with a dot: `sentences.raw`.
+      id: Column of ids; None for row numbers from 0.
+      split: Such as "test"; required if there are several.
+      config: Configuration of the dataset, if it has several.
+      revision: Branch, tag or commit on the Hub; None for the newest.
+      name: Name of the dataset; by default the last part of `source`.
+      n: Number of rows to draw; None or "all" for all.
+      seed: Seed of the sample.
+      streaming: Download about `n` rows instead of the whole dataset: the first rows of a stream shuffled by seed
+        (shards, then within 1,000 rows). This is another sample than without streaming, and is kept in memory.
+      missing_images: For rows without an image: "refuse", or "drop" to record their ids in `Dataset.dropped`.
+      cache_dir: Cache of the library; None for its default.
 
     Raises:
-      ValueError: no such dataset, split or column; a column of another kind; ids that repeat; an empty image or
-        caption; or `streaming` without a number of rows.
+      ValueError: No such dataset, split or column; a column of another type; repeated ids; an empty image or caption;
+        `streaming` without a number of rows.
     """
     place = Path(source).expanduser()
     local = place.exists()
@@ -112,7 +111,7 @@ def read_hugging_face(
     if local:
         _check_csv(place, id, rows)
     table = Table(where, rows.column_names, len(rows), cells, lambda row, _: pictures[row])
-    # A file's suffix is no part of the name; what follows a dot in that of a folder or of the Hub is.
+    # The suffix of a file is not part of the name; dots in names of folders and of the Hub are.
     own = place.stem if place.is_file() else Path(where).name
     called = own if name is None else name
     return read_table(table, image, text, id, name=called, n=n, seed=seed, missing_images=missing_images)
@@ -121,7 +120,7 @@ def read_hugging_face(
 def _loaded(
     where: str, local: bool, split: str | None, config: str | None, revision: str | None, streaming: bool, cache: Any
 ) -> Any:
-    """One split of the dataset, or a stream of it."""
+    """One split of the dataset, perhaps as a stream."""
     import datasets
 
     path = Path(where)
@@ -134,7 +133,7 @@ def _loaded(
             raise ValueError(f"its suffix is {path.suffix!r}; known are {', '.join(sorted(FILES))}")
         kind = FILES[path.suffix.lower()]
         if kind == "csv":
-            # Otherwise pandas reads the id 007 as 7 and the captions "null" and "NA" as missing.
+            # As strings: pandas would read the id 007 as 7 and the captions "null" and "NA" as missing.
             with path.open(newline="", encoding="utf-8-sig") as file:
                 columns = next(csv.reader(file), [])
             text = datasets.Features({column: datasets.Value("string") for column in columns})
@@ -148,7 +147,7 @@ def _loaded(
 
 
 def _lfs_pointers(place: Path) -> list[str]:
-    """The names of local data files that are Git LFS pointers."""
+    """Names of local files that are Git LFS pointers."""
     files = [place] if place.is_file() else sorted(place.rglob("*")) if place.is_dir() else []
     pointers = []
     for path in files:
@@ -158,10 +157,10 @@ def _lfs_pointers(place: Path) -> list[str]:
 
 
 def _check_csv(place: Path, id: str | None, rows: Any) -> None:
-    """Refuse what a CSV reader makes of badly written local files: swallowed lines, and ids without leading zeros.
+    """Refuse local CSV files that are read wrongly: swallowed lines, and ids that lose leading zeros.
 
     Raises:
-      ValueError: A field runs over several lines and holds a file name; or ids are read as numbers.
+      ValueError: A field of several lines contains a file name, or ids are read as numbers.
     """
     numbers = str(getattr(rows.features.get(id), "dtype", "")).startswith(("int", "uint"))
     for path in [place] if place.is_file() else sorted(place.rglob("*.csv")):
@@ -181,8 +180,8 @@ def _check_csv(place: Path, id: str | None, rows: Any) -> None:
 
 
 def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, str], int]]:
-    """The first line, the fields by column, and the number of lines of each row of a CSV file."""
-    # Fields beyond Python's limit of 128 KiB hold images, which are refused where the image column is read.
+    """First line, fields by column and number of lines of each row of a CSV file."""
+    # Fields above Python's limit of 128 KiB are images, which are refused when the image column is read.
     with contextlib.suppress(csv.Error), path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, restkey="", restval="")
         if not reader.fieldnames:
@@ -194,7 +193,7 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, str], int]]:
 
 
 def _split(loaded: Any, split: str | None) -> Any:
-    """The split asked for, or the only one."""
+    """The split of that name, or the only one."""
     if not isinstance(loaded, dict):
         if split is not None:
             raise ValueError(f"split={split!r}, but it has no splits; leave split out")
@@ -227,7 +226,7 @@ def _head(stream: Any, where: str, image: str, n: Any, seed: int) -> Any:
 
 
 def _pictures(rows: Any, column: str, where: str, folder: Path | None) -> list[ImageSource | None]:
-    """The image of each row, none of them read; None where there is none."""
+    """The image of each row, not read yet; None if there is none."""
     import datasets
     import pyarrow
 
@@ -239,7 +238,7 @@ def _pictures(rows: Any, column: str, where: str, folder: Path | None) -> list[I
         cells = batch.column(column).combine_chunks()
         kind = cells.type
         if pyarrow.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind}:
-            # Flattened, a field of an empty struct is empty, whatever lies in the memory below it.
+            # Flattened, because the fields of an empty struct may hold anything in memory.
             fields = dict(zip((field.name for field in kind), cells.flatten(), strict=True))
             filled, paths = fields["bytes"].is_valid().to_pylist(), fields["path"].to_pylist()
         elif pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):

@@ -1,4 +1,4 @@
-"""Reads Pick-a-Pic as published: parquet shards of judgments between two generated images of a prompt."""
+"""Reads Pick-a-Pic as published: parquet shards of judgments between two images generated from a prompt."""
 
 import collections
 import dataclasses
@@ -16,25 +16,24 @@ from vla.files import is_git_lfs_pointer
 from vla.records import Dataset, Item
 from vla.stimuli.draws import sample
 
-# The images wanted of some 1,500 judgments of Pick-a-Pic, or of one row group read in order.
+# The images of about 1,500 judgments, or of one row group.
 CACHE_BYTES = 2**29
 
 
 @dataclasses.dataclass(frozen=True)
 class ParquetImage:
-    """An image file's bytes in a column of a parquet file.
+    """An image file in a column of a parquet file.
 
-    Parquet has no way to one cell but through those before it in its row group. So the first image opened of
-    a row group reads all that are wanted of it, in one pass that holds a few rows at a time, and a process
-    keeps what it read, up to 512 MiB.
+    A parquet file can only be read by row group. So the first image of a row group that is opened reads all images
+    that are needed from it, in one pass over a few rows at a time. A process caches up to 512 MiB of them.
 
     Attributes:
       item: The item's id, for messages.
       path: The file.
       column: The column of bytes.
-      row_group: The row group, counted from 0.
-      row: The row in its row group, counted from 0.
-      wanted: All rows that will be opened of this column in this row group, in rising order.
+      row_group: Row group, from 0.
+      row: Row in its row group, from 0.
+      wanted: All rows of this column and row group that are needed, ascending.
     """
 
     item: str
@@ -45,15 +44,15 @@ class ParquetImage:
     wanted: tuple[int, ...]
 
     def open(self) -> bytes:
-        """The bytes of the image file.
+        """The image file as bytes.
 
         Raises:
-          ValueError: the parquet file is gone or damaged, or has no image in this cell.
+          ValueError: The parquet file is missing or damaged, or the cell is empty.
         """
         place = f"image of item {self.item!r} ({self.path}, column {self.column}, row group {self.row_group})"
         try:
             data = _CELLS.read(self)
-        # pyarrow's own errors are kinds of ValueError, OSError and KeyError.
+        # The errors of pyarrow are subclasses of ValueError, OSError and KeyError.
         except (OSError, ValueError, LookupError) as error:
             raise ValueError(f"{place} cannot be read: {error}. Fetch the file again, or leave the item out") from error
         if not data:
@@ -61,16 +60,16 @@ class ParquetImage:
         return data
 
     def content(self) -> str:
-        """SHA-256 of the bytes of the image file."""
+        """SHA-256 of the image file."""
         return hashlib.sha256(self.open()).hexdigest()
 
 
 class _Cells:
-    """What was read of columns, the longest unused forgotten first."""
+    """A cache of cells by column and row group; the least recently used are dropped first."""
 
     def __init__(self):
         self._columns: collections.OrderedDict[tuple, dict[int, bytes | None]] = collections.OrderedDict()
-        # Held while reading: threads that want the same row group wait for one of them to read it.
+        # Held while reading, so that only one thread reads a row group.
         self._lock = threading.Lock()
 
     def read(self, image: ParquetImage) -> bytes | None:
@@ -90,12 +89,12 @@ _CELLS = _Cells()
 
 
 def _size(cells: dict[int, bytes | None]) -> int:
-    """Bytes of some cells."""
+    """Bytes in these cells."""
     return sum(len(data or b"") for data in cells.values())
 
 
 def _read_cells(image: ParquetImage) -> dict[int, bytes | None]:
-    """The wanted cells of a column of a row group."""
+    """The needed cells of a column of a row group."""
     import pyarrow.parquet
 
     cells, start = {}, 0
@@ -121,7 +120,7 @@ SHARD = re.compile(r"(?P<split>.+)-\d{5}-of-\d{5}(-[0-9a-f]+)?")
 
 @dataclasses.dataclass(frozen=True)
 class _Judgment:
-    """One row, images not read: which it is, its prompt, its labels (None where nobody judged), its column `ties`."""
+    """One row without its images; `labels` is None if nobody judged it, `ties` is the column of that name."""
 
     id: str
     place: str
@@ -133,7 +132,7 @@ class _Judgment:
     row: int
 
     def picture(self, which: int) -> ParquetImage:
-        """The image shown first (0) or second (1)."""
+        """The first (0) or second (1) image."""
         return ParquetImage(self.id, self.path, IMAGES[which], self.row_group, self.row, (self.row,))
 
 
@@ -148,31 +147,30 @@ def read_pick_a_pic(
     empty_prompts: str = "refuse",
     name: str = "pick_a_pic",
 ) -> Dataset:
-    """Judgments as items: the preferred image, the other one as `rejected`, the prompt as the caption.
+    """Judgments as items: the preferred image as `image`, the other one as `rejected`, the prompt as the caption.
 
-    Read in two passes. The first reads all but the images, and the sample is drawn from it; images are read,
-    those of the sample only, when a model or a view asks for them.
+    The sample is drawn without reading images; images of the sample are read when they are opened.
 
-    An item's id is `ranking_id`, and the first eight characters of the two images' uids, joined by dashes: one
-    ranking may have compared several pairs. Judgments of one prompt share their `group`, the prompt with its
-    white space evened out. The columns read are those of v1 and v2 (they are the same): caption, jpg_0, jpg_1,
-    label_0, label_1, ranking_id, image_0_uid, image_1_uid, and, if there, has_label and ties.
+    An item's id is `ranking_id` and the first eight characters of the two image uids, joined by dashes, because one
+    ranking may compare several pairs. Judgments of one prompt (up to white space) share their `group`. The columns are
+    those of v1 and v2: caption, jpg_0, jpg_1, label_0, label_1, ranking_id, image_0_uid, image_1_uid, and optionally
+    has_label and ties.
 
     Args:
-      source: A directory with the shards (at any depth), one shard, or several; read in order of their names.
-      split: Such as "validation_unique", where the directory has the shards of several.
-      n: How many judgments to draw (see `vla.stimuli.draws.sample`); None or "all" for all of them.
-      seed: Which sample.
-      ties: What to do with judgments that prefer neither: "drop", recording their ids in `Dataset.dropped`;
-        "refuse"; or "only" to have the ties and nothing else, as a control, the first image as `image`.
-      unlabelled: What to do with rows that nobody judged: "drop" or "refuse".
-      empty_prompts: The same for judgments of an empty prompt.
-      name: The dataset's name.
+      source: A directory with shards (at any depth), one shard, or several; read in order of their names.
+      split: Such as "validation_unique", if the directory has shards of several splits.
+      n: Number of judgments to draw (see `vla.stimuli.sample`); None or "all" for all.
+      seed: Seed of the sample.
+      ties: For judgments that prefer neither image: "drop" to record their ids in `Dataset.dropped`; "refuse"; or
+        "only" to read nothing but ties, as a control, with the first image as `image`.
+      unlabelled: For rows that nobody judged: "drop" or "refuse".
+      empty_prompts: For judgments of an empty prompt: "drop" or "refuse".
+      name: Name of the dataset.
 
     Raises:
-      ValueError: no shard, or shards of several splits; a truncated one; a column missing or of another type;
-        labels that are neither 0, 0.5 nor 1, or that do not add up to 1; two judgments with one id; or
-        something refused as above. The message names the rows.
+      ValueError: No shard, or shards of several splits; a truncated shard; a column missing or of another type; labels
+        other than 0, 0.5 and 1, or that do not add up to 1; two judgments with one id; or refused rows as above. The
+        message names the rows.
     """
     check_choice("ties", ties, TIES)
     check_choice("unlabelled", unlabelled, POLICIES)
@@ -209,9 +207,9 @@ def read_pick_a_pic(
         )
         for row in kept
     )
-    # Under "only" the judgments with a preference are not lost: they were not asked for.
+    # With "only", judgments with a preference are not dropped items: they were not requested.
     dropped = left_out | (ties_left_out if ties == "drop" else set())
-    return _knowing_what_is_wanted(sample(Dataset(name, items, tuple(sorted(dropped))), n, seed))
+    return _with_needed_rows(sample(Dataset(name, items, tuple(sorted(dropped))), n, seed))
 
 
 def _shards(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], split: str | None) -> list[Path]:
@@ -235,13 +233,13 @@ def _shards(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], s
 
 
 def _split(path: Path) -> str:
-    """The split that a shard's name tells."""
+    """The split in the name of a shard."""
     named = SHARD.fullmatch(path.stem)
     return named["split"] if named else path.parent.name if path.stem.isdigit() else path.stem
 
 
 def _judgments(path: Path) -> Iterator[_Judgment]:
-    """The rows of a shard, read without their images."""
+    """The rows of a shard, without their images."""
     import pyarrow
     import pyarrow.parquet
 
@@ -267,7 +265,7 @@ def _judgments(path: Path) -> Iterator[_Judgment]:
 
 
 def _columns(path: Path, schema: Any) -> list[str]:
-    """The columns to read in the first pass, once all that will be read are known to be there."""
+    """The columns other than images; all columns are checked."""
     from pyarrow import types
 
     def number(kind: Any) -> bool:
@@ -300,7 +298,7 @@ def _columns(path: Path, schema: Any) -> list[str]:
 
 
 def _labels(values: dict[str, Any]) -> tuple[Any, Any] | None:
-    """A row's labels as they are; None where it says that there are none."""
+    """The labels of a row; None if it has none."""
     labels = (values["label_0"], values["label_1"])
     if not values.get("has_label", True):
         return None
@@ -310,7 +308,7 @@ def _labels(values: dict[str, Any]) -> tuple[Any, Any] | None:
 
 
 def _check(judgments: Sequence[_Judgment]) -> None:
-    """Refuse labels that say nothing, and judgments that cannot be told apart."""
+    """Refuse labels without meaning, and judgments with the same id."""
     bad: dict[str, list[str]] = {}
     for row in judgments:
         if row.labels is None:
@@ -341,12 +339,12 @@ def _check(judgments: Sequence[_Judgment]) -> None:
 
 
 def _preferred(row: _Judgment) -> int:
-    """Which image was preferred: 0 or 1; of a tie, 0."""
+    """The preferred image: 0 or 1; 0 for a tie."""
     return int(row.labels == (0, 1))
 
 
-def _knowing_what_is_wanted(drawn: Dataset) -> Dataset:
-    """The same items, each image knowing which others of its row group will be opened."""
+def _with_needed_rows(drawn: Dataset) -> Dataset:
+    """The items, with the rows of its row group that are needed set on each image."""
     rows: dict[tuple[Path, str, int], list[int]] = collections.defaultdict(list)
     for item in drawn.items:
         for image in (item.image, item.rejected):
@@ -354,8 +352,8 @@ def _knowing_what_is_wanted(drawn: Dataset) -> Dataset:
             rows[image.path, image.column, image.row_group].append(image.row)
     wanted = {key: tuple(sorted(of)) for key, of in rows.items()}
 
-    def knowing(image: Any) -> ParquetImage:
+    def with_rows(image: Any) -> ParquetImage:
         return dataclasses.replace(image, wanted=wanted[image.path, image.column, image.row_group])
 
-    items = (dataclasses.replace(i, image=knowing(i.image), rejected=knowing(i.rejected)) for i in drawn.items)
+    items = (dataclasses.replace(i, image=with_rows(i.image), rejected=with_rows(i.rejected)) for i in drawn.items)
     return dataclasses.replace(drawn, items=tuple(items))

@@ -1,4 +1,4 @@
-"""Fetches shards of Pick-a-Pic from the Hugging Face Hub, as many as are needed and no more."""
+"""Downloads shards of Pick-a-Pic from the Hugging Face Hub, no more than needed."""
 
 import collections
 import dataclasses
@@ -56,31 +56,30 @@ def pick_a_pic(
     unlabelled: str = "drop",
     empty_prompts: str = "refuse",
 ) -> Dataset:
-    """A sample of Pick-a-Pic's judgments, from as few of its shards as hold that many.
+    """A sample of judgments from Pick-a-Pic, from as few shards as contain that many.
 
-    A split comes in up to hundreds of shards of about 500 MB, each with about 1,500 judgments. They are put in the
-    order of a hash of seed and name, and fetched in that order until there are `n` judgments; the sample is drawn
-    from all judgments of these shards. So it depends on seed, `n` and the publisher's files alone. Name `shards`
-    to draw from more of them, and so from more prompts. Each shard is packed as a prepared dataset of its own and
-    its parquet file is deleted. The list of shards is kept in `data_dir/downloads`: what was prepared is read
-    without a network, and from the same version for ever.
+    A split has up to hundreds of shards of about 500 MB, each with about 1,500 judgments. Shards are downloaded in the
+    order of a hash of seed and name until there are `n` judgments, and the sample is drawn from all of these. So it
+    depends only on the seed, `n` and the published files. Set `shards` to draw from more shards, and so from more
+    prompts. Each shard becomes a prepared dataset and its parquet file is deleted. The list of shards is kept in
+    `data_dir/downloads`, so prepared shards are read without a network and from one version.
 
     Args:
-      data_dir: Where datasets are kept.
-      n: How many judgments; None or "all" for all in `shards` shards.
-      seed: Which shards and which sample.
+      data_dir: The folder of datasets.
+      n: Number of judgments; None or "all" for all in `shards` shards.
+      seed: Seed of the order of shards and of the sample.
       repository: "yuvalkirstain/pickapic_v1" or "yuvalkirstain/pickapic_v2".
       revision: Branch, tag or commit; None for the one in the register.
-      split: "train" (the most prompts), "validation", "test", "validation_unique" or "test_unique" (500 judgments
-        each, one a prompt).
-      shards: From how many shards to draw, or "all"; None for as few as hold `n` judgments.
-      ties: As of `read_pick_a_pic`, like the two that follow.
-      unlabelled: "drop" or "refuse".
-      empty_prompts: "drop" or "refuse".
+      split: "train" (the most prompts), "validation", "test", "validation_unique" or "test_unique" (500 judgments,
+        one per prompt).
+      shards: Number of shards to draw from, or "all"; None for as few as contain `n` judgments.
+      ties: As of `read_pick_a_pic`.
+      unlabelled: As of `read_pick_a_pic`.
+      empty_prompts: As of `read_pick_a_pic`.
 
     Raises:
-      ValueError: neither `n` nor `shards` says how much to fetch; no such split; fewer judgments than `n`; one
-        judgment in two shards; the Hub cannot be reached; or as `fetch` and `read_pick_a_pic`.
+      ValueError: Neither `n` nor `shards` is given; no such split; fewer judgments than `n`; one judgment in two
+        shards; the Hub cannot be reached; or as `fetch` and `read_pick_a_pic`.
     """
     enough = _enough(n, shards)
     options = {"ties": ties, "unlabelled": unlabelled, "empty_prompts": empty_prompts}
@@ -102,7 +101,7 @@ def pick_a_pic(
 
 
 def _refuse_twice(repository: str, ids: list[str]) -> None:
-    """Refuse judgments that cannot be told apart; those of one shard were checked when it was read."""
+    """Refuse judgments that are in two shards; each shard was checked when it was read."""
     twice = [id for id, times in collections.Counter(ids).items() if times > 1]
     if twice:
         raise ValueError(
@@ -112,7 +111,7 @@ def _refuse_twice(repository: str, ids: list[str]) -> None:
 
 
 def _enough(n: Any, shards: Any) -> float:
-    """After how many judgments no further shard is fetched."""
+    """The number of judgments after which no further shard is downloaded."""
     everything = n is None or n == "all"
     if everything and shards is None:
         raise ValueError(
@@ -153,7 +152,7 @@ def _of_split(repository: str, every: list[Shard], split: str) -> list[Shard]:
 
 
 def _listing(repository: str, revision: str, data_dir: Path) -> tuple[str, list[Shard]]:
-    """The commit that a revision meant when it was first asked for, and all shards of it."""
+    """The commit of a revision at its first use, and all its shards."""
     path = data_dir / "downloads" / "pick_a_pic" / f"{_plain(repository)}-{_plain(revision)}.json"
     if not path.is_file():
         listing = _ask(repository, revision)
@@ -163,12 +162,12 @@ def _listing(repository: str, revision: str, data_dir: Path) -> tuple[str, list[
 
 
 def _ask(repository: str, revision: str) -> dict[str, Any]:
-    """The Hub's list of a repository's parquet files."""
+    """The parquet files of a repository, from the Hub."""
     from huggingface_hub import HfApi
 
     try:
         info = HfApi(endpoint=_endpoint()).dataset_info(repository, revision=revision, files_metadata=True)
-    # Network libraries, the Hub's client and its offline mode each have errors of their own.
+    # Network libraries, the Hub's client and its offline mode raise errors of many types.
     except Exception as error:
         raise ValueError(
             f"the list of files of {repository} ({revision}) cannot be had from {_endpoint()}: {error}. Give a "
@@ -183,12 +182,12 @@ def _ask(repository: str, revision: str) -> dict[str, Any]:
 
 
 def _endpoint() -> str:
-    """The Hub, or the mirror that its own variable names."""
+    """The Hub, or the mirror in HF_ENDPOINT."""
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
 def _headers() -> dict[str, str]:
-    """The user's token, if there is one."""
+    """Headers with the user's token, if there is one."""
     from huggingface_hub.utils import build_hf_headers
 
     return build_hf_headers()

@@ -1,4 +1,4 @@
-"""Reads any TensorFlow Datasets dataset whose image and text features are named."""
+"""Reads TensorFlow Datasets by the names of their image and text features."""
 
 import dataclasses
 import hashlib
@@ -21,12 +21,12 @@ NAME = re.compile(r"[a-z0-9_]+(/[A-Za-z0-9_.+-]+)?(:\d+\.(\d+|\*)\.(\d+|\*))?")
 
 @dataclasses.dataclass(frozen=True)
 class TfdsImage:
-    """The image in one record of a dataset that TensorFlow Datasets prepared, read when it is opened.
+    """The image in a record of a dataset that TensorFlow Datasets prepared, read when it is opened.
 
     Attributes:
       folder: The prepared dataset.
       split: Its split.
-      row: The record, counted from 0.
+      row: Index of the record.
       feature: The feature that holds the image.
     """
 
@@ -36,11 +36,11 @@ class TfdsImage:
     feature: str
 
     def open(self) -> Any:
-        """The bytes of the image file; of a feature that keeps pixels, the uint8 array."""
+        """The image file as bytes; a uint8 array if the feature stores pixels."""
         return read_record(self.folder, self.split, self.row, str(self.row))[self.feature]
 
     def content(self) -> str:
-        """SHA-256 of the bytes of the image file, or of the pixels with their shape."""
+        """SHA-256 of the image file, or of the pixels and their shape."""
         image = self.open()
         if isinstance(image, bytes):
             return hashlib.sha256(image).hexdigest()
@@ -63,22 +63,22 @@ def read_tfds(
     """Records of a TensorFlow Datasets dataset as items.
 
     Args:
-      source: A name such as "coco_captions/2014", which is downloaded and prepared by TensorFlow Datasets if it is
-        not there (some of its datasets need TensorFlow for that); or the directory of a prepared one.
+      source: A name such as "coco_captions/2014", which TensorFlow Datasets downloads and prepares if necessary (for
+        some datasets it needs TensorFlow); or the directory of a prepared dataset.
       image: Feature of images.
-      text: Feature of captions, one string or a sequence of strings a record; or several, in this order. A field of
-        a nested feature is named with a dot, such as `captions.text`.
-      id: Feature of ids; None takes the record's number, counted from 0.
-      split: Such as "validation"; needed where there are several.
-      name: The dataset's name; by default that of TensorFlow Datasets.
-      n: How many records to draw; None or "all" for all.
-      seed: Which sample.
-      missing_images: Accepted as everywhere; a record always has its image.
-      data_dir: Where TensorFlow Datasets keeps its datasets; None for its own default.
+      text: Feature of captions, a string or a sequence of strings per record; or several features. A field of a nested
+        feature is named with a dot: `captions.text`.
+      id: Feature of ids; None for record numbers from 0.
+      split: Such as "validation"; required if there are several.
+      name: Name of the dataset; by default that of TensorFlow Datasets.
+      n: Number of records to draw; None or "all" for all.
+      seed: Seed of the sample.
+      missing_images: Has no effect: every record has an image.
+      data_dir: Folder of TensorFlow Datasets; None for its default.
 
     Raises:
-      ValueError: no such dataset, split or feature; a feature of another kind; files of another form than
-        array_record; ids that repeat; or an empty caption.
+      ValueError: No such dataset, split or feature; a feature of another type; a file format other than array_record;
+        repeated ids; an empty caption.
     """
     folder, called = _prepared(source, data_dir)
     import tensorflow_datasets as tfds
@@ -109,7 +109,7 @@ def read_tfds(
 
 
 def _check_image(features: Any, image: str, folder: Path) -> None:
-    """Refuse a feature that holds no image; one that is not there is told later, with the others."""
+    """Refuse a feature that is not an image; a missing one is reported later."""
     import tensorflow_datasets as tfds
 
     feature: Any = features[image] if image in features.keys() else None
@@ -123,7 +123,7 @@ def _check_image(features: Any, image: str, folder: Path) -> None:
 
 
 def _prepared(source: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None) -> tuple[Path, str]:
-    """The folder of a prepared dataset, prepared now if need be, and its name."""
+    """The folder and name of a dataset, prepared now if necessary."""
     import tensorflow_datasets as tfds
 
     if is_prepared(source):
@@ -138,7 +138,7 @@ def _prepared(source: str | os.PathLike[str], data_dir: str | os.PathLike[str] |
         where = None if data_dir is None else str(Path(data_dir).expanduser())
         builder: Any = tfds.builder(str(source), data_dir=where, file_format="array_record")
         builder.download_and_prepare()
-    # TensorFlow Datasets, its network libraries and the absence of TensorFlow each have errors of their own.
+    # TensorFlow Datasets, network libraries and a missing TensorFlow raise errors of many types.
     except Exception as error:
         raise ValueError(f"TensorFlow Datasets cannot prepare {source}: {error}") from error
     return Path(builder.data_dir), builder.name
