@@ -75,7 +75,7 @@ def test_a_layer_that_is_the_same_for_all_items_has_no_neighbours():
         ({"neighbours": 0}, "neighbours=0; expected a whole number of at least 1"),
         ({"neighbours": 2.5}, "whole number"),
         ({"nearness": "l1"}, "nearness='l1'; expected one of cosine, euclidean"),
-        ({"clip_quantile": 1.5}, "clip_quantile=1.5: expected None or a share"),
+        ({"clip_quantile": 1.5}, "clip_quantile=1.5; expected a number > 0 and <= 1 or None"),
     ],
 )
 def test_bad_settings(bad, words):
