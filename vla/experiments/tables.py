@@ -8,6 +8,7 @@ from vla.experiments.experiment import LENGTH, Condition, Experiment, Layers, Si
 from vla.experiments.study import Study
 from vla.metrics.registry import find
 from vla.records import Modality
+from vla.stimuli.views import ViewSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +122,7 @@ def tables(
                                 )
 
 
-Need = tuple[Modality, str, str, str]
+Need = tuple[Modality, str, str, ViewSpec | str]
 """Modality, model as the study lists it, role of the dataset, member of a side."""
 
 
