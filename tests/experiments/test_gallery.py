@@ -189,9 +189,9 @@ class Shown(Gallery):
 
     def ids(self, modality, members):
         for member in members:
-            if self._views.get(member, IDS) is None:
+            if self._views.get(str(member), IDS) is None:
                 raise Absent(f"no {member}", f"make {member}")
-        return set.intersection(*(set(self._views.get(member, IDS)) for member in members))
+        return set.intersection(*(set(self._views.get(str(member), IDS)) for member in members))
 
 
 def resolved(conditions, gallery, folds=2, metrics=("linear_predictivity",), **galleries):

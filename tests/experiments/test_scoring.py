@@ -196,9 +196,14 @@ def test_seeds_of_the_folds_multiply_tables():
     assert [one.seed for one in found[:6]] == [1, 2, 3, 1, 2, 3] and len(found) == 2 * 2 * 3
 
 
+def spelled(needed):
+    """What has to be extracted, with views as a config spells them."""
+    return {(*key[:3], str(key[3])): layers for key, layers in needed.items()}
+
+
 def test_all_layers_are_extracted_where_any_condition_wants_them():
     asked = study(experiments()["E2"], Experiment("map", "Map", "?", (Condition("original"),), layers="all"))
-    found = needs(asked)
+    found = spelled(needs(asked))
     assert found["vision", "v", "coco", "original"] == "all"
     assert found["language", "s", "coco", "original"] == "all"
     assert found["vision", "v", "coco", "things_only"] == "penultimate"
@@ -206,8 +211,8 @@ def test_all_layers_are_extracted_where_any_condition_wants_them():
     assert not needs(study(experiments()["E2"]), lambda *_: False)
     # Of one view, layers by their names are extracted alone; where others are wanted as well, all are.
     some = Experiment("some", "Some", "?", (Condition("original"),), layers="block_1,block_2")
-    assert needs(study(some))["vision", "v", "coco", "original"] == ("block_1", "block_2")
-    assert needs(study(experiments()["E2"], some))["vision", "v", "coco", "original"] == "all"
+    assert spelled(needs(study(some)))["vision", "v", "coco", "original"] == ("block_1", "block_2")
+    assert spelled(needs(study(experiments()["E2"], some)))["vision", "v", "coco", "original"] == "all"
 
 
 def test_lengths_need_no_model_and_averages_need_every_exemplar():
