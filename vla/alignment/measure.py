@@ -1,6 +1,6 @@
-"""One metric on all pairs of some layers: what has to be computed, before anything is concluded from it.
+"""Measurements of a metric on all layer pairs: scores, null scores, draws and halves, before any statistics.
 
-N items, X and Y layers, P pairings of items.
+N items, X and Y layers, P pairings of items, S subsets of items.
 """
 
 import contextlib
@@ -35,16 +35,16 @@ MEASURES_OF = {"retrieval": "retrieval", "matching_accuracy": "matching"}
 
 
 def same_precision(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in the wider of their types."""
+    """Both arrays in the wider of their dtypes."""
     dtype = np.result_type(x, y)
     return np.ascontiguousarray(x, dtype), np.ascontiguousarray(y, dtype)
 
 
 def pairings(task: Task, n_items: int) -> Int[np.ndarray, "P N"]:
-    """The true correspondence of items, then the permuted ones: the same for every layer, metric and block.
+    """The identity, then the permutations of the null: the same for every layer, metric and block.
 
     Raises:
-      ValueError: So few permutations are possible that no p-value could reach .05.
+      ValueError: Too few permutations are possible for a p-value of .05.
     """
     identity = np.arange(n_items)[None]
     if not task.null:
@@ -59,7 +59,7 @@ def _permutations(task: Task, n_items: int) -> Permutations:
 
 
 def steps(task: Task, x_layers: int, y_layers: int, n_items: int) -> int:
-    """How often `measure` will report that a cell is done; permutations that are drawn later are not reported."""
+    """Number of cells that `measure` will report to `advance`; permutations that are drawn later are not reported."""
     null = min(task.null, _permutations(task, n_items).possible - 1) if task.null else 0
     draws = splits(task) if _leaves_out(task) else 2 * splits(task)
     return x_layers * y_layers * (1 + null + draws + 2 * task.halves) * task.folds
@@ -74,7 +74,7 @@ def splits(task: Task) -> int:
 def measure_together(
     tasks: Sequence[Task], x: np.ndarray, y: np.ndarray, advance: Callable[[int], None] = lambda cells: None
 ) -> list[xr.Dataset]:
-    """`measure` of several tasks; those that measure the same held-out predictions of ridge regression share them."""
+    """`measure` of tasks for which `share` holds: they use the same held-out predictions of ridge regression."""
     first = tasks[0]
     if len(tasks) == 1:
         return [measure(first, x, y, advance)]
@@ -103,20 +103,20 @@ def measure_together(
     ]
 
 
-def share(one: Task, other: Task) -> bool:
-    """Whether two tasks may be given to `measure_together`: ridge regression under the same settings."""
-    both = isinstance(one.settings, RidgeSettings) and isinstance(other.settings, RidgeSettings)
-    return both and _fit(one) == _fit(other)
+def share(task: Task, other: Task) -> bool:
+    """Whether two tasks can be measured together: ridge regression with the same settings."""
+    both = isinstance(task.settings, RidgeSettings) and isinstance(other.settings, RidgeSettings)
+    return both and _fit(task) == _fit(other)
 
 
 def _fit(task: Task) -> dict[str, Any]:
-    """The settings of ridge regression as JSON values, without what is measured of it."""
+    """The settings of the ridge fit as JSON values, without the measure."""
     of_fit = {field.name for field in dataclasses.fields(RidgeSettings)}
     return {name: value for name, value in json.loads(task.settings_text).items() if name in of_fit}
 
 
 def _measure_of(task: Task) -> str:
-    """What a metric measures of the held-out predictions of ridge regression."""
+    """The measure of the held-out predictions of ridge regression."""
     return getattr(task.settings, "measure", None) or MEASURES_OF[task.metric.name]
 
 
@@ -128,27 +128,27 @@ def measure(
     table: Table | None = None,
     halves: Mapping[str, Float[np.ndarray, "S X Y"]] | None = None,
 ) -> xr.Dataset:
-    """Scores of every layer of `x` with every layer of `y`; each pair on its own, whatever other layers there are.
+    """Scores of every layer of `x` with every layer of `y`; a pair does not depend on other layers.
 
     Args:
-      task: What is asked.
+      task: The scoring task.
       x: Activations [X, N, D].
       y: Activations [Y, N, E] of the same items in the same order and precision.
       advance: Called with the number of cells just finished.
-      table: What the metric gives, where it was computed together with other metrics.
-      halves: The scores of the halves behind "bootstrap" and "halves", likewise.
+      table: The table of the metric, if it was computed together with other metrics.
+      halves: The scores of halves for "bootstrap" and "halves", if they were.
 
     Returns:
-      `score` (x_layer, y_layer); where it is known without shuffling, `chance`; with a null `null_score` (permutation,
-      x_layer, y_layer), as of `_null_scores`; of ridge regression `fold_score`, `alpha` and `undefined`; with draws
-      `resampled_score` (resample, x_layer, y_layer), with halves `half_score` (split, half, x_layer, y_layer). Without
-      coordinates.
+      Dataset without coordinates: `score` (x_layer, y_layer); `chance` if known without a null; with a null
+      `null_score` (permutation, x_layer, y_layer), see `_null_scores`; for ridge regression `fold_score`, `alpha` and
+      `undefined`; with draws `resampled_score` (resample, x_layer, y_layer); with halves `half_score` (split, half,
+      x_layer, y_layer).
 
     Raises:
-      ValueError: What the metric refuses.
+      ValueError: Input that the metric refuses.
     """
     n_items = x.shape[1]
-    # The mean over all orders of the items is not that over the exchanges of groups.
+    # The mean over all orders of the items differs from the mean over exchanges of groups.
     also = {} if task.metric.pairwise is None or task.groups is not None else {"expected": True}
     orders = pairings(task, n_items)
     measured = table
@@ -182,11 +182,11 @@ def _null_scores(
     score: Float[np.ndarray, "X Y"],
     null: Float[np.ndarray, "P X Y"],
 ) -> Float[np.ndarray, "Q X Y"]:
-    """Scores of permutations, with more of them for the cells of which some permutations have no score.
+    """Scores of permutations; further permutations are drawn for cells that have no score under some of them.
 
-    Every cell takes the first `task.null` permutations of one fixed sequence under which it has a score; where so many
-    are not among the first `task.null / LEAST_DEFINED`, it takes all of these. So its values depend neither on other
-    layers nor on blocks. NaN where a permutation has no score, and where a cell needs no further permutation.
+    Each cell uses the first `task.null` permutations of a fixed sequence under which it has a score, or all of the
+    first `task.null / LEAST_DEFINED` if fewer of these have a score. Its values therefore depend neither on other
+    layers nor on blocks. NaN marks a permutation without a score, and those that a cell does not need.
     """
     permutations = _permutations(task, x.shape[1])
     most = min(int(task.null / LEAST_DEFINED), permutations.possible - 1)
@@ -274,7 +274,7 @@ def _of_halves(
     halves: Mapping[str, Float[np.ndarray, "S X Y"]],
     advance: Callable[[int], None],
 ) -> Float[np.ndarray, "S X Y"]:
-    """Scores of halves of the items, which `setting` asks for, unless they are known already."""
+    """Scores of halves of the items for the setting `setting`, unless they were computed before."""
     if setting in halves:
         return halves[setting]
     with _halves_named(setting, x.shape[1], rows):
@@ -283,7 +283,7 @@ def _of_halves(
 
 @contextlib.contextmanager
 def _halves_named(setting: str, n_items: int, rows: Sequence[Int[np.ndarray, " m"]]) -> Iterator[None]:
-    """Errors inside say which setting scores halves of the items, and how many items are in each."""
+    """Add to errors which setting scores halves of the items, and how many items are in each half."""
     try:
         yield
     except ValueError as error:
@@ -293,9 +293,9 @@ def _halves_named(setting: str, n_items: int, rows: Sequence[Int[np.ndarray, " m
 
 
 def _chance(task: Task, n_items: int) -> float | None:
-    """The expected score of unrelated items, where it is known without their signatures.
+    """The expected score of unrelated items, if it follows from their number.
 
-    With groups it is known only of metrics whose folds keep groups together: items of a group are alike on both sides.
+    With groups, whose items are similar on both sides, it is known only for metrics whose folds keep groups together.
     """
     if task.groups is not None and not hasattr(task.settings, "outer_folds"):
         return None
@@ -306,7 +306,7 @@ def _chance(task: Task, n_items: int) -> float | None:
 
 
 def _of_folds(table: Table) -> xr.Dataset:
-    """What is known of each fold under the true correspondence."""
+    """The values of each fold under the identity pairing."""
     dims = (*PAIR, "fold")
     return xr.Dataset(
         {
