@@ -21,13 +21,13 @@ from vla.records import canonical_hash
 
 
 def conclude(task: Task, measured: xr.Dataset, x: xr.DataArray, y: xr.DataArray) -> xr.Dataset:
-    """The result of `vla.score`.
+    """The result of `vla.score` from its measurements.
 
     Args:
-      task: What was asked.
-      measured: What `vla.alignment.measure.measure` gave, of all layers.
-      x: The activations, for the names of their layers.
-      y: Likewise.
+      task: The scoring task.
+      measured: Measurements of all layers, from `vla.alignment.measure.measure`.
+      x: Activations, for the names of layers and items.
+      y: Activations of the other side.
     """
     result = measured
     if "alpha" in result:
@@ -61,8 +61,8 @@ def conclude(task: Task, measured: xr.Dataset, x: xr.DataArray, y: xr.DataArray)
 
 
 def _undefined(role: str, scores: Float[np.ndarray, "L _"], side: xr.DataArray) -> list[str]:
-    """Why layers of one side have no score, where blank items are why: an item whose units are all alike, such as one
-    of zeros, has no pattern to compare."""
+    """Messages about layers without a score because of blank items: an item with the same value in all units, such as
+    zeros, has no pattern to compare."""
     reasons = []
     for number in np.flatnonzero(np.isnan(scores).all(axis=1)):
         layer = side.values[number]
@@ -70,17 +70,17 @@ def _undefined(role: str, scores: Float[np.ndarray, "L _"], side: xr.DataArray) 
         if len(blank) and layer.shape[1] > 1 and np.ptp(layer, axis=0).any():
             names = side["item"].values[blank].tolist() if "item" in side.coords else blank.tolist()
             reasons.append(
-                f"layer {side['layer'].values[number]!s} of {role} has no score, and items there have the same value "
-                f"in all units: {listed(list(map(str, names)))}. Leave them out of both sides, for example with "
+                f"layer {side['layer'].values[number]!s} of {role} has no score, because items have the same value "
+                f"in all its units: {listed(list(map(str, names)))}. Leave them out of both sides, for example with "
                 "`x.drop_sel(item=[...])`."
             )
     return reasons
 
 
 def _trimmed(result: xr.Dataset, null: int) -> xr.Dataset:
-    """Without the permutations after the first `null` that no pair of these layers has a score for: drawn for others.
+    """The result without permutations beyond the first `null` that were drawn for other layers only.
 
-    A pair with fewer scores than `null` has drawn all of them, so that nothing is cut where one is.
+    Nothing is removed if a pair has fewer than `null` scores, because it used all permutations.
     """
     known = np.isfinite(result["null_score"].values)
     short = np.isfinite(result["score"].values) & (known.sum(axis=0) < null)
@@ -90,7 +90,7 @@ def _trimmed(result: xr.Dataset, null: int) -> xr.Dataset:
 
 
 def _edge_share(alpha: xr.DataArray, alphas: tuple[float, ...]) -> xr.DataArray:
-    """Share of the fits of each pair that chose the smallest or the largest penalty there is."""
+    """Share of the fits of each pair that chose the smallest or the largest penalty."""
     at_edge = xr.DataArray(np.isin(alpha.values, (alphas[0], alphas[-1])), dims=alpha.dims)
     return at_edge.mean([dim for dim in alpha.dims if dim not in ("x_layer", "y_layer")])
 
@@ -108,16 +108,16 @@ def score(
     show_progress: bool = False,
     **overrides: Any,
 ) -> Any:
-    """Alignment of all layer pairs; a directed metric predicts `y` from `x`.
+    """Score all layer pairs; a directed metric predicts `y` from `x`.
 
     Args:
-      x: Activations [layer, item, unit] or [item, unit], as a DataArray, a DataFrame (its index names the items), or an
+      x: Activations [layer, item, unit] or [item, unit], as a DataArray, a DataFrame whose index names the items, or an
         array.
-      y: Activations of the same items. Item names, where both have them, must agree; `y` is brought to the
-        order of `x`, as `vla.activations.labels.join` says. Or several targets, a mapping of names to activations:
-        those of equal width share all that is prepared of `x`.
-      metric: A name from `vla.list_metrics()`, or a list of different names; those that measure the same held-out
-        predictions of ridge regression share them.
+      y: Activations of the same items, which are reordered to the items of `x` if both have names
+        (`vla.activations.labels.join`). A mapping from names to activations is several targets; targets of equal width
+        share the preparation of `x`.
+      metric: A name from `vla.list_metrics()`, or a list of different names; metrics of the same ridge regression share
+        its held-out predictions.
       protocol: "paper", or "khosla_lab" (raw targets, test-fold statistics): named defaults of the settings.
       seed: Seed of the outer folds and of the null's permutations, in 0..2**32 - 1.
       null: Number of scores with the correspondence of items shuffled; one permutation serves all layer pairs. They are
@@ -141,21 +141,22 @@ def score(
         metrics, each is given those that it knows.
 
     Returns:
-      A Dataset; of a list of metrics, a dict of Datasets by name; of several targets, a dict of those by name. It has
-      `score` (x_layer, y_layer), and where it is known, `chance`, its mean over all orders of the items; with a null
-      also `null_score` (permutation, x_layer, y_layer) and what `vla.alignment.significance.significance` makes of it:
-      `p_value`, `p_max` (against the best of all pairs), `q_value`, `null_mean` and `calibrated`.
-      With draws it has `resampled_score` (resample, x_layer, y_layer), `ci_low`, `ci_high` and `standard_error`; with
-      halves `half_score` (split, half, x_layer, y_layer), `reliability` and `ceiling`
+      A Dataset; for a list of metrics a dict of Datasets by metric; for several targets a dict of these by target.
+      Every Dataset has `score` (x_layer, y_layer), NaN if undefined, as for a layer that is the same for every item;
+      `chance` if known, its mean over all orders of the items; and attributes that say how it was computed.
+      With a null: `null_score` (permutation, x_layer, y_layer) and the statistics of
+      `vla.alignment.significance.significance`: `p_value`, `p_max` (against the best of all pairs), `q_value`,
+      `null_mean`, `calibrated`.
+      With draws: `resampled_score` (resample, x_layer, y_layer), `ci_low`, `ci_high`, `standard_error`.
+      With halves: `half_score` (split, half, x_layer, y_layer), `reliability` and `ceiling`
       (`vla.alignment.resampled.reliability`).
-      Ridge regression adds, per fold, `fold_score`, `alpha` and `undefined`, the number of target units that
-      were left out because they or their prediction are constant; and `edge_share`, the share of fits that chose the
-      smallest or largest penalty there is, which may mean that a wider range is needed. A score is NaN where nothing
-      is defined, as for a layer that is the same for every item. The attributes say how it was computed.
+      For ridge regression: per fold `fold_score`, `alpha` and `undefined`, the number of target units left out because
+      they or their prediction are constant; and `edge_share`, the share of fits that chose the smallest or the largest
+      penalty. A large share asks for a wider range of penalties.
 
     Raises:
-      ValueError: No metric, or one twice; unknown metric, protocol or setting; activations that are not finite; items
-        that do not match or are too few; groups of which so few can trade places that no p-value could reach .05.
+      ValueError: No metric, or a metric twice; an unknown metric, protocol or setting; activations that are not finite;
+        items that do not match or are too few; too few exchangeable groups for a p-value of .05.
     """
     names = [metric] if isinstance(metric, str) else list(metric)
     check_metrics(names)
@@ -168,19 +169,20 @@ def score(
     targets = {name: join(x, as_activations(side, f"y[{name!r}]" if several else "y"))[1]
                for name, side in (y.items() if several else [("y", y)])}  # fmt: skip
     settled = {name: settle_groups(_grouped(tasks, groups, x, y), x, y) for name, y in targets.items()}
-    found: dict[Any, dict[str, xr.Dataset]] = {name: {} for name in targets}
-    for places in _sharing(tasks):
-        for together, some in _alike({name: [own[i] for i in places] for name, own in settled.items()}, targets):
-            _score(together, x, some, found, show_progress)
-    found = {target: {name: results[name] for name in names} for target, results in found.items()}
+    results: dict[Any, dict[str, xr.Dataset]] = {name: {} for name in targets}
+    for indices in _sharing(tasks):
+        by_target = {name: [target_tasks[i] for i in indices] for name, target_tasks in settled.items()}
+        for shared_tasks, alike in _alike(by_target, targets):
+            _score(shared_tasks, x, alike, results, show_progress)
+    # Metrics that share work are scored together: back to the order in which they were named.
+    ordered = {target: {name: by_metric[name] for name in names} for target, by_metric in results.items()}
     if isinstance(metric, str):
-        alone = {name: results[metric] for name, results in found.items()}
-        return alone if several else alone["y"]
-    return found if several else found["y"]
+        ordered = {target: by_metric[metric] for target, by_metric in ordered.items()}
+    return ordered if several else ordered["y"]
 
 
 def _grouped(tasks: list[Task], groups: Any, x: xr.DataArray, y: xr.DataArray) -> list[Task]:
-    """The tasks on items in groups, whose labels are brought to the order of the items."""
+    """The tasks with `groups`, as labels in the order of the items."""
     if groups is None:
         return tasks
     if not isinstance(groups, str):
@@ -190,42 +192,37 @@ def _grouped(tasks: list[Task], groups: Any, x: xr.DataArray, y: xr.DataArray) -
 
 
 def _sharing(tasks: list[Task]) -> list[list[int]]:
-    """Places of tasks in lists of those that share what is most of the work."""
-    found: list[list[int]] = []
-    for place, task in enumerate(tasks):
-        for some in found:
-            if share(tasks[some[0]], task):
-                some.append(place)
+    """Indices of the tasks, in lists of tasks that share their ridge regression."""
+    sets: list[list[int]] = []
+    for index, task in enumerate(tasks):
+        for indices in sets:
+            if share(tasks[indices[0]], task):
+                indices.append(index)
                 break
         else:
-            found.append([place])
-    return found
+            sets.append([index])
+    return sets
 
 
 def _alike(
     tasks: dict[Any, list[Task]], targets: dict[Any, xr.DataArray]
 ) -> list[tuple[list[Task], dict[Any, xr.DataArray]]]:
-    """Targets that can be scored as layers of one, with their tasks: of equal width and type, under the same groups."""
-    found: list[tuple[tuple, list[Task], dict[Any, xr.DataArray]]] = []
+    """Sets of targets that can be scored as layers of a single target, with their tasks: same width, dtype, groups."""
+    sets: dict[tuple, tuple[list[Task], dict[Any, xr.DataArray]]] = {}
     for name, y in targets.items():
-        kind = (y.sizes["unit"], y.dtype, tasks[name][0].settings_text)
-        for other, _, some in found:
-            if other == kind:
-                some[name] = y
-                break
-        else:
-            found.append((kind, tasks[name], {name: y}))
-    return [(own, some) for _, own, some in found]
+        key = (y.sizes["unit"], y.dtype, tasks[name][0].settings_text)
+        sets.setdefault(key, (tasks[name], {}))[1][name] = y
+    return list(sets.values())
 
 
 def _score(
     tasks: list[Task],
     x: xr.DataArray,
     targets: dict[Any, xr.DataArray],
-    found: dict[Any, dict[str, xr.Dataset]],
+    results: dict[Any, dict[str, xr.Dataset]],
     show_progress: bool,
 ) -> None:
-    """Score some targets as layers of one, by tasks that share work, and add to `found` what each would have alone."""
+    """Score targets as layers of a single target by tasks that share work, and add the results to `results`."""
     sides = list(targets.values())
     values = same_precision(x.values, np.concatenate([y.values for y in sides]) if len(sides) > 1 else sides[0].values)
     cells = sum(steps(task, len(values[0]), len(values[1]), x.sizes["item"]) for task in tasks)
@@ -234,6 +231,6 @@ def _score(
     for task, measured in zip(tasks, tables, strict=True):
         start = 0
         for name, y in targets.items():
-            own = measured.isel(y_layer=slice(start, start + y.sizes["layer"]))
-            found[name][task.metric.name] = conclude(task, own, x, y)
+            table = measured.isel(y_layer=slice(start, start + y.sizes["layer"]))
+            results[name][task.metric.name] = conclude(task, table, x, y)
             start += y.sizes["layer"]
