@@ -137,7 +137,7 @@ def chain(module: str, graph: dict[str, set[str]], above: tuple[str, ...] = ()) 
 
 CHAINS: dict[str, tuple[str, ...]] = {}
 # Lower it when the house allows, never raise it.
-LONGEST_CHAIN = 15
+LONGEST_CHAIN = 14
 
 
 def test_no_modules_import_each_other_and_chains_of_imports_are_short():
