@@ -11,6 +11,12 @@ would break this: it splits the groups of one side across those of the other, an
 
 Permutations are distinct and never the identity, so the p-value (1 + b) / (1 + P) is exact for small M too.
 
+At least 800 simulations of 24 unrelated items with P = 19, without groups and with groups of equal and unequal sizes,
+give p <= .05 in 3.8 to 6.2 % for CKA and its variants, CKNNA, RSA, Procrustes, shape distance, matching of units and
+linear predictivity. Scores with few distinct values tie with those of permutations, which makes p-values conservative:
+3.2 to 4.1 % for mutual k-NN, 2.6 to 3.5 % for retrieval. Of matching accuracy only items without groups were simulated
+(4.9 %); CCA, SVCCA, PWCCA and cross-validated shape distance were not.
+
 Sources: Winkler, Webster, Vidaurre, Nichols & Smith (2015), Multi-level block permutation, for exchanging blocks of
 equal size; Good (2005), Permutation, Parametric and Bootstrap Tests of Hypotheses, for exchangeability; Hemerik and
 Goeman (2018), Exact testing with random permutations, for permutations drawn without replacement.

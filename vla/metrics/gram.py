@@ -191,7 +191,8 @@ def _squared(x: Float[Array, "N D"]) -> tuple[Float[Array, "N N"], Float[Array, 
 def correlation(x: Float[Array, "N D"]) -> Float[Array, "N N"]:
     """1 - Pearson r between the units of item i and of item j, in [0, 2]; NaN for an item whose units are all alike.
 
-    It is half the squared distance of items that are centred and of unit norm.
+    It is half the squared distance of items that are centred and of unit norm. Distances close to 0 keep their digits;
+    those close to 2 are exact to rounding, so that RSA takes those within 1e-11 of each other as tied.
 
     Equivalent to `scipy.spatial.distance.pdist(x, "correlation")`.
     """
