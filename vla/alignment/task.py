@@ -1,4 +1,4 @@
-"""What is asked of one metric: its settings, and which shuffled scores stand beside it."""
+"""A scoring task: a metric with its settings, seed, nulls and resamples, checked before anything is computed."""
 
 import dataclasses
 import json
@@ -19,19 +19,19 @@ from vla.metrics.ridge_settings import RidgeSettings, find_protocol
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One metric with everything that is chosen, activations apart.
+    """A metric and all choices that determine its scores, except the activations.
 
     Attributes:
       metric: The metric.
-      settings: An instance of its settings.
-      protocol: Name of the protocol from which the settings come.
-      seed: Of folds, permutations and draws of items.
-      null: Number of shuffled correspondences.
+      settings: An instance of `metric.settings`.
+      protocol: Name of the protocol that the settings come from.
+      seed: Seed of folds, permutations and draws of items.
+      null: Number of permutations of the items.
       bootstrap: Number of draws of items for intervals.
       halves: Number of splits of the items into halves.
       confidence: Of the intervals.
       groups: One label per item, in the order of the items: items that share a label stay together in folds, halves,
-        draws and permutations. `vla.alignment.duplicates.DUPLICATES` finds them; None: every item stands alone.
+        draws and permutations. "duplicates" stands for the labels of `vla.alignment.duplicates`; None for no groups.
     """
 
     metric: Metric
@@ -45,37 +45,38 @@ class Task:
     groups: Any = None
 
     def with_groups(self, groups: Any) -> "Task":
-        """The same task on items in these groups; metrics with folds make their folds of them."""
-        has = any(field.name == "groups" for field in dataclasses.fields(self.settings))
-        settings = dataclasses.replace(self.settings, groups=groups) if has else self.settings
+        """The same task with these groups, also in the settings of a metric with folds."""
+        settings = self.settings
+        if hasattr(settings, "groups"):
+            settings = dataclasses.replace(settings, groups=groups)
         return dataclasses.replace(self, settings=settings, groups=groups)
 
     @property
     def folds(self) -> int:
-        """In how many steps a pair of layers is scored."""
+        """Number of outer folds; 1 for a metric without folds."""
         return getattr(self.settings, "outer_folds", 1)
 
     @property
     def lowest(self) -> float:
-        """The lowest score there is; of shares of variance there is none."""
-        return -np.inf if self._of_variance else self.metric.lowest
+        """Lower end of the range of the score; a share of variance has none."""
+        return -np.inf if self._is_variance_share else self.metric.lowest
 
     @property
     def chance(self) -> float | None:
-        """Expected score of unrelated features; of shares of variance none is known, but that it is below 0."""
-        return None if self._of_variance else self.metric.chance
+        """Expected score of unrelated activations; None if unknown, as for shares of variance (below 0)."""
+        return None if self._is_variance_share else self.metric.chance
 
     @property
-    def _of_variance(self) -> bool:
+    def _is_variance_share(self) -> bool:
         return getattr(self.settings, "measure", "pearson") in ("explained_variance", "r2")
 
     @property
     def settings_text(self) -> str:
-        """The settings and the groups as JSON: attributes of zarr and netCDF hold no nested values."""
+        """The settings and the groups as JSON, because attributes of zarr and netCDF cannot be nested."""
         settings = dataclasses.asdict(self.settings)
         if self.groups is not None:
             settings["groups"] = self.groups
-        return json.dumps(settings, default=_plain)
+        return json.dumps(settings, default=lambda value: np.asarray(value).tolist())
 
     def determines(self) -> dict[str, Any]:
         """JSON values of all that decides the numbers, activations apart."""
@@ -100,22 +101,22 @@ def make_tasks(
     halves: Any = 0,
     confidence: Any = 0.95,
 ) -> list[Task]:
-    """Check what is asked of each metric.
+    """One task per metric, checked.
 
     Args:
-      names: Of metrics, at least one and each once.
+      names: Names of different metrics.
       protocol: Named defaults of the settings of ridge regression.
       seed: In 0..2**32 - 1.
-      null: A whole number.
-      overrides: Settings by name; each metric is given those that it knows. `groups` is for all metrics: one label per
-        item in the order of the items, or "duplicates".
+      null: Number of permutations, 0 or more.
+      overrides: Settings by name; each metric takes those that it has. `groups` is for all metrics: one label per item
+        in the order of the items, or "duplicates".
       bootstrap: A whole number; one draw is no interval.
       halves: A whole number.
       confidence: Above 0 and below 1.
 
     Raises:
-      ValueError: No metric, a metric twice; unknown metric, protocol or setting, or a setting that none of the metrics
-        knows.
+      ValueError: No metric, a metric twice, an unknown metric or protocol, a setting that no metric has, or a bad
+        value.
     """
     names = list(names)
     check_metrics(names)
@@ -138,33 +139,29 @@ def make_tasks(
 
 
 def check_metrics(names: Iterable[str], setting: str = "metric") -> None:
-    """Refuse no metric, and a metric named twice.
-
-    Args:
-      names: Of metrics.
-      setting: What the caller names them by, for the message.
+    """Refuse an empty list of metrics, and a metric named twice; messages name the argument `setting`.
 
     Raises:
-      ValueError: With what to give instead.
+      ValueError: The list is empty, or a name occurs more than once.
     """
     names = list(names)
     if not names:
         raise ValueError(f"{setting} is empty: name at least one metric, such as {setting}='linear_predictivity'.")
-    twice = sorted(name for name, count in Counter(map(str, names)).items() if count > 1)
-    if twice:
-        raise ValueError(f"{setting} names {', '.join(twice)} more than once: name each metric once.")
+    repeated = sorted(name for name, count in Counter(map(str, names)).items() if count > 1)
+    if repeated:
+        raise ValueError(f"{setting} names {', '.join(repeated)} more than once: name each metric once.")
 
 
 def check_overrides(names: Iterable[str], overrides: Iterable[str], also: Iterable[str] = ()) -> None:
-    """Refuse settings that no metric has.
+    """Refuse settings that none of the metrics has.
 
     Args:
-      names: Of metrics.
+      names: Names of metrics.
       overrides: Names of settings.
-      also: Names of settings that are known whatever the metrics have.
+      also: Further names that are allowed.
 
     Raises:
-      ValueError: Some are not known; the message lists what is. An unknown metric.
+      ValueError: An unknown setting, with the known ones, or an unknown metric.
     """
     metrics = list(dict.fromkeys(names))
     known = {field.name for name in metrics for field in dataclasses.fields(find(name).settings)} - {"seed"}
@@ -172,13 +169,8 @@ def check_overrides(names: Iterable[str], overrides: Iterable[str], also: Iterab
     check_names(f"overrides ({', '.join(metrics)})", overrides, known)
 
 
-def _plain(value: Any) -> list:
-    """What JSON makes of a setting that is an array or a sequence of labels."""
-    return np.asarray(value).tolist()
-
-
-def _labels(groups: Any) -> Any:
-    """Labels of groups as a tuple of plain values; None and texts as they are."""
+def _labels(groups: Any) -> tuple | str | None:
+    """Labels as a tuple of Python values; None and strings are returned unchanged."""
     if groups is None or isinstance(groups, str):
         return groups
     if isinstance(groups, Mapping | pd.Series | pd.DataFrame | xr.DataArray):
@@ -190,7 +182,7 @@ def _labels(groups: Any) -> Any:
 
 
 def _settings(metrics: list[Metric], protocol: str, seed: int, overrides: dict[str, Any]) -> list[Any]:
-    """The settings of each metric; an override that none of them knows is refused."""
+    """The settings of each metric; an override that no metric has is refused."""
     defaults = find_protocol(protocol)
     known = {metric.name: {field.name for field in dataclasses.fields(metric.settings)} for metric in metrics}
     every = sorted(set().union(*known.values()) - {"seed"})
@@ -204,6 +196,6 @@ def _settings(metrics: list[Metric], protocol: str, seed: int, overrides: dict[s
             if field.type is bool and not isinstance(plain.get(field.name, False), bool):
                 raise ValueError(f"{field.name}={plain[field.name]!r}: expected True or False.")
         base = defaults if issubclass(metric.settings, RidgeSettings) else {}
-        own = {name: value for name, value in plain.items() if name in known[metric.name]}
-        chosen.append(metric.settings(**{**base, **own}))
+        changed = {name: value for name, value in plain.items() if name in known[metric.name]}
+        chosen.append(metric.settings(**{**base, **changed}))
     return chosen
