@@ -172,7 +172,7 @@ STILL_VAGUE = {
     "vla": 2,
     "vla.activations": 3,
     "vla.alignment": 2,
-    "vla.metrics": 2,
+    "vla.metrics": 1,
     "vla.models": 13,
     "vla.stimuli": 10,
 }

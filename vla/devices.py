@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -31,6 +30,9 @@ _ALONE: ContextVar[bool] = ContextVar("alone", default=False)
 
 # The axes of a mesh: items are split over the first, one copy of the weights over the second.
 DATA, MODEL = "data", "model"
+
+# The axes of a mesh on which pairs of layers are scored.
+X_LAYER, Y_LAYER = "x_layer", "y_layer"
 
 
 @functools.cache
@@ -161,30 +163,6 @@ def compiled(function: Callable[P, R], **options: Any) -> Callable[P, R]:
     return either
 
 
-# A layer of at most so many bytes is computed faster than the programs for its shape are compiled.
-_SMALL_BYTES = 1 << 21
-
-
-def loaded(array: np.ndarray, layer_bytes: int | None = None) -> Any:
-    """The array for functions that are `compiled`: a JAX array, or on CPU the NumPy array itself if it is small.
-
-    Args:
-      array: In host memory.
-      layer_bytes: Bytes of one layer, if the array has many; by default of the array.
-    """
-    small = (array.nbytes if layer_bytes is None else layer_bytes) <= _SMALL_BYTES
-    return np.asarray(array) if on_cpu() and small else jnp.asarray(array)
-
-
-def mapped(function: Callable[[Any], T], arrays: Any) -> T:
-    """`jax.lax.map(function, arrays)`; for NumPy arrays, one call after another."""
-    leaves, structure = jax.tree.flatten(arrays)
-    if any(isinstance(leaf, jax.Array) for leaf in leaves):
-        return jax.lax.map(function, arrays)
-    results = [function(structure.unflatten(elements)) for elements in zip(*leaves, strict=True)]
-    return jax.tree.map(lambda *parts: np.stack(parts), *results)
-
-
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -274,6 +252,109 @@ def _from_all_processes(part: T, count: int) -> T:
         return np.concatenate(list(gathered), axis=1)[:, :count]
 
     return jax.tree.map(gather, part)
+
+
+@functools.lru_cache(maxsize=256)
+def _layer_mesh(rows: int, columns: int, here: tuple[Any, ...]) -> Mesh:
+    return jax.make_mesh((rows, columns), (X_LAYER, Y_LAYER), axis_types=(AxisType.Auto,) * 2, devices=here)
+
+
+def layer_mesh(x_layers: int, y_layers: int) -> Mesh:
+    """All devices of all processes, or of this one inside `alone`, on the axes `x_layer` and `y_layer`.
+
+    Of the ways to spread the pairs of layers evenly, the one on which a device has the fewest; of equal ones the one
+    that splits the layers of x most.
+    """
+    here = tuple(jax.local_devices() if _ALONE.get() else jax.devices())
+    shapes = [(rows, len(here) // rows) for rows in range(len(here), 0, -1) if len(here) % rows == 0]
+    rows, columns = min(shapes, key=lambda shape: -(-x_layers // shape[0]) * -(-y_layers // shape[1]))
+    return _layer_mesh(rows, columns, here)
+
+
+def factorising(mesh: Mesh) -> Mesh:
+    """Where matrices are factorised in float64: on the mesh itself, but of TPUs on the CPU of each host."""
+    if mesh.devices.flat[0].platform != "tpu":
+        return mesh
+    return _layer_mesh(1, 1, (jax.local_devices(backend="cpu")[0],))
+
+
+class Portion(NamedTuple):
+    """Some layers of one side.
+
+    Attributes:
+      layers: Their numbers.
+      filled: The same, the last repeated until the devices have equally many.
+    """
+
+    layers: np.ndarray
+    filled: np.ndarray
+
+
+def portions(count: int, bytes_each: int, most_bytes: int, parts: int) -> list[Portion]:
+    """0..count-1 in portions of which each of the devices that share them holds no more than the bytes, and one at
+    least; all of one size when filled, so that one program serves all."""
+    each = max(1, min(most_bytes // max(bytes_each, 1), -(-count // parts)))
+    rounds = -(-count // (each * parts))
+    each = -(-count // (rounds * parts))
+    split = [np.arange(start, min(start + each * parts, count)) for start in range(0, count, each * parts)]
+    return [Portion(layers, np.minimum(layers[0] + np.arange(each * parts), count - 1)) for layers in split]
+
+
+@functools.lru_cache(maxsize=512)
+def over_layers(
+    function: Callable[..., T], mesh: Mesh, inputs: tuple, output: tuple = (), **static: Any
+) -> Callable[..., T]:
+    """`function` on the devices of a mesh, each with its own layers, as one compiled program.
+
+    Args:
+      function: Of arrays; traceable.
+      mesh: From `layer_mesh`.
+      inputs: For each argument the axis of the mesh over which its leading axis is spread; None for no axis.
+      output: Axes of the mesh over which the leading axes of the result are spread; unless given, that of the first
+        argument.
+      **static: Further arguments, hashable.
+    """
+    local = jax.shard_map(
+        functools.partial(function, **static),
+        mesh=mesh,
+        in_specs=tuple(PartitionSpec(axis) for axis in inputs),
+        out_specs=PartitionSpec(*(output or inputs[:1])),
+        check_vma=False,
+    )
+    compiled = jax.jit(local)
+
+    def call(*args: Any) -> T:
+        placed = [
+            jax.tree.map(lambda leaf, axis=axis: _placed(leaf, NamedSharding(mesh, PartitionSpec(axis))), arg)
+            for arg, axis in zip(args, inputs, strict=True)
+        ]
+        return compiled(*placed)
+
+    return call
+
+
+def _placed(array: Any, sharding: NamedSharding) -> jax.Array:
+    """The array where it is wanted, each device of this process with its part."""
+    if isinstance(array, jax.Array) and array.sharding.is_equivalent_to(sharding, array.ndim):
+        return array
+    host = np.asarray(array)
+    return jax.make_array_from_callback(host.shape, sharding, lambda part: host[part])
+
+
+def only_the_host() -> bool:
+    """Whether all that computes is this host's cores as one device."""
+    return on_cpu() and (jax.local_device_count() if _ALONE.get() else jax.device_count()) == 1
+
+
+def fetched(tree: T) -> T:
+    """The arrays in host memory, of every process the whole of them."""
+
+    def whole(leaf: jax.Array) -> np.ndarray:
+        if not leaf.is_fully_addressable:
+            leaf = multihost_utils.process_allgather(leaf, tiled=True)
+        return np.asarray(leaf)
+
+    return jax.tree.map(whole, tree)
 
 
 def to_host(array: jax.Array) -> np.ndarray:

@@ -14,7 +14,7 @@ from vla.activations.labels import label
 from vla.alignment.measure import pairings
 from vla.alignment.score import score
 from vla.alignment.task import make_tasks
-from vla.metrics import linear_predictivity
+from vla.metrics import ridge_host
 
 N = 40
 ITEMS = [f"{i}.jpg" for i in range(N)]
@@ -327,8 +327,8 @@ def test_metrics_of_the_same_predictions_share_them(pair, monkeypatch):
     asked |= {"halves": 1}
     alone = {name: score(x, y, metric=name, **asked) for name in names}
     searches = []
-    search = linear_predictivity.choose_shared
-    monkeypatch.setattr(linear_predictivity, "choose_shared", lambda *args: searches.append(0) or search(*args))
+    search = ridge_host.choose_shared
+    monkeypatch.setattr(ridge_host, "choose_shared", lambda *args: searches.append(0) or search(*args))
     together = score(x, y, metric=names, **asked)
     assert list(together) == names
     # Once for all items, and once for each half: those of the split behind bootstrap=3, and of halves=1.
@@ -429,3 +429,18 @@ def test_a_blank_item_that_leaves_a_layer_without_score_is_named():
     np.testing.assert_array_equal(np.isnan(result.score.values[:, 0]), [False, True])
     assert "image_7" in result.attrs["undefined_because"]
     assert np.isfinite(vla.score(x, y, metric="mutual_knn").score).all()
+
+
+def test_the_score_of_every_target_unit():
+    """Pearson r of each held-out unit, labelled by the units of y; beside metrics that have none."""
+    x, y = related(3, 40, 6, 5)
+    named = xr.DataArray(y[None], dims=("layer", "item", "unit"), coords={"unit": list("abcde")})
+    result = vla.score(x, named, ["linear_predictivity", "retrieval"], units=True)
+    units = result["linear_predictivity"]["unit_score"]
+    assert units.dims == ("x_layer", "y_layer", "fold", "y_unit") and units["y_unit"].values.tolist() == list("abcde")
+    np.testing.assert_allclose(units.values[0, 0], ridge_folds(x, y)[0], atol=1e-9)
+    np.testing.assert_allclose(units.mean("y_unit"), result["linear_predictivity"]["fold_score"])
+    assert "unit_score" not in result["retrieval"]
+    assert "unit_score" not in vla.score(x, y)
+    with pytest.raises(ValueError, match="units=True: cka is no mean over target units; only linear_predictivity is"):
+        vla.score(x, y, "cka", units=True)

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from tests.metrics.reference import related, ridge_folds
-from vla import devices
 from vla.metrics.folds import outer_folds
 from vla.metrics.linear_predictivity import all_pairs
 from vla.metrics.ridge_settings import RidgeSettings
@@ -184,13 +183,6 @@ def test_a_small_memory_bound_changes_nothing(most_bytes):
     np.testing.assert_array_equal(tiled.alpha, whole.alpha)
     np.testing.assert_allclose(tiled.fold_score, whole.fold_score, atol=1e-12)
     np.testing.assert_array_equal(tiled.undefined, whole.undefined)
-
-
-@pytest.mark.parametrize("per_target", [False, True])
-def test_arrays_of_an_accelerator_are_scored_alike(per_target, monkeypatch):
-    x, y = related(6, 100, 30, 12, noise=2.0)
-    monkeypatch.setattr(devices, "on_cpu", lambda: False)
-    _agrees([x, x[:, ::-1]], [y], settings=RidgeSettings(alpha_per_target=per_target), per_target=per_target)
 
 
 def test_progress_counts_every_cell():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.metrics.reference import related
 from vla.metrics import METRICS, best, best_index, find, sign
-from vla.metrics.linear_predictivity import Table
+from vla.metrics.folds import Table
 
 # Of metrics that refuse layers with as many units as items.
 WIDEST = {"cca": 12, "pwcca": 12}

@@ -1,5 +1,6 @@
 """Measures of held-out prediction, against scikit-learn's on scikit-learn's own predictions."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.linear_model import RidgeCV
@@ -69,8 +70,10 @@ def test_item_measures_by_their_words(name, plain, noise):
 def test_hits_are_averaged_over_the_orders_of_tied_targets():
     """By hand: first alone; one of two, one of three that are first; behind others."""
     alike = np.array([[0.9, 0.1, 0.2, 0.1], [0.5, 0.5, 0.3, 0.1], [0.4, 0.4, 0.4, 0], [0.1, 0.2, 0.3, 0.2]])
+    alike = jnp.asarray(alike)
     np.testing.assert_allclose(hits(alike), [1, 1 / 2, 1 / 3, 0])
     order = [2, 0, 3, 1]
+    order = np.array(order)
     np.testing.assert_allclose(hits(alike[order][:, order]), np.array([1, 1 / 2, 1 / 3, 0])[order])
 
 

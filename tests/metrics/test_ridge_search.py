@@ -9,25 +9,38 @@ from sklearn.linear_model import Ridge
 
 from tests.metrics.reference import ALPHAS, related
 from vla import devices
-from vla.metrics.gram import moments, standardise
-from vla.metrics.ridge_predictor import spectrum
-from vla.metrics.ridge_search import at_least, choose_shared, inner_blocks, losses, share_left, unit_losses
+from vla.metrics import ridge, ridge_host, ridge_host_search, ridge_search
+from vla.metrics.ridge_host import moments, spectrum, standardise
+from vla.metrics.ridge_host_search import at_least, choose_shared, losses, share_left, unit_losses
+from vla.metrics.ridge_search import inner_blocks
+
+# Both engines, with the arrays that they take.
+HOST = pytest.param(ridge_host.spectrum, ridge_host_search, np, id="host")
+DEVICES = pytest.param(ridge.spectrum, ridge_search, jnp, id="devices")
+on_both = pytest.mark.parametrize(("spectrum", "search", "library"), [HOST, DEVICES])
 
 
 def _prepared(n, d, e, noise=1.0):
     x, y = related(0, n, d, e, noise)
-    return tuple(np.asarray(standardise(jnp.asarray(v), moments(jnp.asarray(v)))) for v in (x, y))
+    return tuple(standardise(v, moments(v)) for v in (x, y))
 
 
+def _target(y):
+    """A target layer of which only the training rows are looked at."""
+    nothing = np.zeros(y.shape[1])
+    return ridge_host_search.Target(y, nothing + 1, y[:0], nothing, nothing, nothing > 0)
+
+
+@on_both
 @pytest.mark.parametrize("d", [40, 29, 8])
 @pytest.mark.parametrize("blocks", [None, 4])
 @devices.in_float64
-def test_residuals_equal_refitting_without_the_block(d, blocks):
+def test_residuals_equal_refitting_without_the_block(d, blocks, spectrum, search, library):
     """The one independent way: leave the block out, fit again with an intercept, predict it."""
     a, y = _prepared(30, d, 5)
     cuts = inner_blocks(30, blocks) if blocks else None
-    alphas = jnp.array([1e-8, 1e-2, 1.0, 1e4])
-    found_all = np.asarray(unit_losses(spectrum(jnp.asarray(a)), alphas, jnp.asarray(y), cuts))
+    alphas = library.array([1e-8, 1e-2, 1.0, 1e4])
+    found_all = np.asarray(search.unit_losses(spectrum(library.asarray(a)), alphas, library.asarray(y), cuts))
     for alpha, found in zip(alphas, found_all, strict=True):
         errors = []
         for start, stop in cuts or [(i, i + 1) for i in range(30)]:
@@ -37,12 +50,14 @@ def test_residuals_equal_refitting_without_the_block(d, blocks):
         np.testing.assert_allclose(found, np.mean(errors, axis=0), rtol=1e-6)
 
 
+@on_both
 @pytest.mark.parametrize("d", [40, 8])
 @devices.in_float64
-def test_leave_one_out_losses_are_exact_at_every_penalty(d):
+def test_leave_one_out_losses_are_exact_at_every_penalty(d, spectrum, search, library):
     """Against 50-digit arithmetic, also at alpha = 1e-8 with n < d, where scikit-learn's own losses keep 8 digits."""
     a, y = _prepared(24, d, 3)
-    found = np.asarray(unit_losses(spectrum(jnp.asarray(a)), jnp.asarray(ALPHAS), jnp.asarray(y), None)).mean(axis=1)
+    s = spectrum(library.asarray(a))
+    found = np.asarray(search.unit_losses(s, library.asarray(ALPHAS), library.asarray(y), None)).mean(axis=1)
     with mpmath.workdps(50):
         rows, targets = mpmath.matrix(a.tolist()), mpmath.matrix(y.tolist())
         # A huge weight on the constant direction is an unpenalised intercept.
@@ -54,12 +69,12 @@ def test_leave_one_out_losses_are_exact_at_every_penalty(d):
             assert loss == pytest.approx(float(exact), rel=1e-11)
 
 
-@pytest.mark.parametrize("library", [np, jnp])
+@on_both
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("d", [150, 20])
 @pytest.mark.parametrize("kind", ["related", "unrelated", "itself"])
 @devices.in_float64
-def test_gram_losses_keep_within_their_stated_noise(kind, d, dtype, library):
+def test_gram_losses_keep_within_their_stated_noise(kind, d, dtype, spectrum, search, library):
     a, y = _prepared(100, d, 60)
     if kind == "unrelated":
         y = np.random.default_rng(5).standard_normal(y.shape)
@@ -69,32 +84,33 @@ def test_gram_losses_keep_within_their_stated_noise(kind, d, dtype, library):
     s = spectrum(library.asarray(a))
     rows = library.asarray(y, dtype)
     for blocks in (None, inner_blocks(100, 5)):
-        found = losses(s, library.asarray(ALPHAS), (rows @ rows.T / y.shape[1])[None], blocks)
-        assert d == 20 or all(isinstance(part, np.ndarray) for part in found)
-        exact = np.asarray(unit_losses(s, jnp.asarray(ALPHAS), rows, blocks)).mean(axis=1)
+        found = search.losses(s, library.asarray(ALPHAS), (rows @ rows.T / y.shape[1])[None], blocks)
+        exact = np.asarray(search.unit_losses(s, library.asarray(ALPHAS), rows, blocks)).mean(axis=1)
         assert np.all(np.abs(np.asarray(found.loss[0]) - exact) <= np.asarray(found.noise[0]))
 
 
+@on_both
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @devices.in_float64
-def test_losses_between_computed_penalties_keep_within_their_stated_noise(dtype):
+def test_losses_between_computed_penalties_keep_within_their_stated_noise(dtype, spectrum, search, library):
     """Penalties far below the smallest eigenvalue are interpolated: here eight of nine are below 1e-4 of it."""
     a, y = _prepared(40, 400, 6)
-    s = spectrum(jnp.asarray(a))
+    s = spectrum(library.asarray(a))
     alphas = np.append(np.logspace(-6, np.log10(0.9e-4 * float(s.values[0])), 8), 1e4)
-    rows = jnp.asarray(y, dtype)
-    found = losses(s, jnp.asarray(alphas), (rows @ rows.T / y.shape[1])[None], None)
-    exact = np.asarray(unit_losses(s, jnp.asarray(alphas), rows, None)).mean(axis=1)
+    rows = library.asarray(y, dtype)
+    found = search.losses(s, library.asarray(alphas), (rows @ rows.T / y.shape[1])[None], None)
+    exact = np.asarray(search.unit_losses(s, library.asarray(alphas), rows, None)).mean(axis=1)
     assert np.all(np.abs(np.asarray(found.loss[0]) - exact) <= np.asarray(found.noise[0]))
     assert np.all(np.asarray(found.noise[0]) < 1e-3 * exact)
 
 
+@on_both
 @devices.in_float64
-def test_spectrum_drops_the_constant_direction_also_among_other_null_directions():
+def test_spectrum_drops_the_constant_direction_also_among_other_null_directions(spectrum, search, library):
     rng = np.random.default_rng(0)
     a = rng.standard_normal((30, 4)) @ rng.standard_normal((4, 50))
     a -= a.mean(0)
-    s = spectrum(jnp.asarray(a))
+    s = spectrum(library.asarray(a))
     u, values = np.asarray(s.vectors), np.asarray(s.values)
     assert u.shape == (30, 29) and s.complete
     np.testing.assert_allclose(u.T @ u, np.eye(29), atol=1e-12)
@@ -136,7 +152,7 @@ def test_penalties_without_a_loss_are_no_cause_for_warnings(alphas):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = losses(s, np.array(alphas), (y @ y.T / 3)[None], blocks)
-    exact = np.asarray(unit_losses(s, jnp.asarray(alphas), jnp.asarray(y), blocks)).mean(axis=1)
+    exact = unit_losses(s, np.array(alphas), y, blocks).mean(axis=1)
     known = np.isfinite(found.loss[0])
     assert known.any() and not known.all() or alphas[0] > 1
     np.testing.assert_allclose(found.loss[0, known], exact[known], rtol=1e-6)
@@ -156,7 +172,7 @@ def test_penalties_that_are_neither_ruled_out_nor_computed_are_still_interpolate
     alphas = s.values[0] * np.logspace(-6, -2.1, 14)
     exact = np.asarray(unit_losses(s, alphas, y, None)).ravel()
     assert 7 < np.argmin(exact) < 13
-    found = choose_shared(s, alphas, (y @ y.T)[None], y[None], np.ones((1, 1)), None)
+    found = choose_shared(s, alphas, (y @ y.T)[None], [_target(y)], None)
     assert found.tolist() == [np.argmin(exact)]
     loss, noise = losses(s, alphas, (y @ y.T)[None], None)
     known = np.isfinite(loss[0])
@@ -172,10 +188,15 @@ def test_losses_that_are_nothing_but_rounding_error_are_compared_by_residuals(bl
     targets = np.stack([standardise(y, moments(y)) for y in a @ np.random.default_rng(0).standard_normal((30, 20, 3))])
     rows = targets.astype(np.float32)
     grams = rows @ rows.swapaxes(1, 2) / 3
-    found = choose_shared(s, alphas, grams, rows, np.ones((30, 3)), cuts)
+    layers = list(map(_target, rows))
+    found = choose_shared(s, alphas, grams, layers, cuts)
     exact = [np.argmin(np.asarray(unit_losses(s, alphas, y, cuts)).mean(axis=1)) for y in rows]
     assert (losses(s, alphas, grams, cuts).loss <= 0).all(axis=1).any()
     np.testing.assert_array_equal(found, exact)
+    on_devices = ridge_search.choose_shared(
+        ridge.spectrum(jnp.asarray(a)), *map(jnp.asarray, (alphas, grams, rows, np.ones((30, 3)))), cuts
+    )
+    np.testing.assert_array_equal(on_devices, exact)
 
 
 @devices.in_float64

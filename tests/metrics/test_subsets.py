@@ -7,7 +7,7 @@ import pytest
 
 from tests.metrics.reference import related
 from vla.metrics import METRICS, subsets
-from vla.metrics.linear_predictivity import Table
+from vla.metrics.folds import Table
 
 PAIRWISE = sorted(name for name, metric in METRICS.items() if metric.pairwise is not None)
 

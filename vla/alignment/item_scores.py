@@ -8,19 +8,18 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from vla import devices
 from vla.checks import check_choice, check_names, check_whole_number
 from vla.metrics.folds import Fold, outer_folds
+from vla.metrics.ridge_host import prepare_predictor, prepare_target, solution_weights, target_gram
+from vla.metrics.ridge_host_search import choose_shared, unit_losses
 from vla.metrics.ridge_measures import rounding
-from vla.metrics.ridge_predictor import prepare_predictor, prepare_targets, solution_weights, target_grams
-from vla.metrics.ridge_search import choose_shared, inner_blocks, unit_losses
+from vla.metrics.ridge_search import inner_blocks
 from vla.metrics.ridge_settings import RidgeSettings, find_protocol
 
 # A bootstrap interval of fewer items means nothing.
@@ -236,30 +235,24 @@ def fold_maps(x: ArrayLike, y: ArrayLike, settings: RidgeSettings) -> Iterator[F
         yield fit(x, y, fold, settings)
 
 
-@devices.in_float64
 def fit(x: Float[np.ndarray, "N d"], y: Float[np.ndarray, "N e"], fold: Fold, settings: RidgeSettings) -> FoldMap:
     """The map of one fold, in float64; its penalty is chosen by inner cross-validation on the training rows."""
     train, test = fold
-    predictor = prepare_predictor(jnp.asarray(x), train, test, settings.test_statistics == "test")
-    first = np.zeros(1, np.int64)
-    targets = prepare_targets(
-        jnp.asarray(y)[None], first, train[None], test[None], standardize=settings.standardize_targets
-    )
-    blocks, alphas = inner_blocks(len(train), settings.inner_cv), jnp.asarray(settings.alphas)
-    s, z = predictor.spectrum, targets.train[0]
+    predictor = prepare_predictor(x, train, test, settings.test_statistics == "test")
+    target = prepare_target(y, train, test, settings.standardize_targets)
+    blocks, alphas = inner_blocks(len(train), settings.inner_cv), np.asarray(settings.alphas)
+    s, z = predictor.spectrum, target.train
     if settings.alpha_per_target:
-        alpha = np.asarray(alphas)[np.argmin(unit_losses(s, alphas, z, blocks), axis=0)]
-        weights = solution_weights(s.values, jnp.asarray(alpha)).T
+        alpha = alphas[np.argmin(unit_losses(s, alphas, z, blocks), axis=0)]
     else:
-        chosen = choose_shared(s, alphas, target_grams(targets), targets.train, targets.scale, blocks)
-        alpha = np.asarray(alphas)[chosen]
-        weights = solution_weights(s.values, jnp.asarray(alpha)).T
+        alpha = alphas[choose_shared(s, alphas, target_gram(target)[None], [target], blocks)]
+    weights = solution_weights(s.values, alpha).T
     coefficients = weights * (s.vectors.T @ z)
     predicted = (predictor.projected_test + predictor.projected_mean) @ coefficients
-    varies = np.asarray(jnp.any(z != 0, axis=0))
-    actual = np.where(varies, np.asarray(targets.test[0] * targets.spread[0] + targets.offset[0]), 0.0)
-    image = np.asarray(s.values[:, None] * coefficients)
-    return FoldMap(train, test, image, np.asarray(predicted), actual, varies, alpha if len(alpha) > 1 else alpha[0])
+    varies = np.any(z != 0, axis=0)
+    actual = np.where(varies, target.test * target.spread + target.offset, 0.0)
+    image = s.values[:, None] * coefficients
+    return FoldMap(train, test, image, predicted, actual, varies, alpha if len(alpha) > 1 else alpha[0])
 
 
 def held_out(maps: Sequence[FoldMap]) -> HeldOut:

@@ -17,8 +17,8 @@ from vla.alignment.permutations import Permutations
 from vla.alignment.significance import LEAST_DEFINED
 from vla.alignment.task import Task
 from vla.metrics import subsets
-from vla.metrics.folds import outer_folds
-from vla.metrics.linear_predictivity import Table, all_measures
+from vla.metrics.folds import Table, outer_folds
+from vla.metrics.linear_predictivity import all_measures
 from vla.metrics.ridge_settings import RidgeSettings
 
 PAIR = ("x_layer", "y_layer")
@@ -89,7 +89,8 @@ def measure_together(
         tables = all_measures(x[:, rows], y[:, rows], settings, orders, advance_all, measures=measures)
         return [subsets.mean_over_folds(table)[0] for table in tables]
 
-    tables = all_measures(x, y, first.settings, pairings(first, x.shape[1]), advance_all, measures=measures)
+    units, orders = any(task.units for task in tasks), pairings(first, x.shape[1])
+    tables = all_measures(x, y, first.settings, orders, advance_all, measures=measures, units=units)
     halves: dict[str, list[Float[np.ndarray, "S X Y"]]] = {}
     for setting, count in (("bootstrap", splits(first)), ("halves", first.halves)):
         rows = [rows for pair in subsets.halves(x.shape[1], first.groups, count, first.seed) for rows in pair]
@@ -150,10 +151,13 @@ def measure(
     n_items = x.shape[1]
     # The mean over all orders of the items differs from the mean over exchanges of groups.
     also = {} if task.metric.pairwise is None or task.groups is not None else {"expected": True}
+    units = {"units": True} if task.units else {}
     orders = pairings(task, n_items)
     measured = table
     if measured is None:
-        measured = task.metric.all_pairs(x, y, settings=task.settings, pairings=orders, advance=advance, **also)
+        measured = task.metric.all_pairs(
+            x, y, settings=task.settings, pairings=orders, advance=advance, **also, **units
+        )
     result, scores = xr.Dataset(), measured
     if isinstance(measured, Table):
         result, scores = _of_folds(measured), subsets.mean_over_folds(measured)
@@ -308,10 +312,11 @@ def _chance(task: Task, n_items: int) -> float | None:
 def _of_folds(table: Table) -> xr.Dataset:
     """The values of each fold under the identity pairing."""
     dims = (*PAIR, "fold")
-    return xr.Dataset(
-        {
-            "fold_score": (dims, table.fold_score[0]),
-            "alpha": (dims if table.alpha.ndim == 4 else (*dims, "y_unit"), table.alpha[0]),
-            "undefined": (dims, table.undefined[0]),
-        }
-    )
+    known = {
+        "fold_score": (dims, table.fold_score[0]),
+        "alpha": (dims if table.alpha.ndim == 4 else (*dims, "y_unit"), table.alpha[0]),
+        "undefined": (dims, table.undefined[0]),
+    }
+    if table.unit_score is not None:
+        known["unit_score"] = ((*dims, "y_unit"), table.unit_score[0])
+    return xr.Dataset(known)

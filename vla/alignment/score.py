@@ -57,6 +57,8 @@ def conclude(task: Task, measured: xr.Dataset, x: xr.DataArray, y: xr.DataArray)
     }
     if task.null and task.groups is not None:
         attributes["null_fixed_items"] = Permutations(x.sizes["item"], task.groups, task.seed).fixed_items
+    if "y_unit" in result.dims and "unit" in y.coords:
+        result = result.assign_coords(y_unit=y["unit"].values)
     return result.assign_coords(x_layer=x["layer"].values, y_layer=y["layer"].values).assign_attrs(attributes)
 
 
@@ -106,6 +108,7 @@ def score(
     halves: Any = 0,
     confidence: Any = 0.95,
     show_progress: bool = False,
+    units: bool = False,
     **overrides: Any,
 ) -> Any:
     """Score all layer pairs; a directed metric predicts `y` from `x`.
@@ -133,6 +136,8 @@ def score(
       halves: Number of splits of the items into random halves, each of which is scored on its own.
       confidence: Of the intervals.
       show_progress: Show a bar with the time left.
+      units: Also give the score of every target unit: `unit_score` (x_layer, y_layer, fold, y_unit), of
+        linear_predictivity; its mean over units is `fold_score`. NaN for units that are left out.
       **overrides: For every metric, `groups`: one label per item, as a list in the order of the items, a Series by its
         index, a DataArray by its items, or a mapping from item to label; or "duplicates" to keep items together that
         are the same stimulus. Folds, halves, draws and the null take groups as wholes. For linear_predictivity, fields
@@ -161,7 +166,7 @@ def score(
     names = [metric] if isinstance(metric, str) else list(metric)
     check_metrics(names)
     groups = overrides.pop("groups", None)
-    tasks = make_tasks(names, protocol, seed, null, overrides, bootstrap, halves, confidence)
+    tasks = make_tasks(names, protocol, seed, null, overrides, bootstrap, halves, confidence, units)
     several = isinstance(y, Mapping) and not isinstance(y, xr.Dataset)
     if several and not y:
         raise ValueError("y is an empty mapping: give at least one set of activations by name.")

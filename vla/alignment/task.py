@@ -13,7 +13,7 @@ import xarray as xr
 from vla.alignment.paired import check_confidence
 from vla.checks import check_names, check_whole_number
 from vla.metrics.metric import Metric
-from vla.metrics.registry import find
+from vla.metrics.registry import METRICS, find
 from vla.metrics.ridge_settings import RidgeSettings, find_protocol
 
 
@@ -30,6 +30,7 @@ class Task:
       bootstrap: Number of draws of items for intervals.
       halves: Number of splits of the items into halves.
       confidence: Of the intervals.
+      units: Whether the score of every target unit is wanted.
       groups: One label per item, in the order of the items: items that share a label stay together in folds, halves,
         draws and permutations. "duplicates" stands for the labels of `vla.alignment.duplicates`; None for no groups.
     """
@@ -43,6 +44,7 @@ class Task:
     halves: int = 0
     confidence: float = 0.95
     groups: Any = None
+    units: bool = False
 
     def with_groups(self, groups: Any) -> "Task":
         """The same task with these groups, also in the settings of a metric with folds."""
@@ -88,6 +90,7 @@ class Task:
             "bootstrap": self.bootstrap,
             "halves": self.halves,
             "confidence": self.confidence,
+            **({"units": True} if self.units else {}),
         }
 
 
@@ -100,6 +103,7 @@ def make_tasks(
     bootstrap: Any = 0,
     halves: Any = 0,
     confidence: Any = 0.95,
+    units: bool = False,
 ) -> list[Task]:
     """One task per metric, checked.
 
@@ -113,6 +117,7 @@ def make_tasks(
       bootstrap: A whole number; one draw is no interval.
       halves: A whole number.
       confidence: Above 0 and below 1.
+      units: Whether the scores of target units are wanted, of the metrics that have them.
 
     Raises:
       ValueError: No metric, a metric twice, an unknown metric or protocol, a setting that no metric has, or a bad
@@ -128,11 +133,26 @@ def make_tasks(
     if bootstrap == 1:
         raise ValueError("bootstrap=1: an interval needs at least 2 draws, and some 200 to be of use.")
     check_confidence(confidence)
+    if units and not any(metric.of_units for metric in metrics):
+        known = sorted(name for name, metric in METRICS.items() if metric.of_units)
+        raise ValueError(
+            f"units=True: {', '.join(names)} is no mean over target units; only {', '.join(known)} is. Set units=False."
+        )
     overrides = dict(overrides or {})
     groups = _labels(overrides.pop("groups", None))
     chosen = _settings(metrics, protocol, int(seed), overrides)
     tasks = [
-        Task(metric, settings, protocol, int(seed), int(null), int(bootstrap), int(halves), float(confidence))
+        Task(
+            metric,
+            settings,
+            protocol,
+            int(seed),
+            int(null),
+            int(bootstrap),
+            int(halves),
+            float(confidence),
+            units=units and metric.of_units,
+        )
         for metric, settings in zip(metrics, chosen, strict=True)
     ]
     return tasks if groups is None else [task.with_groups(groups) for task in tasks]

@@ -330,7 +330,7 @@ def scoring(metric: str, sides: Sequence[tuple[int, int]], items: int, pairings:
     n = items * (_FOLDS - 1) / _FOLDS
     held = 4.0 * items * (X * d + T / pairings * e)
     if metric in ("linear_predictivity", "retrieval", "matching_accuracy"):
-        # The smaller of d and n is decomposed, as in `vla.metrics.ridge_predictor`; few units need no n x n matrix.
+        # The smaller of d and n is decomposed, as in `vla.metrics.ridge`; few units need no n x n matrix.
         few, a = 2 * d < n, len(PAPER_ALPHAS)
         gram = 2 * n * d * min(n, d) * X + 2 * n**2 * e * T
         search = 2 * X * T * n**2 * d if few else X * a * (2 * n**3) + 2 * X * T * a * n**2

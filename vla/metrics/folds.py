@@ -1,11 +1,55 @@
-"""Outer cross-validation folds, by scikit-learn."""
+"""Outer cross-validation folds, by scikit-learn, and scores by fold.
+
+N items, X predictor layers, T target layers, P pairings of items, e target units.
+"""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 from sklearn.model_selection import GroupKFold, KFold
 
 Fold = tuple[np.ndarray, np.ndarray]
+
+
+class Table(NamedTuple):
+    """Scores of all layer pairs under every pairing of items.
+
+    Attributes:
+      fold_score: What is measured of the held-out items, as a mean over the target units where it is defined; NaN
+        where there is none.
+      alpha: The penalty chosen under the first pairing; with one penalty per unit it has a trailing unit axis.
+      undefined: How many target units were left out because they, or their prediction, are constant.
+      unit_score: Of every target unit under the first pairing, NaN where it is left out; None where not asked for.
+    """
+
+    fold_score: Float[np.ndarray, "P X T folds"]
+    alpha: Float[np.ndarray, "1 X T folds *e"]
+    undefined: Int[np.ndarray, "P X T folds"]
+    unit_score: Float[np.ndarray, "1 X T folds e"] | None = None
+
+
+class Block(NamedTuple):
+    """Some predictor layers with some target layers in one fold.
+
+    Attributes:
+      fold: Number of the fold.
+      x_layers: Numbers of the predictor layers.
+      y_layers: Of pairing p and target layer t the number p T + t.
+      scores: What each measure gives.
+      undefined: How many target units each measure leaves out.
+      chosen: Index of the penalty, per target layer or per target unit.
+      units: What each measure gives for every target unit; None where it gives nothing, or it is not asked for.
+    """
+
+    fold: int
+    x_layers: Int[np.ndarray, " i"]
+    y_layers: Int[np.ndarray, " j"]
+    scores: Sequence[Float[np.ndarray, "i j"]]
+    undefined: Sequence[Int[np.ndarray, "i j"]]
+    chosen: Int[np.ndarray, "i j *e"]
+    units: Sequence[Float[np.ndarray, "i j e"] | None]
 
 
 def numbered(groups: Sequence | np.ndarray, n_items: int) -> np.ndarray:

@@ -56,7 +56,9 @@ def power_of_two(largest: Float[AnyArray, "*n"]) -> Float[AnyArray, "*n"]:
     return xp.ldexp(xp.ones_like(largest), exponent - 1)
 
 
-_TILES = 4
+# Tiles along each side of a symmetric product, and the items from which the time that they save exceeds that of
+# compiling them.
+_TILES, _LARGE = 4, 512
 
 Tile = tuple[slice, slice]
 
@@ -91,7 +93,8 @@ def symmetric_product(
 
 
 def _spans(n: int) -> list[slice]:
-    edges = sorted({n * i // _TILES for i in range(_TILES + 1)})
+    tiles = _TILES if n >= _LARGE else 1
+    edges = sorted({n * i // tiles for i in range(tiles + 1)})
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 

@@ -51,6 +51,7 @@ class Metric:
       higher_is_better: Whether a higher score means more alike; False for a distance. Read it through
         `vla.metrics.registry.sign` where a metric is known by name.
       needs: What the metric asks of its data beyond the rest, in words; "" for nothing.
+      of_units: Whether it is a mean over scores of target units, which `all_pairs` gives with `units=True`.
       pairwise: How it follows from a matrix over pairs of items; None where it does not. Where it does, `all_pairs`
         takes `expected=True` for one more row, the mean over all pairings that there are.
     """
@@ -68,6 +69,7 @@ class Metric:
     perfect: float = 1.0
     higher_is_better: bool = True
     needs: str = ""
+    of_units: bool = False
     pairwise: Pairwise | None = dataclasses.field(default=None, repr=False, compare=False)
 
 

@@ -15,8 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import linalg
 
-from vla.metrics.folds import outer_folds
-from vla.metrics.linear_predictivity import Table
+from vla.metrics.folds import Table, outer_folds
 from vla.metrics.ridge_search import inner_blocks
 from vla.metrics.ridge_settings import RidgeSettings
 
@@ -69,8 +68,7 @@ def streamed_predictivity(x: Any, y: Any, settings: RidgeSettings, rows: int = 4
     for f in range(len(folds)):
         test = _total(sums for cell, sums in cells.items() if cell[f] < 0)
         parts = [_total(sums for cell, sums in cells.items() if cell[f] == k) for k in range(settings.inner_cv)]
-        for whole, part in zip(table, _score(parts, test, origin, settings), strict=True):
-            whole[0, 0, 0, f] = part
+        table.fold_score[..., f], table.alpha[..., f], table.undefined[..., f] = _score(parts, test, origin, settings)
     return table
 
 

@@ -18,8 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from vla import devices
-from vla.metrics.folds import Fold, numbered
-from vla.metrics.linear_predictivity import Table
+from vla.metrics.folds import Fold, Table, numbered
 from vla.metrics.metric import Metric, Pairwise
 from vla.metrics.signatures import portions
 
