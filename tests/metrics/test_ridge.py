@@ -11,9 +11,9 @@ from sklearn.model_selection import KFold
 from tests.metrics.reference import related, ridge_folds
 from vla import devices
 from vla.metrics import ridge, ridge_host
+from vla.metrics.folds import inner_blocks
 from vla.metrics.linear_predictivity import all_measures, all_pairs
 from vla.metrics.ridge_measures import MEASURES, OF_UNITS
-from vla.metrics.ridge_search import inner_blocks
 from vla.metrics.ridge_settings import RidgeSettings
 
 

@@ -11,9 +11,9 @@ from sklearn.linear_model import Ridge
 from tests.metrics.reference import ALPHAS, related
 from vla import devices
 from vla.metrics import ridge, ridge_host, ridge_host_search, ridge_search
+from vla.metrics.folds import inner_blocks
 from vla.metrics.ridge_host import moments, spectrum, standardise
 from vla.metrics.ridge_host_search import at_least, choose_shared, losses, share_left, unit_losses
-from vla.metrics.ridge_search import inner_blocks
 
 # Both engines, with the arrays that they take. That of devices is compiled for every shape, so it gets fewer of them.
 HOST = ridge_host.spectrum, ridge_host_search, np

@@ -15,11 +15,10 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from vla.checks import check_choice, check_names, check_whole_number
-from vla.metrics.folds import Fold, outer_folds
+from vla.metrics.folds import Fold, inner_blocks, outer_folds
 from vla.metrics.ridge_host import prepare_predictor, prepare_target, solution_weights, target_gram
 from vla.metrics.ridge_host_search import choose_shared, unit_losses
 from vla.metrics.ridge_measures import rounding
-from vla.metrics.ridge_search import inner_blocks
 from vla.metrics.ridge_settings import RidgeSettings, find_protocol
 
 # A bootstrap interval of fewer items means nothing.

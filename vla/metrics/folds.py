@@ -12,6 +12,9 @@ from sklearn.model_selection import GroupKFold, KFold
 
 Fold = tuple[np.ndarray, np.ndarray]
 
+# Contiguous validation blocks (start, stop) of inner k-fold; None stands for leave-one-out.
+Blocks = tuple[tuple[int, int], ...] | None
+
 
 class Table(NamedTuple):
     """Scores of all layer pairs under every pairing of items.
@@ -106,3 +109,18 @@ def outer_folds(n_items: int, n_folds: int, seed: int, groups: Sequence | np.nda
     if min(len(test) for _, test in splits) < 2:
         raise ValueError(f"Grouping leaves a test fold of one item: set outer_folds below {n_folds}.")
     return splits
+
+
+def inner_blocks(n: int, inner_cv: str | int) -> Blocks:
+    """Validation blocks of inner cross-validation: contiguous, or None for leave-one-out.
+
+    Equivalent to `KFold(inner_cv)` without shuffling, as scikit-learn uses for an integer `cv`.
+
+    Raises:
+      ValueError: More folds than items.
+    """
+    if isinstance(inner_cv, str):
+        return None
+    if inner_cv > n:
+        raise ValueError(f"inner_cv={inner_cv} folds but only {n} training items: use at most {n}, or 'loo'.")
+    return tuple((int(test[0]), int(test[-1]) + 1) for _, test in KFold(inner_cv).split(np.empty(n)))

@@ -18,14 +18,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from vla import devices
-from vla.metrics.folds import Block, Fold
+from vla.metrics.folds import Block, Blocks, Fold, inner_blocks
 from vla.metrics.gram import centre, moments, standardise, symmetric_product
 from vla.metrics.ridge_measures import MEASURES, NEEDS_MEAN, Predicted, Target
 from vla.metrics.ridge_search import (
-    Blocks,
     Spectrum,
     choose_shared,
-    inner_blocks,
     solution_weights,
     unit_losses,
 )

@@ -16,10 +16,9 @@ from jaxtyping import Bool, Float, Int
 from numpy import linalg
 
 from vla import devices
-from vla.metrics.folds import Block, Fold
+from vla.metrics.folds import Block, Blocks, Fold, inner_blocks
 from vla.metrics.ridge_host_search import Spectrum, Target, choose_shared, symmetric_product, unit_losses
 from vla.metrics.ridge_measures import NEEDS_MEAN, OF_UNITS
-from vla.metrics.ridge_search import Blocks, inner_blocks
 from vla.metrics.ridge_settings import RidgeSettings
 
 

@@ -10,8 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from vla.metrics.folds import Blocks
 from vla.metrics.gram import Tile, lower_tiles
-from vla.metrics.ridge_search import _NOISE_UNITS, Blocks
+
+# As in `vla.metrics.ridge_search`.
+_NOISE_UNITS = 32.0
 
 # R^T R of several penalties is held at a time, to be multiplied with the Gram matrices of all targets at once.
 _PRODUCT_BYTES = 1 << 26

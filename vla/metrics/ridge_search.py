@@ -12,12 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-from sklearn.model_selection import KFold
 
+from vla.metrics.folds import Blocks
 from vla.metrics.gram import symmetric_product
-
-# Contiguous validation blocks (start, stop) of inner k-fold; None stands for leave-one-out.
-Blocks = tuple[tuple[int, int], ...] | None
 
 
 class Spectrum(NamedTuple):
@@ -206,21 +203,6 @@ def _losses_of_few_directions(s: Spectrum, alphas: Float[Array, " a"], grams: Fl
     squared = _inner_products(turned, weighted)
     noise = _NOISE_UNITS * float(np.finfo(dtype).eps) * (own + jnp.abs(crossed) + squared)
     return Losses((own - 2 * crossed + squared) / n, noise / n)
-
-
-def inner_blocks(n: int, inner_cv: str | int) -> Blocks:
-    """Validation blocks of inner cross-validation: contiguous, or None for leave-one-out.
-
-    Equivalent to `KFold(inner_cv)` without shuffling, as scikit-learn uses for an integer `cv`.
-
-    Raises:
-      ValueError: More folds than items.
-    """
-    if isinstance(inner_cv, str):
-        return None
-    if inner_cv > n:
-        raise ValueError(f"inner_cv={inner_cv} folds but only {n} training items: use at most {n}, or 'loo'.")
-    return tuple((int(test[0]), int(test[-1]) + 1) for _, test in KFold(inner_cv).split(np.empty(n)))
 
 
 @functools.partial(jax.jit, static_argnames="blocks")

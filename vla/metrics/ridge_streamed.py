@@ -15,8 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import linalg
 
-from vla.metrics.folds import Table, outer_folds
-from vla.metrics.ridge_search import inner_blocks
+from vla.metrics.folds import Table, inner_blocks, outer_folds
 from vla.metrics.ridge_settings import RidgeSettings
 
 
