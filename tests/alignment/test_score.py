@@ -238,6 +238,7 @@ def test_attributes_say_how_it_was_computed(pair, result, tmp_path):
     assert xr.open_zarr(tmp_path / "result.zarr").attrs == array_settings.attrs
 
 
+@pytest.mark.usefixtures("no_type_checks")
 @pytest.mark.parametrize(
     ("options", "words"),
     [

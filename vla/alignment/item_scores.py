@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from vla.checks import check_choice, check_names, check_whole_number
+from vla.checks import check_choice, check_names, check_number, check_whole_number
 from vla.metrics.folds import Fold, inner_blocks, outer_folds
 from vla.metrics.ridge_host import prepare_predictor, prepare_target, solution_weights, target_gram
 from vla.metrics.ridge_host_search import choose_shared, unit_losses
@@ -51,7 +51,8 @@ def by_group(
     Raises:
       ValueError: No item with a score is in a group, or a bad number.
     """
-    _check(resamples, confidence)
+    check_whole_number("resamples", resamples)
+    check_number("confidence", confidence, above=0, below=1)
     known = {item: float(score) for item, score in scores.items() if item in groups and np.isfinite(score)}
     names = sorted({group for item in known for group in groups[item]})
     if not names:
@@ -126,7 +127,8 @@ def rank_correlation(
     Raises:
       ValueError: Fewer than three items with both values, or a bad number.
     """
-    _check(resamples, confidence)
+    check_whole_number("resamples", resamples)
+    check_number("confidence", confidence, above=0, below=1)
     items = [item for item in scores if item in levels and np.isfinite(scores[item]) and np.isfinite(levels[item])]
     if len(items) < 3:
         raise ValueError(f"{len(items)} items have both a score and a value: a correlation needs three.")
@@ -157,12 +159,6 @@ def _means(values: Float[np.ndarray, " N"], resamples: int, rng: np.random.Gener
 def _quantiles(draws: Float[np.ndarray, " R"], tails: tuple[float, float]) -> tuple[float, float]:
     low, high = np.nanquantile(draws, tails)
     return float(low), float(high)
-
-
-def _check(resamples: int, confidence: float) -> None:
-    check_whole_number("resamples", resamples)
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence={confidence}; expected a number > 0 and < 1")
 
 
 class FoldMap(NamedTuple):

@@ -83,15 +83,6 @@ def paired_test(higher: ArrayLike, lower: ArrayLike, confidence: float = 0.95) -
     return Paired(n, mean_a, mean_b, mean, low, high, t, df, p, effect, note)
 
 
-def check_confidence(confidence: float) -> None:
-    """Refuse a confidence outside (0, 1).
-
-    Raises:
-      ValueError: It is not a number above 0 and below 1.
-    """
-    check_number("confidence", confidence, above=0, below=1)
-
-
 @dataclasses.dataclass(frozen=True)
 class Crossed:
     """Result of the crossed test, which generalises to other models; NaN without a test, for the reason in `note`.

@@ -31,7 +31,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from vla.alignment.paired import check_confidence
+from vla.checks import check_number
 
 # Attributes in which results must agree for their draws to be of the same items.
 _SAME = ("metric", "seed", "n_items", "bootstrap", "settings", "items_hash")
@@ -125,7 +125,7 @@ def difference_interval(
     Raises:
       ValueError: Different numbers of results, several layer pairs, no draws, or other items.
     """
-    check_confidence(confidence)
+    check_number("confidence", confidence, above=0, below=1)
     sides = [[side] if isinstance(side, xr.Dataset) else list(side) for side in (higher, lower)]
     if len(sides[0]) != len(sides[1]) or not sides[0]:
         raise ValueError(f"{len(sides[0])} results against {len(sides[1])}: expected one of each per model pair.")

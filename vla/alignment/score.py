@@ -122,28 +122,26 @@ def score(
       metric: A name from `vla.list_metrics()`, or a list of different names; metrics of the same ridge regression share
         its held-out predictions.
       protocol: "paper", or "khosla_lab" (raw targets, test-fold statistics): named defaults of the settings.
-      seed: Seed of the outer folds and of the null's permutations, in 0..2**32 - 1.
-      null: Number of scores with the correspondence of items shuffled; one permutation serves all layer pairs. They are
-        all different, so there are fewer where no more are possible. Where some have no score, further ones are drawn
-        (`vla.alignment.measure`). With groups, whole groups of equal size trade places, and items keep their order
-        within a group; a group of which no other has the size stays where it is (`vla.alignment.permutations`).
-      bootstrap: Number of draws for intervals over new items and new fits, even and 200 or so. Each two come from one
-        random split of the items into halves, of whole groups where there are groups, both of which are scored anew;
-        of R^2 and explained variance, from leaving out one part of the items. All layer pairs, and all calls with the
-        same items and seed, use the same splits, so that differences between calls are paired. Ridge regression stops
-        at 32 draws, which cost 32 scores of half the items, or 16 of nearly all.
-        `vla.alignment.measure` has the reasons, `vla.alignment.resampled` the measured coverage.
-      halves: Number of splits of the items into random halves, each of which is scored on its own.
-      confidence: Of the intervals.
-      show_progress: Show a bar with the time left.
-      units: Also give the score of every target unit: `unit_score` (x_layer, y_layer, fold, y_unit), of
-        linear_predictivity; its mean over units is `fold_score`. NaN for units that are left out.
-      **overrides: For every metric, `groups`: one label per item, as a list in the order of the items, a Series by its
-        index, a DataArray by its items, or a mapping from item to label; or "duplicates" to keep items together that
-        are the same stimulus. Folds, halves, draws and the null take groups as wholes. For linear_predictivity, fields
-        of `vla.metrics.RidgeSettings`: alphas, outer_folds, inner_cv, alpha_per_target, standardize_targets,
-        test_statistics. For other metrics, the fields of their `vla.list_metrics()[name].settings`. Of a list of
-        metrics, each is given those that it knows.
+      seed: Seed of the outer folds, permutations and draws, in 0..2**32 - 1.
+      null: Number of distinct permutations of the items, shared by all layer pairs; fewer if no more are possible, more
+        if some have no score (`vla.alignment.measure`). With groups, whole groups of equal size are exchanged
+        (`vla.alignment.permutations`).
+      bootstrap: Number of draws for intervals over new items and new fits, an even number such as 200. Two draws come
+        from each random split of the items, or of the groups, into halves that are scored separately; for R^2 and
+        explained variance, from leaving out a part of the items. All layer pairs, and all calls with the same items and
+        seed, use the same splits, so differences between calls are paired. Ridge regression stops at 32 draws: 32
+        scores of half the items, or 16 of nearly all. `vla.alignment.measure` has the reasons,
+        `vla.alignment.resampled` the measured coverage.
+      halves: Number of random splits of the items into halves that are scored separately.
+      confidence: Level of the intervals.
+      show_progress: Show a progress bar.
+      units: Add `unit_score` (x_layer, y_layer, fold, y_unit), the score of every target unit, for linear_predictivity;
+        its mean over units is `fold_score`. NaN for units that are left out.
+      **overrides: Settings of the metrics, see `vla.list_metrics()[name].settings`; those of linear_predictivity are in
+        `vla.metrics.RidgeSettings`. With several metrics each takes those that it has. For every metric `groups`: one
+        label per item, as a list in the order of the items, a Series, a DataArray or a mapping by item name; or
+        "duplicates", which makes groups of the items with the same activations. Groups stay together in folds, halves,
+        draws and permutations.
 
     Returns:
       A Dataset; for a list of metrics a dict of Datasets by metric; for several targets a dict of these by target.

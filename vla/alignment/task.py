@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from vla.alignment.paired import check_confidence
-from vla.checks import check_names, check_whole_number
+from vla.checks import check_names, check_number, check_whole_number
 from vla.metrics.metric import Metric
 from vla.metrics.registry import METRICS, find
 from vla.metrics.ridge_settings import RidgeSettings, find_protocol
@@ -29,7 +28,7 @@ class Task:
       null: Number of permutations of the items.
       bootstrap: Number of draws of items for intervals.
       halves: Number of splits of the items into halves.
-      confidence: Of the intervals.
+      confidence: Level of the intervals.
       units: Whether the score of every target unit is wanted.
       groups: One label per item, in the order of the items: items that share a label stay together in folds, halves,
         draws and permutations. "duplicates" stands for the labels of `vla.alignment.duplicates`; None for no groups.
@@ -81,7 +80,7 @@ class Task:
         return json.dumps(settings, default=lambda value: np.asarray(value).tolist())
 
     def determines(self) -> dict[str, Any]:
-        """JSON values of all that decides the numbers, activations apart."""
+        """JSON values of all that determines the scores, except the activations."""
         return {
             "metric": self.metric.name,
             "settings": json.loads(self.settings_text),
@@ -97,12 +96,12 @@ class Task:
 def make_tasks(
     names: Iterable[str],
     protocol: str,
-    seed: Any,
-    null: Any,
-    overrides: dict[str, Any] | None = None,
-    bootstrap: Any = 0,
-    halves: Any = 0,
-    confidence: Any = 0.95,
+    seed: int | np.integer,
+    null: int | np.integer,
+    overrides: Mapping[str, Any] | None = None,
+    bootstrap: int | np.integer = 0,
+    halves: int | np.integer = 0,
+    confidence: float = 0.95,
     units: bool = False,
 ) -> list[Task]:
     """One task per metric, checked.
@@ -114,8 +113,8 @@ def make_tasks(
       null: Number of permutations, 0 or more.
       overrides: Settings by name; each metric takes those that it has. `groups` is for all metrics: one label per item
         in the order of the items, or "duplicates".
-      bootstrap: A whole number; one draw is no interval.
-      halves: A whole number.
+      bootstrap: Number of draws, 0 or at least 2.
+      halves: Number of splits, 0 or more.
       confidence: Above 0 and below 1.
       units: Whether the scores of target units are wanted, of the metrics that have them.
 
@@ -132,7 +131,7 @@ def make_tasks(
     check_whole_number("halves", halves, 0)
     if bootstrap == 1:
         raise ValueError("bootstrap=1: an interval needs at least 2 draws, and some 200 to be of use.")
-    check_confidence(confidence)
+    check_number("confidence", confidence, above=0, below=1)
     if units and not any(metric.of_units for metric in metrics):
         known = sorted(name for name, metric in METRICS.items() if metric.of_units)
         raise ValueError(
