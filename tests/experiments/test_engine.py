@@ -332,9 +332,9 @@ def test_intervals_of_explained_variance_are_those_of_vla_score(ran, tmp_path):
     )  # fmt: skip
     run(asked, tmp_path / "run", show_progress=False)
     table = pd.read_parquet(tmp_path / "run" / "scores.parquet")
-    (row,) = table[(table["condition"] == "grey") & (table["direction"] == "vision_to_language")].to_dict("records")
+    (row,) = table[(table["condition"] == "grey") & (table["direction"] == "language_to_vision")].to_dict("records")
     x, y = saved(where, "vision_a", "grayscale")[1], saved(where, "language_a")[1]
-    expected = vla.score(x, y, seed=42, bootstrap=20, measure="r2", alphas=(1e-8,))
+    expected = vla.score(y, x, seed=42, bootstrap=20, measure="r2", alphas=(1e-8,))
     assert [row["ci_low"], row["ci_high"]] == pytest.approx([expected.ci_low.item(), expected.ci_high.item()], abs=1e-6)
     assert row["ci_low"] < -1
 

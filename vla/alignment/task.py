@@ -96,12 +96,12 @@ class Task:
 def make_tasks(
     names: Iterable[str],
     protocol: str,
-    seed: int | np.integer,
-    null: int | np.integer,
+    seed: Any,
+    null: Any,
     overrides: Mapping[str, Any] | None = None,
-    bootstrap: int | np.integer = 0,
-    halves: int | np.integer = 0,
-    confidence: float = 0.95,
+    bootstrap: Any = 0,
+    halves: Any = 0,
+    confidence: Any = 0.95,
     units: bool = False,
 ) -> list[Task]:
     """One task per metric, checked.
