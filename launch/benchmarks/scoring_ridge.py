@@ -91,9 +91,9 @@ def _against(
             started = time.perf_counter()
             scores, alphas = cell(a, b, settings)
             seconds += time.perf_counter() - started
-            cell = tables[direction][{"x_layer": places[0], "y_layer": places[1]}]
-            off_r = max(off_r, float(np.abs(cell["fold_score"].values - scores).max()))
-            off_alpha += int(np.sum(~np.isclose(cell["alpha"].values, alphas, rtol=1e-6)))
+            pair = tables[direction][{"x_layer": places[0], "y_layer": places[1]}]
+            off_r = max(off_r, float(np.abs(pair["fold_score"].values - scores).max()))
+            off_alpha += int(np.sum(~np.isclose(pair["alpha"].values, alphas, rtol=1e-6)))
             fits += len(alphas)
     each = seconds / (2 * count)
     peer = each * 2 * len(x) * len(y)

@@ -233,7 +233,7 @@ def test_a_run_without_models_says_how_to_name_them(command, tmp_path):
     [
         ("--config.data.path=nowhere", "nowhere"),
         ("--config.metrics=('ckaa',)", "expected one of cca, cka, cka_debiased"),
-        ("--config.settings.protocol=lab", "['khosla_lab', 'paper']"),
+        ("--config.settings.protocol=lab", "protocol='lab'; expected one of khosla_lab, paper"),
         ("--config.settings.inner_cv=one", "inner_cv='one'"),
         ("--config.data.n=501", "501"),
         ("--config.vision=no/such-model", "no/such-model"),

@@ -243,8 +243,7 @@ def resolve_pools(model: Model, pools: object) -> tuple[str, ...]:
     Raises:
       ValueError: As `resolve_pool`; an empty list.
     """
-    single = pools is None or isinstance(pools, str) or not isinstance(pools, Iterable)
-    requested = [pools] if single else list(pools)
+    requested = list(pools) if isinstance(pools, Iterable) and not isinstance(pools, str) else [pools]
     if not requested:
         raise ValueError(f"pool is an empty list; expected some of {sorted(model.pools)}.")
     return tuple(dict.fromkeys(resolve_pool(model, pool) for pool in requested))

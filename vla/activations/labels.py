@@ -110,7 +110,7 @@ def join(x: xr.DataArray, y: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     return x, y.isel(item=[rows[name] for name in names_x])
 
 
-def per_item(values: object, items: xr.DataArray, role: str) -> list[Any]:
+def per_item(values: Any, items: xr.DataArray, role: str) -> list[Any]:
     """A value for every item, in the order of the items.
 
     Args:

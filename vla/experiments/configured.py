@@ -71,7 +71,7 @@ def _datasets(values: Mapping[str, Any]) -> dict[str, DatasetPlan]:
     if values.get("data") is not None:
         data: dict[str, Any] = {}
         for name, value in values["data"].items():
-            data[_FIELDS.get(name, name)] = value
+            data[_FIELDS[name] if name in _FIELDS else name] = value
         fields = {field.name for field in dataclasses.fields(DatasetPlan)} - {"role", "options"}
         options = {**(data.pop("options", None) or {}), **{name: data[name] for name in set(data) - fields}}
         plan = {name: value for name, value in _set(data).items() if name in fields}

@@ -251,10 +251,10 @@ def _fitted(values: dict[str, Any], rows: pd.DataFrame) -> dict[str, Any]:
         note = f"{len(counts)} counts: a curve is fitted to {FEWEST} or more"
         flat = Plateau(*[math.nan] * 10, n_pairs=len(wide), note=note)
     else:
-        models = (list(wide.index.get_level_values(name)) for name in _PAIR)
+        vision, language = (list(wide.index.get_level_values(name)) for name in _PAIR)
         # Oriented, so that a falling distance is a gain.
         better = sign(str(values["metric"]))
-        flat = plateau(better * wide.to_numpy(float), counts, *models, resamples=_RESAMPLES)
+        flat = plateau(better * wide.to_numpy(float), counts, vision, language, resamples=_RESAMPLES)
         if better < 0:
             flat = dataclasses.replace(flat, level=-flat.level, level_low=-flat.level_high, level_high=-flat.level_low)
     values |= {name: rows[name].iloc[0] for name in ("dataset", "n_items") if name in rows}

@@ -3,7 +3,6 @@
 Axes: N images or texts, T tokens, D width of a tower, E embedding width.
 """
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,7 +55,7 @@ class Clip:
             )
         self._end = end
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over everything that determines the embeddings, wherever the files are. Reads all of them once."""
         return canonical_hash([self.vision.fingerprint, self.text.fingerprint, self.vision.dtype])

@@ -122,7 +122,9 @@ class Fields:
         """A whole number of at least `least`; null only where None is the default."""
         expected = f"a whole number of at least {least}"
         value = self._take(name, (int,), expected, default)
-        if value is not None and value < least:
+        if value is None:
+            return default
+        if value < least:
             raise ValueError(f"{self.where}: {name!r} is {value!r}; expected {expected}")
         return value
 
@@ -133,9 +135,11 @@ class Fields:
     def number(self, name: str, default: Default = _REQUIRED) -> float | Default:
         """A finite positive number; null only where None is the default."""
         value = self._take(name, (int, float), "a positive number", default)
-        if value is not None and not 0 < value < float("inf"):
+        if value is None:
+            return default
+        if not 0 < value < float("inf"):
             raise ValueError(f"{self.where}: {name!r} is {value!r}; expected a finite positive number")
-        return value if value is None else float(value)
+        return float(value)
 
     def numbers(self, name: str, zero: bool = False) -> tuple[float, ...]:
         """A list of finite positive numbers, or also of zeros if `zero`."""
@@ -160,13 +164,15 @@ class Fields:
     def choices(self, name: str, choices: tuple[str, ...], default: Default = _REQUIRED) -> tuple[str, ...] | Default:
         """A list of `choices`; null only where None is the default."""
         values = self._take(name, (list,), "a list of names", default)
-        unknown = sorted({str(value) for value in values or () if value not in choices})
+        if values is None:
+            return default
+        unknown = sorted({str(value) for value in values if value not in choices})
         if unknown:
             raise ValueError(
                 f"{self.where}: {name} {', '.join(map(repr, unknown))} is not known; known are: "
                 f"{', '.join(sorted(choices))}"
             )
-        return values if values is None else tuple(values)
+        return tuple(values)
 
     def side(self, name: str, default: int = _REQUIRED) -> int:
         """The side of a square, written as one number or as two equal ones."""

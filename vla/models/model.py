@@ -68,9 +68,10 @@ def forward(network: Network, batch: Batch, pools: tuple[str, ...], layers: tupl
     if isinstance(network, Decoder):
         assert isinstance(batch, Captions)
         mask = packed_mask(jnp.asarray(batch.ends), network.config.causal)
-        return network(batch.tokens, batch.positions, mask, pool=pool, layers=layers)
+        tokens, positions = jnp.asarray(batch.tokens), jnp.asarray(batch.positions)
+        return network(tokens, positions, mask, pool=pool, layers=layers)
     assert isinstance(batch, Images)
-    return network(batch.pixels, pool=pool, layers=layers, kept=tokens_read(pools))
+    return network(jnp.asarray(batch.pixels), pool=pool, layers=layers, kept=tokens_read(pools))
 
 
 def enter(network: Network, batch: Batch) -> Float[Array, "B T D"]:
@@ -78,9 +79,9 @@ def enter(network: Network, batch: Batch) -> Float[Array, "B T D"]:
     if isinstance(network, Decoder):
         assert isinstance(batch, Captions)
         is_token = batch.ends > jnp.arange(batch.ends.shape[1])
-        return network.embed(jnp.where(is_token, batch.tokens, 0), batch.positions)
+        return network.embed(jnp.where(is_token, batch.tokens, 0), jnp.asarray(batch.positions))
     assert isinstance(batch, Images)
-    return network.embedding(batch.pixels)
+    return network.embedding(jnp.asarray(batch.pixels))
 
 
 def pass_block(
@@ -90,7 +91,7 @@ def pass_block(
     if isinstance(block, decoder.Block):
         assert isinstance(batch, Captions)
         mask = packed_mask(jnp.asarray(batch.ends), block.config.causal)
-        return block(hidden, decoder.context_of(block.config, batch.positions, mask), number)
+        return block(hidden, decoder.context_of(block.config, jnp.asarray(batch.positions), mask), number)
     assert isinstance(batch, Images)
     return block(hidden, vision_encoder.rotation_of_patches(block.config, *batch.pixels.shape[2:]), kept)
 
@@ -148,7 +149,7 @@ class Chain:
         """Take the stack apart into views, which need no memory."""
         graph, state = nnx.split(network)
         self._ends = nnx.merge(graph, state)
-        self._ends.blocks = None
+        self._ends.blocks = None  # pyright: ignore[reportAttributeAccessIssue]
         self._depth = network.config.depth
         leaves, structure = jax.tree.flatten(network.blocks)
         stacks = [np.asarray(leaf) for leaf in leaves]

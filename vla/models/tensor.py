@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -123,7 +124,7 @@ class Row:
         return pieces
 
 
-def linear(name: str, path: str, bias: bool, part: tuple[int, int] = (0, 1), **layout: int | bool) -> tuple[Row, ...]:
+def linear(name: str, path: str, bias: bool, part: tuple[int, int] = (0, 1), **layout: Any) -> tuple[Row, ...]:
     """The rows of a linear map: its weight, and its bias if it has one.
 
     Args:

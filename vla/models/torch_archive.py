@@ -108,7 +108,7 @@ class _Operations(dict):
     """From the code of an operation to its function."""
 
     def __missing__(self, code: int) -> Any:
-        raise Refused(f"it uses the operation {pickletools.code2op[chr(code)].name}")
+        raise Refused(f"it uses the operation {pickletools.code2op[chr(code)].name}")  # type: ignore[attr-defined]
 
 
 class _Exact:
@@ -167,14 +167,14 @@ class _TensorUnpickler(pickle._Unpickler):  # type: ignore[name-defined]
     def load_stack_global(self) -> None:
         if not all(isinstance(text, str) for text in self.stack[-2:]):
             raise Refused("it asks for something that has no name")
-        super().load_stack_global()
+        super().load_stack_global()  # type: ignore[misc]
 
     def load_setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
         self._set([key, value])
 
     def load_setitems(self) -> None:
-        self._set(self.pop_mark())
+        self._set(self.pop_mark())  # type: ignore[attr-defined]
 
     def _set(self, items: list[Any]) -> None:
         if not isinstance(self.stack[-1], dict):
