@@ -27,7 +27,7 @@ def measure_tables(x: np.ndarray, y: np.ndarray, permutations: int, pairs: int) 
         figures[f"{metric}: seconds of one table"] = seconds[0]
         figures[f"{metric}: seconds with {permutations} permutations"] = seconds[1]
         figures[f"{metric}: times one table"] = seconds[1] / seconds[0]
-    seconds_of_one, table = figures["mutual_knn: seconds of seconds_of_one table"], tables[0]["score"].values
+    seconds_of_one, table = figures["mutual_knn: seconds of one table"], tables[0]["score"].values
     for name, sort in (("platonic-rep's loop", True), ("the same with topk", False)):
         rng, off = np.random.default_rng(0), 0.0
         platonic_pair(x[0], y[0], NEIGHBOURS, sort=sort)

@@ -199,7 +199,7 @@ def test_progress_counts_every_cell():
         ({"alphas": (1.0, -1.0)}, "alphas"),
         ({"alphas": (1.0, np.inf)}, "alphas"),
         ({"alphas": "many"}, "alphas"),
-        ({"test_statistics": "both"}, "'test', 'train'"),
+        ({"test_statistics": "both"}, "expected one of test, train"),
         ({"inner_cv": 1}, "'loo'"),
         ({"inner_cv": "five"}, "'loo'"),
         ({"inner_cv": True}, "'loo'"),
