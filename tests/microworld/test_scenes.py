@@ -131,5 +131,5 @@ def test_refused():
         sample_scene(Random(0), Description("grass", groups=(GroupDescription("boat"),)), "training")
     with pytest.raises(ValueError, match="part='test'; expected one of evaluation, training"):
         scene(0, 0, "test")
-    with pytest.raises(ValueError, match="seed=-1, index=0"):
+    with pytest.raises(ValueError, match="seed=-1; expected a whole number of at least 0"):
         scene(-1, 0)

@@ -118,7 +118,7 @@ def test_only_what_the_paper_has_is_called_its_outcome(run):
     words = " ".join(re.sub(r"<[^>]+>", "", page).split())
     assert "Outcome in the paper: expected of E1 " in words
     for id in ("training", "N sweep"):
-        assert f"What is to be expected: expected of {id} " in words
+        assert f"Expected outcome: expected of {id} " in words
         assert f"Outcome in the paper: expected of {id} " not in words
 
 
@@ -227,7 +227,7 @@ def test_files_that_are_missing_are_said(tmp_path):
     page = write_report(tmp_path, [".svg"], show_progress=False).read_text(encoding="utf-8")
     assert "The run folder lacks scores.parquet, statistics.csv, curves.csv" in page
     assert "no claim to compare" not in page, "a run without a paper is not compared with one"
-    assert ">My own</a>: run." in page and "This run kept no sample items." in page
+    assert ">My own</a>: run." in page and "The run folder has no sample items." in page
 
 
 def test_pdf_is_written_on_request(tmp_path):
