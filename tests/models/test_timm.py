@@ -100,7 +100,7 @@ def test_every_architecture_is_built_as_timm_builds_it(oracle):
     for name, fact in facts.items():
         given = {key: fact[key] for key in ("input_size", "fixed_input_size")}
         config = read_timm(Fields({"architecture": name, "pretrained_cfg": given}, name))
-        said = {key: fact[key] for key in ("depth", "heads", "epsilon", "nonlinearity", "extra")}
+        said = {key: fact[key] for key in ("depth", "heads", "epsilon", "nonlinearity", "prefix")}
         assert said == {
             "depth": config.depth,
             "heads": config.heads,

@@ -121,7 +121,7 @@ def facts(timm: Any, names: list[str]) -> dict[str, Any]:
             "heads": block.attn.num_heads,
             "epsilon": block.norm1.eps,
             "nonlinearity": type(block.mlp.act).__name__,
-            "extra": model.num_prefix_tokens,
+            "prefix": model.num_prefix_tokens,
             "input_size": model.pretrained_cfg["input_size"],
             "fixed_input_size": model.pretrained_cfg["fixed_input_size"],
             "shapes": {key: list(tensor.shape) for key, tensor in model.state_dict().items()},
