@@ -149,7 +149,9 @@ def test_direction_and_chance_are_as_declared(name):
 
 
 def test_an_unknown_metric_lists_the_known_ones():
-    with pytest.raises(ValueError, match="metric='ckaa'; expected one of cca, cka, cka_debiased, .*linear_predictivity, "):
+    with pytest.raises(
+        ValueError, match="metric='ckaa'; expected one of cca, cka, cka_debiased, .*linear_predictivity, "
+    ):
         find("ckaa")
 
 
