@@ -104,10 +104,10 @@ def prepare(x: Float[Array, "N D"], settings: CknnaSettings) -> Neighbourhood:
     joint = np.where(ties > 1, ties * (left - 1) / np.maximum(left * (ties - 1), 1), 1.0)
     weight = weights[i, j]
     back = np.where(i == j, 1.0, weights[j, i])
-    found = Neighbourhood(
+    neighbourhood = Neighbourhood(
         lists(j), lists(k[i, j]), lists(weight), lists(weight < 1), lists(back), jnp.asarray(joint), jnp.zeros(())
     )
-    return found._replace(own=_own(found, settings.unbiased))
+    return neighbourhood._replace(own=_own(neighbourhood, settings.unbiased))
 
 
 @jax.jit(static_argnames="settings")

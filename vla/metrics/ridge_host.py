@@ -153,8 +153,8 @@ def _ahead(rows: Float[np.ndarray, "m e"], mean: np.ndarray | None, target: Targ
         return np.where(size > 0, values / np.where(size > 0, size, 1.0), np.nan)
 
     assert mean is not None
-    there = target.test * target.spread + target.offset
-    likeness = normal(rows + mean) @ normal(there.astype(rows.dtype)).T
+    actual = target.test * target.spread + target.offset
+    likeness = normal(rows + mean) @ normal(actual.astype(rows.dtype)).T
     if not np.isfinite(likeness).all():
         return np.full_like(likeness, np.nan), 0.0
     return np.diagonal(likeness)[:, None] - likeness, 32 * float(np.finfo(likeness.dtype).eps)
@@ -231,8 +231,8 @@ def compare(
                 for k, measure in enumerate(measures):
                     values = MEASURES[measure](rows, offset, target)
                     scores[k, i, t], undefined[k, i, t] = _summed(values, target)
-                    if (whole := by_unit[k]) is not None:
-                        whole[i, t] = values
+                    if (unit_scores := by_unit[k]) is not None:
+                        unit_scores[i, t] = values
     return list(scores), list(undefined), np.stack(chosen), by_unit
 
 

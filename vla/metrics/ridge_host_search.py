@@ -187,9 +187,8 @@ def _losses_of_many_directions(
 
     def compute(wanted: np.ndarray) -> None:
         for start in range(0, len(wanted), group):
-            some = wanted[start : start + group]
-            new = _gram_losses(s, alphas[some], grams, sizes, blocks, careful)
-            loss[:, some], noise[:, some] = new
+            batch = wanted[start : start + group]
+            loss[:, batch], noise[:, batch] = _gram_losses(s, alphas[batch], grams, sizes, blocks, careful)
 
     large = np.flatnonzero(alphas > 10 * float(s.values[-1]))
     alike = share_left(s, alphas) if blocks is None else np.zeros(len(alphas))
@@ -251,16 +250,16 @@ def _lower_inner_products(
         if rows == last:  # the diagonal tile ends the row of tiles
             step = math.gcd(rows.stop - rows.start, 8)
             for start in range(rows.start, rows.stop, step):
-                one, other = (side[:, start : start + step, : last.stop].reshape(len(side), -1) for side in (a, b))
-                total += one @ other.T
+                left, right = (side[:, start : start + step, : last.stop].reshape(len(side), -1) for side in (a, b))
+                total += left @ right.T
     return total
 
 
 def _inner_products(a: Float[np.ndarray, "X r c"], b: Float[np.ndarray, "Y r c"]) -> Float[np.ndarray, "X Y"]:
     """As that of `vla.metrics.ridge_search`."""
     runs = math.gcd(a.shape[1], 8)
-    one, other = (side.reshape(len(side), runs, -1).swapaxes(0, 1) for side in (a, b))
-    return (one @ other.swapaxes(1, 2)).astype(np.float64).sum(axis=0)
+    left, right = (side.reshape(len(side), runs, -1).swapaxes(0, 1) for side in (a, b))
+    return (left @ right.swapaxes(1, 2)).astype(np.float64).sum(axis=0)
 
 
 def _losses_of_few_directions(

@@ -174,8 +174,8 @@ def _losses_of_many_directions(
 def _inner_products(a: Float[Array, "X r c"], b: Float[Array, "Y r c"]) -> Float[Array, "X Y"]:
     """Sums of elementwise products of all pairs: in the arrays' precision within a run of rows, in float64 beyond."""
     runs = math.gcd(a.shape[1], 8)
-    one, other = (side.reshape(len(side), runs, -1).swapaxes(0, 1) for side in (a, b))
-    return (one @ other.swapaxes(1, 2)).astype(jnp.float64).sum(axis=0)
+    left, right = (side.reshape(len(side), runs, -1).swapaxes(0, 1) for side in (a, b))
+    return (left @ right.swapaxes(1, 2)).astype(jnp.float64).sum(axis=0)
 
 
 def _losses_of_few_directions(s: Spectrum, alphas: Float[Array, " a"], grams: Float[Array, "T n n"]) -> Losses:
