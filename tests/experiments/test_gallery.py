@@ -14,6 +14,7 @@ from vla.experiments.choices import Choices
 from vla.experiments.experiment import Condition, Experiment
 from vla.experiments.gallery import Absent, Gallery, groups_of, resolve
 from vla.experiments.study import DatasetPlan
+from vla.microworld.shipped import shipped
 from vla.records import Dataset, Item
 
 ITEMS = 6
@@ -111,7 +112,7 @@ def test_groups_are_prompts_and_items_without_one_are_alone():
     [
         ("read_dataset", {"directory": "nowhere"}, ("original", "original:index=1")),
         ("with_paraphrases", {"paraphrases": "nowhere"}, [f"original:index={i},source=paraphrase" for i in (0, 1)]),
-        ("clip_score", {"clip": "."}, ("best_by_clip", "worst_by_clip")),
+        ("clip_score", {"clip": str(shipped("micro-clip"))}, ("best_by_clip", "worst_by_clip")),
     ],
 )
 def test_what_cannot_be_had_is_looked_for_once_however_many_conditions_ask(
@@ -124,7 +125,7 @@ def test_what_cannot_be_had_is_looked_for_once_however_many_conditions_ask(
         raise ValueError("it is damaged")
 
     monkeypatch.setattr(f"vla.experiments.gallery.{reader}", failing)
-    monkeypatch.setattr("vla.experiments.gallery.load_clip", lambda source: Judge())
+    monkeypatch.setattr("vla.experiments.gallery.load_clip", lambda source, ignore_fields: Judge())
     found = gallery(**settings)
     said = [absent(found, "language", member) for member in members]
     assert len(asked) == 1 and said[0] == said[1] and "it is damaged" in said[0][0]
@@ -146,9 +147,27 @@ class Judge:
         return np.array([[len(text), 10.0] for text in texts])
 
 
+def write_clip_config(folder, **fields):
+    config = json.loads((shipped("micro-clip") / "config.json").read_text()) | fields
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_clip_ignores_the_fields_of_the_study_that_its_config_has(gallery, tmp_path, monkeypatch):
+    write_clip_config(tmp_path, auto_map={"AutoModel": "modeling.Model"})
+    ignored = []
+    monkeypatch.setattr(
+        "vla.experiments.gallery.load_clip", lambda source, ignore_fields: ignored.append(ignore_fields) or Judge()
+    )
+    with_clip = gallery(clip=str(tmp_path))
+    study = dataclasses.replace(with_clip._study, ignore_fields=("is_causal", "auto_map"))
+    Gallery(with_clip.plan, study, str(tmp_path / "clip")).view("language", "best_by_clip")
+    assert ignored == [("auto_map",)]
+
+
 def test_a_plan_makes_no_clip_scores_and_knows_those_that_are_kept(gallery, tmp_path, monkeypatch):
     judge = Judge()
-    monkeypatch.setattr("vla.experiments.gallery.load_clip", lambda source: judge)
+    write_clip_config(tmp_path)
+    monkeypatch.setattr("vla.experiments.gallery.load_clip", lambda source, ignore_fields: judge)
     planned = gallery(clip=str(tmp_path))
     first = planned.view("language", "best_by_clip")
     assert first.ids == planned.dataset.ids and judge.asked == 0 and not (tmp_path / "clip").exists()
@@ -168,7 +187,8 @@ def test_a_plan_makes_no_clip_scores_and_knows_those_that_are_kept(gallery, tmp_
 
 
 def test_two_captions_have_no_two_above_and_two_below_their_median(gallery, tmp_path, monkeypatch):
-    monkeypatch.setattr("vla.experiments.gallery.load_clip", lambda source: Judge())
+    write_clip_config(tmp_path)
+    monkeypatch.setattr("vla.experiments.gallery.load_clip", lambda source, ignore_fields: Judge())
     found = gallery(Choices(human_captions=2, clip_groups="median"), clip=str(tmp_path))
     assert found.view("language", "best_by_clip:place=0").ids == found.dataset.ids
     why, _ = absent(found, "language", "best_by_clip:place=1")

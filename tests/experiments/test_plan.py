@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -11,7 +12,9 @@ from tests.models.hub_server import running
 from vla.experiments import engine, estimates
 from vla.experiments.estimates import Work
 from vla.experiments.experiment import Condition
+from vla.experiments.participants import refused_configs
 from vla.experiments.plan import Line, Plan, duration, plan, plan_text
+from vla.microworld.shipped import shipped
 
 GIB = 2.0**30
 
@@ -85,6 +88,31 @@ def test_models_that_are_refused_are_named_and_only_their_configs_are_fetched(tm
         with pytest.raises(ValueError, match="(?s)owner/seer: .*'bert'.*owner/reader: .*per_layer_config"):
             engine.run(study, tmp_path / "run", show_progress=False)
         assert hub.fetched() == {"config.json"}
+
+
+def test_a_clip_model_is_refused_by_its_config_before_its_weights_are_fetched(tmp_path, monkeypatch):
+    config = json.loads((shipped("micro-clip") / "config.json").read_text())
+    config["vision_config"]["is_causal"] = False
+    study = folders.study(tmp_path)
+    chosen = folders.experiment(conditions=(Condition("best", caption="best_by_clip"),), comparisons=())
+    datasets = {"coco": dataclasses.replace(study.datasets["coco"], clip="owner/judge")}
+    without = dataclasses.replace(study, datasets=datasets)
+    study = dataclasses.replace(without, experiments=(chosen,))
+    with running(monkeypatch, tmp_path / "cache") as hub:
+        hub.repositories["owner/judge"] = {"config.json": json.dumps(config).encode(), "model.safetensors": bytes(9)}
+        refused = "the CLIP model owner/judge: (?s:.*)--config.ignore_fields=vision_config.is_causal"
+        (reason,) = plan(study, tmp_path / "run").refused
+        assert re.search(refused, reason)
+        with pytest.raises(ValueError, match=refused):
+            engine.run(study, tmp_path / "run", show_progress=False)
+        ignoring = dataclasses.replace(study, ignore_fields=("vision_config.is_causal",))
+        assert not plan(ignoring, tmp_path / "run").refused
+        assert not plan(without, tmp_path / "run").refused, "no condition needs it"
+        assert hub.fetched() == {"config.json"}
+    # Without a network, only its conditions are left out.
+    gone = dataclasses.replace(datasets["coco"], clip="owner/gone")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert refused_configs(dataclasses.replace(study, datasets={"coco": gone})) == {}
 
 
 def test_fields_to_ignore_that_no_model_has_are_refused(tmp_path):

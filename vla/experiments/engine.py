@@ -15,7 +15,7 @@ from vla.experiments.content import write_run_content
 from vla.experiments.estimates import expected_seconds, table_work
 from vla.experiments.experiment import LENGTH, Condition, Layers
 from vla.experiments.gallery import Gallery, Resolved, resolve
-from vla.experiments.participants import Checkpoint, Participant, check_configs, gather, refuse_older
+from vla.experiments.participants import Checkpoint, Participant, gather, refuse_older, refused_configs
 from vla.experiments.scoring import Bench, side_by_side
 from vla.experiments.study import Study
 from vla.experiments.tables import Table, needs, tables
@@ -94,8 +94,9 @@ def prepare(study: Study, workdir: Path, read_only: bool = False) -> tuple[Bench
     """
     store = Store(study.store or str(workdir / "activations"))
     participants = gather(study, store)
-    check_configs([model.source for model in participants.values() if isinstance(model, Checkpoint)],
-                  study.ignore_fields)  # fmt: skip
+    refused = refused_configs(study, fetch_registered=not read_only)
+    if refused:
+        raise ValueError("; ".join(f"{model}: {reason}" for model, reason in refused.items()))
     galleries = {
         role: Gallery(plan, study, str(workdir / "clip_score"), read_only) for role, plan in study.datasets.items()
     }

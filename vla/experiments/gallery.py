@@ -15,7 +15,7 @@ from vla.checks import listed
 from vla.experiments.experiment import BEST, LENGTH, WORST, Condition, Experiment
 from vla.experiments.study import MAIN, OUTER_FOLDS, DatasetPlan, Study
 from vla.metrics.registry import find
-from vla.models.loading import load_clip
+from vla.models.loading import check_config, load_clip
 from vla.models.source import is_cached
 from vla.records import Dataset, Modality, View, canonical_hash
 from vla.stimuli.catalogue import read_dataset
@@ -208,7 +208,7 @@ class Gallery:
         if self._read_only and _needs_download(source):
             return None
         try:
-            clip = load_clip(source)
+            clip = load_clip(source, ignore_fields=check_config(source, self._study.ignore_fields, clip=True))
         except ValueError as error:
             raise Absent(f"CLIP cannot be loaded: {error}") from error
         truncate = self._study.choices.long_captions == "truncate"

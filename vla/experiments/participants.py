@@ -17,8 +17,10 @@ from vla.experiments.experiment import Layers
 from vla.experiments.names import name_and_source
 from vla.experiments.saved import SavedModel, is_saved
 from vla.experiments.study import MODALITIES, Study
+from vla.models.catalogue import checkpoints
 from vla.models.loading import check_config, load_model
 from vla.models.model import Model
+from vla.models.source import Unreachable, is_cached
 from vla.records import Modality, View, canonical_hash
 
 
@@ -267,43 +269,48 @@ def gather(study: Study, store: Store) -> dict[tuple[Modality, str], Participant
     return participants
 
 
-def check_configs(sources: Iterable[str], ignore_fields: Sequence[str]) -> None:
-    """Check the config.json of every model before any weights are downloaded.
+def refused_configs(study: Study, fetch_registered: bool = True) -> dict[str, str]:
+    """Read the config.json of every model of a study, its CLIP models among them, before any weights are downloaded.
 
     Args:
-      sources: Hub ids or directories.
-      ignore_fields: Fields to ignore.
+      study: The study.
+      fetch_registered: Whether to download the config.json of registered models too; those of others always are.
+
+    Returns:
+      Why models are refused, by their entry in the study; a CLIP model that the Hub does not provide is not among
+      them, because only the conditions that need it are left out.
 
     Raises:
-      ValueError: Models whose config is refused, all of them; a field to ignore that no config has.
+      ValueError: A field to ignore that no config has.
     """
-    refused, ignored = [], set()
-    for source in sources:
+    registered, refused, ignored = {checkpoint.id for checkpoint in checkpoints()}, {}, set()
+    complete = True
+    entries = [(model, name_and_source(model)[1], False) for model in study.all_models if not is_saved(model)]
+    entries += [(f"the CLIP model {source}", source, True) for source in study.clips]
+    for entry, source, clip in entries:
+        if not fetch_registered and source in registered and not is_here(source):
+            complete = False
+            continue
         try:
-            ignored |= set(check_config(source, ignore_fields))
+            ignored |= set(check_config(source, study.ignore_fields, clip=clip))
+        except Unreachable as error:
+            complete = False
+            if fetch_registered and not clip:
+                refused[entry] = str(error)
         except ValueError as error:
-            refused.append(f"{source}: {error}")
-    if refused:
-        raise ValueError("; ".join(refused))
-    refuse_unknown_fields(ignore_fields, ignored)
-
-
-def refuse_unknown_fields(ignore_fields: Iterable[str], present: Iterable[str]) -> None:
-    """Refuse fields to ignore that no model's config has.
-
-    Args:
-      ignore_fields: Fields to ignore.
-      present: Those of them that some config has.
-
-    Raises:
-      ValueError: A field that no config has.
-    """
-    unknown = sorted(set(ignore_fields) - set(present))
-    if unknown:
+            refused[entry] = str(error)
+    unknown = sorted(set(study.ignore_fields) - ignored)
+    if complete and not refused and unknown:
         raise ValueError(
             f"ignore_fields names {', '.join(unknown)}, which the config.json of no model has: leave it out of "
             "--config.ignore_fields"
         )
+    return refused
+
+
+def is_here(source: str) -> bool:
+    """Whether a checkpoint is a directory or completely cached."""
+    return Path(source).expanduser().exists() or is_cached(source)
 
 
 # Two groups of activations with these in common differ only in the version of the code.

@@ -15,14 +15,12 @@ from vla.experiments import engine, estimates
 from vla.experiments.estimates import Hardware, Work, accelerators, table_work, this_machine, views_work
 from vla.experiments.experiment import Experiment, Layers
 from vla.experiments.names import name_and_source
-from vla.experiments.participants import refuse_unknown_fields
+from vla.experiments.participants import is_here, refused_configs
 from vla.experiments.saved import is_saved
 from vla.experiments.scoring import Bench
-from vla.experiments.study import MODALITIES, Study
+from vla.experiments.study import Study
 from vla.experiments.tables import Need, Table, needs, tables
-from vla.models.catalogue import checkpoints, similar_ids
-from vla.models.loading import check_config
-from vla.models.source import Unreachable, is_cached
+from vla.models.catalogue import similar_ids
 from vla.records import Modality
 
 # Share of a device's memory that weights may take beside a batch.
@@ -85,7 +83,7 @@ def plan(study: Study, workdir: Path) -> Plan:
     If all datasets and models are on this machine, the stores are read; otherwise everything counts as not done.
     """
     bench = resolved = None
-    refused = _refused(study)
+    refused = refused_configs(study, fetch_registered=False)
     unknown = _not_here(study)
     if refused:
         unknown = f"{len(refused)} models are refused: everything counts as not done"
@@ -116,48 +114,15 @@ def plan(study: Study, workdir: Path) -> Plan:
     )
 
 
-def _models(study: Study) -> list[str]:
-    """All models of the study, each once."""
-    models = [model for experiment in study.experiments for modality in MODALITIES
-              for model in study.models(experiment, modality)]  # fmt: skip
-    return list(dict.fromkeys(models))
-
-
-def _refused(study: Study) -> dict[str, str]:
-    """Why models are refused because of their config.json; a registered model that is not cached is not checked."""
-    registered, refused, ignored = {checkpoint.id for checkpoint in checkpoints()}, {}, set()
-    complete = True
-    for model in _models(study):
-        source = name_and_source(model)[1]
-        if is_saved(model):
-            continue
-        if source in registered and not _is_here(source):
-            complete = False
-            continue
-        try:
-            ignored |= set(check_config(source, study.ignore_fields))
-        except Unreachable:
-            complete = False
-        except ValueError as error:
-            refused[model] = str(error)
-    if complete and not refused:
-        refuse_unknown_fields(study.ignore_fields, ignored)
-    return refused
-
-
 def _not_here(study: Study) -> str:
     """The datasets and models that must be downloaded first, as a sentence; "" if none."""
     roles = {condition.dataset for experiment in study.experiments for condition in experiment.conditions}
     remote = [role for role in sorted(roles) if study.datasets[role].directory is None]
-    away = [model for model in _models(study) if not (is_saved(model) or _is_here(name_and_source(model)[1]))]
+    away = [model for model in study.all_models if not (is_saved(model) or is_here(name_and_source(model)[1]))]
     if not remote and not away:
         return ""
     parts = [f"the datasets {', '.join(remote)}"] * bool(remote) + [f"{len(away)} models"] * bool(away)
     return f"{' and '.join(parts)} are not on this machine by path: everything counts as not done"
-
-
-def _is_here(source: str) -> bool:
-    return Path(source).expanduser().exists() or is_cached(source)
 
 
 def _model(study: Study, bench: Bench | None, modality: Modality, model: str, views: Mapping[Need, Layers]) -> Line:
@@ -173,7 +138,7 @@ def _model(study: Study, bench: Bench | None, modality: Modality, model: str, vi
         stored, todo = len(todo) - len(missing), missing
     work = views_work(study, modality, model, todo)
     if size is None:
-        note = "size unknown" if is_saved(model) or _is_here(source) else _unregistered(source)
+        note = "size unknown" if is_saved(model) or is_here(source) else _unregistered(source)
     else:
         work += Work(weights=size.bytes if todo else 0.0)
     return Line(name, modality, len(views), stored, work, note)

@@ -12,7 +12,7 @@ from vla.alignment.duplicates import DUPLICATES
 from vla.alignment.task import check_metrics, check_overrides, make_tasks
 from vla.checks import POLICIES, check_choice, check_whole_number
 from vla.experiments.choices import Choices
-from vla.experiments.experiment import Condition, Experiment, Layers, Side, read_layers, read_side
+from vla.experiments.experiment import BEST, WORST, Condition, Experiment, Layers, Side, read_layers, read_side
 from vla.experiments.names import field_names
 from vla.metrics.registry import find
 from vla.records import Modality
@@ -314,6 +314,25 @@ class Study:
             read_side(condition.image, "vision", self.choices),
             read_side(condition.caption, "language", self.choices),
         )
+
+    @property
+    def clips(self) -> tuple[str, ...]:
+        """The CLIP checkpoints whose scores choose the captions of a condition, each once."""
+        return tuple(dict.fromkeys(
+            plan.clip
+            for experiment in self.experiments
+            for condition in experiment.conditions
+            if (plan := self.datasets[condition.dataset]).clip
+            and any(str(member).startswith((BEST, WORST)) for side in self.sides(condition) for member in side.members)
+        ))  # fmt: skip
+
+    @property
+    def all_models(self) -> tuple[str, ...]:
+        """The vision and language models of the experiments, each once."""
+        return tuple(dict.fromkeys(
+            model for experiment in self.experiments for modality in MODALITIES
+            for model in self.models(experiment, modality)
+        ))  # fmt: skip
 
     def draws(self, layers: Layers) -> int:
         """Number of draws of items for the intervals of scores at these layers."""

@@ -120,29 +120,36 @@ def load_clip(
     Raises:
       ValueError: As `load_model`; a checkpoint that is not CLIP, or has only one tower.
     """
-    path = find_config(source, revision) / "config.json"
-    values = without_fields(read_json(path), ignore_fields, str(path))
-    if values.get("model_type") != "clip":
-        raise ValueError(
-            f"{source} is a checkpoint of type {values.get('model_type')!r}; expected 'clip', with both of its towers, "
-            "such as openai/clip-vit-base-patch32"
-        )
     # Both configs before any weights are downloaded.
-    for tower in ("vision", "text"):
-        read_config(path, tower, ignore_fields)
+    path = find_config(source, revision) / "config.json"
+    _read_clip_configs(source, path, ignore_fields)
     directory = find_directory(source, (*TOKENIZER_FILES, *IMAGE_PROCESSOR_FILES), revision, weights=True)
     vision = load_model(directory, dtype=dtype, ignore_fields=ignore_fields)
     text = load_model(directory, dtype=dtype, tower="text", ignore_fields=ignore_fields)
+    values = without_fields(read_json(path), ignore_fields, str(path))
     section = values.get("text_config_dict") or values.get("text_config") or {}
     return Clip(vision, text, directory, section.get("eos_token_id", 49407))
 
 
-def check_config(source: str | Path, ignore_fields: Sequence[str] = ()) -> tuple[str, ...]:
-    """Read the config of a checkpoint as `load_model` will, before its weights are fetched.
+def _read_clip_configs(source: str | Path, path: Path, ignore_fields: Sequence[str]) -> None:
+    """Refuse a config.json that is not of a CLIP model whose two towers can be read."""
+    model_type = read_json(path).get("model_type")
+    if model_type != "clip":
+        raise ValueError(
+            f"{source} is a checkpoint of type {model_type!r}; expected 'clip', with both of its towers, "
+            "such as openai/clip-vit-base-patch32"
+        )
+    for tower in ("vision", "text"):
+        read_config(path, tower, ignore_fields)
+
+
+def check_config(source: str | Path, ignore_fields: Sequence[str] = (), *, clip: bool = False) -> tuple[str, ...]:
+    """Read the config of a checkpoint as `load_model` or `load_clip` will, before its weights are fetched.
 
     Args:
       source: As in `load_model`.
       ignore_fields: Fields to ignore; this checkpoint need not have them.
+      clip: Whether `load_clip` will load it, which needs both towers.
 
     Returns:
       Those of `ignore_fields` that its config has.
@@ -153,7 +160,10 @@ def check_config(source: str | Path, ignore_fields: Sequence[str] = ()) -> tuple
     path = find_config(source) / "config.json"
     values = read_json(path)
     existing = tuple(name for name in ignore_fields if has_field(values, name))
-    read_config(path, None, existing)
+    if clip:
+        _read_clip_configs(source, path, existing)
+    else:
+        read_config(path, None, existing)
     return existing
 
 
