@@ -159,7 +159,13 @@ def test_bookkeeping_that_changes_the_model_is_refused(field, harmless, harmful)
 
 @pytest.mark.parametrize(
     "text, message",
-    [("{", "is not JSON"), ("[" * 100_000, "is not JSON"), ("[1]", "holds list"), (b"\xff\xfe", "is not JSON")],
+    [
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[1]", "holds list"),
+        (b"\xff\xfe", "is not JSON"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer.*run `git lfs install"),
+    ],
 )
 def test_a_file_that_holds_no_object_is_refused(text, message, tmp_path):
     path = tmp_path / "config.json"

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from vla.files import is_git_lfs_pointer
+
 Default = TypeVar("Default")
 
 _REQUIRED: Any = object()
@@ -290,13 +292,24 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ValueError(f"no {path.name} in {path.parent}: expected a checkpoint directory in Hugging Face layout")
+    data = path.read_bytes()
+    if is_git_lfs_pointer(data):
+        raise ValueError(pointer_message(path))
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); download it again") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds {type(values).__name__}, expected an object of named fields")
     return values
+
+
+def pointer_message(path: Path) -> str:
+    """What a file of a checkpoint that is a Git LFS pointer asks of the user."""
+    return (
+        f"{path} is a Git LFS pointer and not the file itself: run `git lfs install && git lfs pull` in "
+        f"{path.parent}, or name the Hub id"
+    )
 
 
 def is_timm(values: dict[str, Any]) -> bool:

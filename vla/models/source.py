@@ -15,15 +15,16 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from vla.checks import listed
+from vla.files import is_git_lfs_pointer
 from vla.models import hub
 from vla.models.catalogue import checkpoints, pinned, similar_ids
 from vla.models.checkpoint import choose_weights
-from vla.models.fields import read_json
+from vla.models.fields import pointer_message, read_json
 
 CONFIG, ADAPTER, MODULES = "config.json", "adapter_config.json", "modules.json"
 
-# The first bytes of a Git LFS pointer, and more bytes than it has.
-_POINTER, _POINTER_BYTES = b"version https://git-lfs.github.com/spec/", 1024
+# More bytes than a Git LFS pointer has.
+_POINTER_BYTES = 1024
 
 
 class Unreachable(ValueError):
@@ -137,11 +138,8 @@ def refuse_pointers(directory: Path, names: Sequence[str] = ()) -> None:
     weights = [path.name for path in directory.iterdir() if path.suffix in (".bin", ".safetensors")]
     for name in sorted({*names, *weights}):
         path = directory / name
-        if path.is_file() and path.stat().st_size < _POINTER_BYTES and path.read_bytes().startswith(_POINTER):
-            raise ValueError(
-                f"{path} is a Git LFS pointer and not the file itself: run `git lfs install && git lfs pull` in "
-                f"{directory}, or name the Hub id"
-            )
+        if path.is_file() and path.stat().st_size < _POINTER_BYTES and is_git_lfs_pointer(path.read_bytes()):
+            raise ValueError(pointer_message(path))
 
 
 def is_cached(repository: str) -> bool:
