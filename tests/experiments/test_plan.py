@@ -60,6 +60,18 @@ def test_what_cannot_be_run_stands_below_with_what_helps(tmp_path):
     assert "cannot be run" not in plan_text(plan(study, tmp_path / "run"), [TWO_CORES])
 
 
+def test_a_setting_of_one_experiments_metric_may_be_unknown_to_that_of_another(tmp_path):
+    other = folders.experiment(id="other", metrics=("cka",))
+    study = folders.study(
+        tmp_path,
+        experiments=(folders.experiment(), other),
+        metrics=("linear_predictivity", "mutual_knn"),
+        overrides={"neighbours": 5},
+    )
+    units = {line.name: line.units for line in plan(study, tmp_path / "run").lines if line.role == "experiment"}
+    assert units == {"mine": 12, "other": 4}
+
+
 def test_a_model_that_nobody_knows_has_those_that_are_spelt_like_it_beside_it(tmp_path):
     study = folders.study(tmp_path, vision={"core": ("facebook/dinov2-basee", "my/own", "facebook/dinov2-base")})
     notes = {line.name: line.note for line in plan(study, tmp_path / "run").lines if line.role == "vision"}

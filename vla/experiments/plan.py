@@ -100,10 +100,11 @@ def plan(study: Study, workdir: Path) -> Plan:
         of_model = {key: layers for key, layers in views.items() if key[:2] == (modality, model)}
         line = _model(study, bench, modality, model, of_model)
         lines.append(dataclasses.replace(line, note="refused, see below") if model in refused else line)
+    every_table = list(tables(study, usable, readable))
     for experiment in study.experiments:
-        alone = dataclasses.replace(study, experiments=(experiment,))
+        of_experiment = [table for table in every_table if table.part[0] == experiment.id]
         absent = [condition.name for condition in experiment.conditions if not usable(experiment, condition)]
-        lines.append(_experiment(study, bench, experiment, list(tables(alone, usable, readable)), absent))
+        lines.append(_experiment(study, bench, experiment, of_experiment, absent))
     return Plan(
         tuple(lines),
         unknown,
