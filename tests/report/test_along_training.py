@@ -1,6 +1,7 @@
 """Along training, one figure shows the layers at every step: there is no map of each checkpoint beside it."""
 
 import pandas as pd
+import pytest
 
 from vla.report.illustrations import _paired, illustrations
 from vla.report.run_folder import RunFolder
@@ -30,6 +31,25 @@ def test_layer_maps_are_drawn_of_experiments_that_do_not_follow_training(tmp_pat
     }
     assert sum("--maps--" in name for name in found["Layer maps"]) == 2
     assert found["Both models along training"] == ["E--training--linear-predictivity"]
+
+
+@pytest.mark.parametrize(("score", "drawn"), [(0.1, 0), (0.2, 1)])
+def test_layer_maps_are_drawn_with_the_first_experiment_that_has_them(tmp_path, score, drawn):
+    rows = [
+        (id, "original", "v", "l", "mutual_knn", "symmetric", v, t, 40, value, float("nan"))
+        for id, value in (("Size", 0.1), ("Loss", score))
+        for v in LAYERS
+        for t in LAYERS
+    ]
+    names = "experiment condition vision_model language_model metric direction vision_layer language_layer n_items"
+    scores = pd.DataFrame(rows, columns=[*names.split(), "score", "null_mean"])
+    described = {"models": [], "experiments": [{"id": "Size"}, {"id": "Loss"}]}
+    empty = pd.DataFrame(columns=["experiment", "metric"])
+    run = RunFolder(tmp_path, described, scores, empty, empty, {}, {}, {}, ())
+    maps = {
+        id: [one.name for one in illustrations(run, {"id": id}) if "--maps--" in one.name] for id in ("Size", "Loss")
+    }
+    assert len(maps["Size"]) == 1 and len(maps["Loss"]) == drawn
 
 
 def test_a_checkpoint_is_joined_to_its_model_unless_both_stand_in_one_condition():

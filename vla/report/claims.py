@@ -7,7 +7,7 @@ crossed factors excludes 0.
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from vla.experiments.experiment import Outcome
 from vla.experiments.results import AGREE, ALIKE, DIFFERS, FEW, NOT_RUN, SIGN, scalars
 from vla.metrics.registry import sign
 from vla.report import run_folder
-from vla.report.figures.depth import depths_of
-from vla.report.figures.style import DIRECTION_WORDS, PAIR, metric_words, scores_by_pair, spoken
+from vla.report.figures.layer_maps import depths_of
+from vla.report.figures.style import PAIR, direction_words, metric_words, scores_by_pair, spoken
 from vla.report.illustrations import plateau_marks
 from vla.report.run_folder import RunFolder, growth
 from vla.report.words import number, p_value
@@ -30,18 +30,12 @@ _METRIC = "linear_predictivity"
 _FLAT, _ROUNDING = 0.05, 0.0005
 _FEWEST_MODELS = 4
 
-Claim = Callable[[RunFolder, pd.DataFrame, pd.DataFrame], list[Outcome]]
-"""A function of a run and of the scores and curves of one experiment to the outcomes of a claim, [] without data."""
+Claim = Callable[[RunFolder, pd.DataFrame, pd.DataFrame], Iterable[Outcome]]
+"""A function of a run and of the scores and curves of one experiment to the outcomes of a claim, none without data."""
 
 
 def outcomes(run: RunFolder, experiment: str, claims: Sequence[Claim]) -> list[Outcome]:
-    """The outcomes of the claims about one experiment.
-
-    Args:
-      run: The run.
-      experiment: Id of the experiment.
-      claims: Its claims; a claim without data has no outcome.
-    """
+    """The outcomes of the claims about the experiment with that id; a claim without data has none."""
     # Claims assume that higher scores mean better alignment, so distances are negated.
     scores, curves = (_oriented(_of_main_metric(run.of(table, experiment))) for table in ("scores", "curves"))
     checked = [outcome for claim in claims for outcome in claim(run, scores, curves)]
@@ -72,7 +66,7 @@ def _tested(row: Mapping[str, Any], claim: str) -> Outcome:
     means = (row["mean_lower"], row["mean_higher"])
     interval = (row[name] for name in ("mean_difference", "crossed_ci_low", "crossed_ci_high"))
     reasons = [row[name] for name in ("crossed_note", "note") if isinstance(row.get(name), str) and row[name]]
-    words = f"{DIRECTION_WORDS[row['direction']]}: {claim}"
+    words = f"{direction_words(row['direction'])}: {claim}"
     return raised(words, means, *interval, untested=reasons[0] if reasons else "too few model pairs")
 
 
@@ -90,38 +84,35 @@ def _oriented(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{name: -rows[name] for name in ("score", "null_mean") if name in rows})
 
 
-def rises_with_depth(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
+def rises_with_depth(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Outcome]:
     """In each direction, late vision layers align better than early ones."""
-    maps, results = _directed_maps(scores), []
-    for direction in (LANGUAGE_TO_VISION, VISION_TO_LANGUAGE) if len(maps) else ():
-        rows = maps.loc[maps["direction"] == direction]
+    for direction, rows in _directed_maps(scores).items():
         early, late = (_best(rows.loc[part]) for part in _thirds(rows, "vision"))
-        claim = f"{DIRECTION_WORDS[direction]}: low in early vision layers, higher in late ones"
-        results.append(difference(claim, early, late))
-    return results
+        claim = f"{direction_words(direction)}: low in early vision layers, higher in late ones"
+        yield difference(claim, early, late)
 
 
-def early_language_predicts(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
+def early_language_predicts(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Outcome]:
     """Early language layers already predict vision, and early vision layers do not yet predict language."""
-    maps, ratios = _directed_maps(scores), {}
-    if maps.empty or sign(str(maps["metric"].iloc[0])) < 0:
-        return []  # a share of the best score needs a similarity
+    maps, ratios = _directed_maps(scores), []
+    if not maps or sign(str(scores["metric"].iloc[0])) < 0:
+        return  # a share of the best score needs a similarity
     for direction, side in ((LANGUAGE_TO_VISION, "language"), (VISION_TO_LANGUAGE, "vision")):
-        rows = maps.loc[maps["direction"] == direction]
-        ratios[direction] = _best(rows.loc[_thirds(rows, side)[0]]) / _best(rows)
-    early_language, early_vision = ratios[LANGUAGE_TO_VISION], ratios[VISION_TO_LANGUAGE]
+        rows = maps[direction]
+        ratios.append(_best(rows.loc[_thirds(rows, side)[0]]) / _best(rows))
+    early_language, early_vision = ratios
     share = f"early language layers reach {early_language.mean():.0%} of the best score"
     share += f", early vision layers {early_vision.mean():.0%} in the other direction"
-    gap = early_language - early_vision
+    low = _interval((early_language - early_vision).dropna())[1]
     claim = "Early language layers already predict vision; vision predicts language only with depth"
-    return [Outcome(claim, share, _above(gap))]
+    yield Outcome(claim, share, bool(low > 0) if np.isfinite(low) else None)
 
 
-def _directed_maps(scores: pd.DataFrame) -> pd.DataFrame:
-    """Layer maps with depths; no rows unless they exist in both directions."""
-    maps = run_folder.layer_maps(scores)
-    both = {LANGUAGE_TO_VISION, VISION_TO_LANGUAGE} <= set(maps["direction"])
-    return with_depth(maps) if both else maps.iloc[:0]
+def _directed_maps(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Layer maps with depths by direction; {} unless they exist in both."""
+    maps, directions = run_folder.layer_maps(scores), (LANGUAGE_TO_VISION, VISION_TO_LANGUAGE)
+    rows = with_depth(maps) if set(directions) <= set(maps["direction"]) else maps.iloc[:0]
+    return {direction: rows.loc[rows["direction"] == direction] for direction in directions} if len(rows) else {}
 
 
 def with_depth(maps: pd.DataFrame) -> pd.DataFrame:
@@ -139,100 +130,70 @@ def _best(rows: pd.DataFrame) -> pd.Series:
 
 
 def lies_below(low: str, high: str, directions: tuple[str, ...], claim: str) -> Claim:
-    """One condition scores less than another.
+    """The condition `low` scores less than the condition `high` in these directions; `claim` says it in words."""
 
-    Args:
-      low: Name of the condition that scores less.
-      high: Name of the condition that scores more.
-      directions: Directions of the claim.
-      claim: The claim in words.
-    """
-
-    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
-        rows, results = scalars(scores), []
+    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Outcome]:
+        rows = scalars(scores)
         for direction in directions if {low, high} <= set(rows["condition"]) else ():
-            of_direction = rows.loc[rows["direction"] == direction]
-            wide = scores_by_pair(of_direction, "condition", [low, high])
+            wide = scores_by_pair(rows.loc[rows["direction"] == direction], "condition", [low, high])
             if len(wide):
-                words = f"{DIRECTION_WORDS[direction]}: {claim}"
-                results.append(difference(words, wide[low], wide[high]))
-        return results
+                yield difference(f"{direction_words(direction)}: {claim}", wide[low], wide[high])
 
     return claims
 
 
 def never_falls(word: str) -> Claim:
-    """The mean over pairs never falls by more than rounding from one count to the next.
+    """The mean over pairs never falls by more than rounding as more `word` ("captions" or "images") are averaged."""
 
-    Args:
-      word: Name of the series, which is what it averages: "captions" or "images".
-    """
-
-    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
-        results = []
+    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Outcome]:
         for direction, rows in _series(curves, word).groupby("direction", sort=False):
             steps = np.diff(rows.groupby("k")["score"].mean().sort_index().to_numpy(float))
-            claim = f"{DIRECTION_WORDS[str(direction)]}: alignment rises with every further number of {word}"
             if len(steps):
-                words = (
-                    f"{(steps > 0).sum()} of {len(steps)} steps rise; the largest fall is {max(-steps.min(), 0):.3f}"
-                )
-                results.append(Outcome(claim, words, bool((steps > -_ROUNDING).all())))
-        return results
+                claim = f"{direction_words(direction)}: alignment rises with every further number of {word}"
+                largest = max(-steps.min(), 0)
+                words = f"{(steps > 0).sum()} of {len(steps)} steps rise; the largest fall is {largest:.3f}"
+                yield Outcome(claim, words, bool((steps > -_ROUNDING).all()))
 
     return claims
 
 
 def flattens(word: str, direction: str, near: int, within: int) -> Claim:
-    """A curve reaches its plateau near a count; undecided for shorter curves.
+    """The plateau of a curve over numbers of `word` begins at `near`, give or take `within`; undecided if shorter."""
 
-    Args:
-      word: Name of the series, which is what it averages.
-      direction: Direction of the claim.
-      near: The count.
-      within: Largest distance of the beginning of the plateau from it.
-    """
-
-    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
+    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Outcome]:
         points = _series(curves, word)
         points = points.loc[points["direction"] == direction]
-        claim = f"{DIRECTION_WORDS[direction]}: flattens near {near} {word}"
+        claim = f"{direction_words(direction)}: flattens near {near} {word}"
         if points.empty:
-            return []
+            return
         if points["k"].max() < near:
-            return [Outcome(claim, f"the run averages {points['k'].max():g} {word} at most", None)]
+            yield Outcome(claim, f"the run averages {points['k'].max():g} {word} at most", None)
+            return
         rows = run.of("plateaus", str(points["experiment"].iloc[0]))
         rows = rows.loc[(rows["metric"] == points["metric"].iloc[0]) & (rows["direction"] == direction)]
-        for at, low, high in plateau_marks(rows.loc[rows["series"].isin(points["series"])]).values():
-            words = f"95 % of the gain at {at:.1f}"
-            if np.isfinite(low):
-                words += f" (95 % interval {low:.1f} to {high:.1f})".replace("inf", "beyond")
-            return [
-                Outcome(
-                    claim, words, bool(np.nanmin([low, at]) <= near + within and np.nanmax([high, at]) >= near - within)
-                )
-            ]
-        return [Outcome(claim, "the curve does not flatten within its counts", False)]
+        marks = plateau_marks(rows.loc[rows["series"].isin(points["series"])])
+        if not marks:
+            yield Outcome(claim, "the curve does not flatten within its counts", False)
+            return
+        at, low, high = next(iter(marks.values()))
+        words = f"95 % of the gain at {at:.1f}"
+        if np.isfinite(low):
+            words += f" (95 % interval {low:.1f} to {high:.1f})".replace("inf", "beyond")
+        holds = np.nanmin([low, at]) <= near + within and np.nanmax([high, at]) >= near - within
+        yield Outcome(claim, words, bool(holds))
 
     return claims
 
 
 def gains_more(word: str, more: str, less: str) -> Claim:
-    """Averaging raises one direction more than the other.
+    """Averaging `word` raises the direction `more` more than the direction `less`."""
 
-    Args:
-      word: Name of the series, which is what it averages.
-      more: The direction that gains more.
-      less: The other direction.
-    """
-
-    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
+    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Outcome]:
         points = _series(curves, word)
-        gains = {direction: gain(points.loc[points["direction"] == direction]) for direction in (less, more)}
-        if any(each.empty for each in gains.values()):
-            return []
-        claim = f"averaging {word}: {DIRECTION_WORDS[more]} gains more than the other direction"
-        return [difference(claim, *gains.values())]
+        gains = [gain(points.loc[points["direction"] == direction]) for direction in (less, more)]
+        if not any(each.empty for each in gains):
+            claim = f"averaging {word}: {direction_words(more)} gains more than the other direction"
+            yield difference(claim, *gains)
 
     return claims
 
@@ -250,59 +211,43 @@ def gain(rows: pd.DataFrame) -> pd.Series:
     return wide.iloc[:, -1] - wide.iloc[:, 0]
 
 
-def stays_flat(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
+def stays_flat(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Outcome]:
     """Every series stays at about 0."""
-    results = []
     for (direction, name), rows in curves.groupby(["direction", "series"], sort=False):
         means = rows.groupby("k")["score"].mean()
-        claim = f"{DIRECTION_WORDS[str(direction)]}: {spoken(str(name))} stay flat at about 0"
+        claim = f"{direction_words(direction)}: {spoken(str(name))} stay flat at about 0"
         words = f"means over pairs from {number(means.min())} to {number(means.max())}"
-        results.append(Outcome(claim, words, bool(means.abs().max() < _FLAT)))
-    return results
+        yield Outcome(claim, words, bool(means.abs().max() < _FLAT))
 
 
 def models_ordered(orderings: Sequence[tuple[str, str]]) -> Claim:
-    """One vision model scores more than another at the end of its curves.
+    """The first vision model of each pair of names scores more than the second at the end of its curves.
 
     Series and directions are averaged first, so every language model counts once.
-
-    Args:
-      orderings: Pairs of the names of vision models, the higher one first.
     """
 
-    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
-        most, results = _largest_counts(curves), []
+    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Outcome]:
+        most = _largest_counts(curves)
         means = most.groupby(["vision_model", "language_model"])["score"].mean()
-        models = set(most["vision_model"])
         for high, low in orderings if len(most) else ():
-            claim = f"{high} above {low}"
-            if {high, low} <= models:
-                results.append(difference(claim, means[low], means[high]))
+            if {high, low} <= set(most["vision_model"]):
+                yield difference(f"{high} above {low}", means[low], means[high])
             else:
-                results.append(Outcome(claim, "the run lacks one of these vision models", None))
-        return results
+                yield Outcome(f"{high} above {low}", "the run lacks one of these vision models", None)
 
     return claims
 
 
 def models_differ_more(more: str, less: str, claim: str) -> Claim:
-    """Vision models differ more in one direction than in the other, by the standard deviation of their means.
+    """The means of vision models have a larger standard deviation in the direction `more` than in `less`."""
 
-    Args:
-      more: The direction in which they differ more.
-      less: The other direction.
-      claim: The claim in words.
-    """
-
-    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
-        most, results = _largest_counts(curves), []
-        spread = most.groupby(["series", "direction", "vision_model"])["score"].mean()
+    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Outcome]:
+        spread = _largest_counts(curves).groupby(["series", "direction", "vision_model"])["score"].mean()
         spread = spread.groupby(["series", "direction"]).std().unstack("direction")
         if {more, less} <= set(spread):
             for name, row in spread.iterrows():
                 words = f"standard deviation {row[more]:.3f} against {row[less]:.3f}"
-                results.append(Outcome(f"{spoken(str(name))}: {claim}", words, bool(row[more] > row[less])))
-        return results
+                yield Outcome(f"{spoken(str(name))}: {claim}", words, bool(row[more] > row[less]))
 
     return claims
 
@@ -312,18 +257,12 @@ def _largest_counts(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def gains_less(first: str, second: str) -> Claim:
-    """Averaging one series raises alignment less than averaging another.
+    """Averaging the series `first`, such as "images", raises alignment less than averaging the series `second`."""
 
-    Args:
-      first: The series that gains less, such as "images".
-      second: The series that gains more.
-    """
-
-    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
+    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Outcome]:
         gains = [gain(_series(curves, word)) for word in (first, second)]
-        if any(each.empty for each in gains):
-            return []
-        return [difference(f"averaging {first} gains less than averaging {second}", *gains)]
+        if not any(each.empty for each in gains):
+            yield difference(f"averaging {first} gains less than averaging {second}", *gains)
 
     return claims
 
@@ -331,10 +270,7 @@ def gains_less(first: str, second: str) -> Claim:
 def difference(claim: str, lower: pd.Series, higher: pd.Series) -> Outcome:
     """The outcome of the claim that the second scores are higher than the first within pairs.
 
-    Args:
-      claim: The claim in words.
-      lower: Scores by model pair; or by the models of one side, if single models of the other side are compared.
-      higher: Scores of the same pairs or models.
+    Scores are by model pair; or by the models of one side, if single models of the other side are compared.
     """
     both = pd.DataFrame({"lower": lower, "higher": higher}).dropna()
     if both.empty:
@@ -356,11 +292,9 @@ def raised(
       untested: Why there is no interval.
     """
     words = f"{number(means[0])} against {number(means[1])}, difference {number(gap, sign=True)}"
-    ends = f" [{number(low, sign=True)}, {number(high, sign=True)}]"
-    tested = bool(np.isfinite(low))
-    return Outcome(
-        claim, words + (ends if tested else f" (no interval: {untested})"), bool(low > 0) if tested else None
-    )
+    if not np.isfinite(low):
+        return Outcome(claim, f"{words} (no interval: {untested})", None)
+    return Outcome(claim, f"{words} [{number(low, sign=True)}, {number(high, sign=True)}]", bool(low > 0))
 
 
 def _interval(differences: pd.Series) -> tuple[float, float, float, str]:
@@ -373,39 +307,28 @@ def _interval(differences: pd.Series) -> tuple[float, float, float, str]:
     return test.mean_difference, test.ci_low, test.ci_high, test.note
 
 
-def _above(differences: pd.Series) -> bool | None:
-    low = _interval(differences.dropna())[1]
-    return bool(low > 0) if np.isfinite(low) else None
-
-
 def grows(experiment: Mapping[str, Any], words: str) -> Claim:
     """Alignment with the vision models rises with the size, or with a falling loss, of the language models.
 
     The test is Spearman's rank correlation over language models, of the mean over vision models, with an exact
     one-sided p-value over all orders of the language models (Spearman, 1904). With fewer than four models the claim
-    is undecided, because p cannot fall below .05.
-
-    Args:
-      experiment: As of `growth`.
-      words: What grows, in words.
+    is undecided, because p cannot fall below .05. `experiment` is as of `growth`; `words` say what grows.
     """
 
-    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> list[Outcome]:
-        rows, results = growth(run, experiment), []
-        for (metric, direction), of_metric in rows.groupby(["metric", "direction"], sort=False):
-            table = of_metric.pivot_table(index="language_model", columns="vision_model", values="score", sort=False)
+    def claims(run: RunFolder, scores: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Outcome]:
+        for (metric, direction), rows in growth(run, experiment).groupby(["metric", "direction"], sort=False):
+            table = rows.pivot_table(index="language_model", columns="vision_model", values="score", sort=False)
             table = table.dropna(axis="columns")
-            sizes = of_metric.groupby("language_model", sort=False)["growth"].first().loc[table.index]
+            sizes = rows.groupby("language_model", sort=False)["growth"].first().loc[table.index]
             growing = (-1.0 if experiment["against"] == "loss" else 1.0) * sign(str(metric))
-            side = "" if direction == "symmetric" else f"{DIRECTION_WORDS[str(direction)]}, "
+            side = "" if direction == "symmetric" else f"{direction_words(direction)}, "
             claim = f"{side}{metric_words(str(metric))}: alignment rises with {words}"
             if len(table) < _FEWEST_MODELS or table.shape[1] == 0:
-                results.append(Outcome(claim, f"{len(table)} language models, fewer than {_FEWEST_MODELS}", None))
+                yield Outcome(claim, f"{len(table)} language models, fewer than {_FEWEST_MODELS}", None)
                 continue
             rho, p = _rank_correlation(growing * sizes.to_numpy(float), table.mean(axis="columns").to_numpy(float))
-            said = f"rank correlation {number(rho, 2)} over {len(table)} language models, p {p_value(p)}"
-            results.append(Outcome(claim, said, bool(rho > 0 and p < 0.05)))
-        return results
+            result = f"rank correlation {number(rho, 2)} over {len(table)} language models, p {p_value(p)}"
+            yield Outcome(claim, result, bool(rho > 0 and p < 0.05))
 
     return claims
 

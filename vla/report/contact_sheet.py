@@ -182,13 +182,17 @@ def draw_sheet(sheet: Sheet) -> Image.Image:
     side = max((max(image.size) for image in sheet.images.values()), default=0)
     side = max(side, _LEAST_COLUMN)
     width = max(_GAP + len(images) * (side + _GAP), _LEAST_WIDTH)
-    strips = [_heading(sheet, width), *(_item(sheet, id, width, side) for id in sheet.items)]
-    sheet_image = Image.new("RGB", (width, sum(strip.height for strip in strips)), "white")
+    return _stacked([_heading(sheet, width), *(_item(sheet, id, width, side) for id in sheet.items)])
+
+
+def _stacked(strips: Sequence[Image.Image], room: int = 0) -> Image.Image:
+    """Strips of one width below each other, and so many further rows of pixels."""
+    stack = Image.new("RGB", (strips[0].width, sum(strip.height for strip in strips) + room), "white")
     top = 0
     for strip in strips:
-        sheet_image.paste(strip, (0, top))
+        stack.paste(strip, (0, top))
         top += strip.height
-    return sheet_image
+    return stack
 
 
 def _heading(sheet: Sheet, width: int) -> Image.Image:
@@ -200,17 +204,12 @@ def _heading(sheet: Sheet, width: int) -> Image.Image:
 
 def _item(sheet: Sheet, id: str, width: int, side: int) -> Image.Image:
     """The strip of one item."""
-    images, captions = sheet.of("vision"), sheet.of("language")
-    texts = [(view.name, sheet.shown(view, id)) for view in captions]
+    texts = [(view.name, sheet.shown(view, id)) for view in sheet.of("language")]
     parts = [_lines([(id, _INK)], width)]
-    if images:
+    if sheet.of("vision"):
         parts.append(_images(sheet, id, width, side))
     parts.append(_lines([(f"{name}:  {'left out' if words is None else words}", _INK) for name, words in texts], width))
-    strip = Image.new("RGB", (width, sum(part.height for part in parts) + _GAP), "white")
-    top = 0
-    for part in parts:
-        strip.paste(part, (0, top))
-        top += part.height
+    strip = _stacked(parts, _GAP)
     ImageDraw.Draw(strip).line((_GAP, strip.height - 1, width - _GAP, strip.height - 1), fill=_PALE)
     return strip
 

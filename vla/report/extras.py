@@ -7,8 +7,8 @@ import pandas as pd
 
 from vla.alignment.item_scores import ENDS, best_and_worst_on_average
 from vla.report.figures import spectrum
-from vla.report.figures.style import DIRECTION_WORDS, PAIR, ordered_directions, spoken
-from vla.report.illustrations import Illustration, file_name
+from vla.report.figures.style import PAIR, direction_words, ordered_directions, spoken
+from vla.report.illustrations import Illustration, file_name, note
 from vla.report.run_folder import RunFolder
 from vla.report.words import NONE, number, table, thumbnail_url
 
@@ -118,16 +118,11 @@ def _dimensions(
 
 
 def _ends(key: tuple[str, str, str], rows: pd.DataFrame) -> dict[str, Any]:
-    ends = pd.DataFrame(
-        [
-            {
-                "Dimension": str(rank),
-                "End": end,
-                "Captions, the most extreme first": " · ".join(part["caption"].astype(str)),
-            }
-            for (rank, end), part in rows.sort_values("place").groupby(["rank", "end"])
-        ]
+    captions = (
+        rows.sort_values("place").groupby(["rank", "end"])["caption"].agg(lambda part: " · ".join(map(str, part)))
     )
+    ends = captions.reset_index().astype({"rank": str})
+    ends.columns = ["Dimension", "End", "Captions, the most extreme first"]
     return table(f"Items at the ends of the leading dimensions: {', '.join(_named(key).values())}.", ends)
 
 
@@ -139,7 +134,7 @@ def _end_groups(rows: pd.DataFrame, images: Mapping[str, list[str]]) -> list[dic
     vision, language = rows[PAIR].iloc[0]
     return [
         {
-            "title": f"{_direction(direction)}: {end} end of dimension {rank} ({vision}, {language})",
+            "title": f"{direction_words(direction).capitalize()}: {end} end of dimension {rank} ({vision}, {language})",
             "items": [
                 _item(row["item"], row["caption"], number(row["predicted"], 2), images)
                 for row in part.sort_values("place").to_dict("records")
@@ -154,16 +149,12 @@ def _item(id: str, caption: str, score: str, images: Mapping[str, list[str]]) ->
     return {"id": id, "caption": caption, "score": score, "images": shown}
 
 
-def _direction(direction: str) -> str:
-    return DIRECTION_WORDS.get(direction, direction).capitalize()
-
-
 def _items(rows: pd.DataFrame, images: Mapping[str, list[str]], about: str) -> dict[str, Any]:
     """The items with the best and worst scores, averaged over model pairs."""
     chosen = best_and_worst_on_average(rows, _SHOWN)
     groups = [
         {
-            "title": f"{_direction(direction)}: predicted {end}",
+            "title": f"{direction_words(direction).capitalize()}: predicted {end}",
             "items": [
                 _item(row["item"], row["caption"], number(row["correlation"]), images)
                 for row in chosen.loc[(chosen["end"] == end) & (chosen["direction"] == direction)].to_dict("records")
@@ -193,7 +184,7 @@ def _categories(rows: pd.DataFrame, absent: Sequence[str], about: str) -> dict[s
             "its 95 % interval over items; no bar for too few items.",
             f"Scores by category, {pair[0]} and {pair[1]}. "
             + "; ".join(
-                f"{DIRECTION_WORDS.get(row['direction'], row['direction'])}, {row['group']}: {_with_interval(row)}"
+                f"{direction_words(row['direction'])}, {row['group']}: {_with_interval(row)}"
                 for row in part.to_dict("records")
             )
             + ".",
@@ -222,30 +213,21 @@ def _categories(rows: pd.DataFrame, absent: Sequence[str], about: str) -> dict[s
 
 
 def _category(row: dict[str, Any]) -> dict[str, str]:
-    note = row["note"] if isinstance(row["note"], str) else ""
     return {
         "Category": f"{row['kind']}: {row['group']}",
         "Items": f"{row['n_items']:g}",
         "Statistic": row["statistic"],
         "Value": _with_interval(row),
-        "Difference from the rest": _with_interval(row, "difference", "difference_ci_low", "difference_ci_high", True),
-        "Note": note,
+        "Difference from the rest": _with_interval(row, "difference", "difference_", sign=True),
+        "Note": note(row),
     }
 
 
-def _with_interval(
-    row: dict[str, Any], value: str = "mean", low: str = "ci_low", high: str = "ci_high", sign: bool = False
-) -> str:
-    text = number(row[value], sign=sign)
-    if text == NONE or number(row[low]) == NONE:
-        return text
-    return f"{text} [{number(row[low], sign=sign)}, {number(row[high], sign=sign)}]"
+def _with_interval(row: dict[str, Any], value: str = "mean", prefix: str = "", sign: bool = False) -> str:
+    text, low, high = (number(row[name], sign=sign) for name in (value, f"{prefix}ci_low", f"{prefix}ci_high"))
+    return text if NONE in (text, low) else f"{text} [{low}, {high}]"
 
 
 def _named(key: tuple[str, str, str]) -> dict[str, str]:
-    vision, language, direction = (str(part) for part in key)
-    return {
-        "Vision model": vision,
-        "Language model": language,
-        "Direction": DIRECTION_WORDS.get(direction, direction),
-    }
+    vision, language, direction = key
+    return {"Vision model": str(vision), "Language model": str(language), "Direction": direction_words(direction)}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,21 +16,17 @@ from vla.experiments.names import base_name
 from vla.experiments.results import scalars
 from vla.metrics.registry import best_index
 from vla.report import run_folder
-from vla.report.figures import backbones, conditions, curves, depth, layer_maps, training
-from vla.report.figures.style import DIRECTION_WORDS, PAIR, metric_words, spoken
+from vla.report.figures import conditions, curves, layer_maps, training
+from vla.report.figures.curves import Mark
+from vla.report.figures.style import PAIR, direction_words, metric_words, spoken
 from vla.report.run_folder import RunFolder, growth
 from vla.report.words import number, table
 
-Mark = tuple[float, float, float]
-
 
 def plateau_marks(plateaus: pd.DataFrame) -> dict[tuple[str, str], Mark]:
-    """The counts at which curves flatten, with their intervals over models, by (series, direction).
+    """The counts at which curves flatten, by (series, direction), from rows of `plateaus.csv` of one metric.
 
     Shuffled and falling series and those that do not flatten are left out. The upper end can be infinite.
-
-    Args:
-      plateaus: Rows of `plateaus.csv` of one experiment and metric.
     """
     return {
         (str(row["series"]), str(row["direction"])): (row["k"], row["k_low"], row["k_high"])
@@ -39,11 +36,7 @@ def plateau_marks(plateaus: pd.DataFrame) -> dict[tuple[str, str], Mark]:
 
 
 def peak_marks(peaks: pd.DataFrame) -> dict[tuple[str, str], Mark]:
-    """The depths at which mean profiles are highest, with their intervals over models, by (direction, side).
-
-    Args:
-      peaks: Rows of `peaks.csv` of one experiment, condition and metric.
-    """
+    """The depths at which mean profiles are highest, by (direction, side), from rows of one condition and metric."""
     return {
         (str(row["direction"]), str(row["side"])): (row["depth"], row["depth_low"], row["depth_high"])
         for row in peaks.to_dict("records")
@@ -54,24 +47,23 @@ def plateau_table(plateaus: pd.DataFrame) -> dict[str, Any] | None:
     """The table of the curves of an experiment; None without curves."""
     if plateaus.empty:
         return None
-    rows = [_curve(row) for row in plateaus.to_dict("records")]
+    rows = [
+        {
+            "Curve": f"{spoken(str(row['series']))}, to {row['most']:g}",
+            **_measured(row),
+            "Pairs": f"{row['n_pairs']:g}",
+            "95 % of the gain at": _count(row["k"], row) + _ends(row, "k", lambda end, row=row: _count(end, row)),
+            "Height of the plateau": number(row["level"]) + _ends(row, "level"),
+            "Gain over one": number(row["gain"], sign=True) + _ends(row, "gain", lambda end: number(end, sign=True)),
+            "Note": note(row),
+        }
+        for row in plateaus.to_dict("records")
+    ]
     caption = (
         "Where the mean curve over model pairs flattens, by a fitted saturating exponential; brackets: 95 % intervals "
         "over vision and language models as crossed factors, which need at least two models on each side."
     )
     return {"title": "Where averaging flattens", **table(caption, pd.DataFrame(rows))}
-
-
-def _curve(row: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "Curve": f"{spoken(str(row['series']))}, to {row['most']:g}",
-        **_measured(row),
-        "Pairs": f"{row['n_pairs']:g}",
-        "95 % of the gain at": _count(row["k"], row) + _ends(row, "k", lambda end: _count(end, row)),
-        "Height of the plateau": number(row["level"]) + _ends(row, "level", number),
-        "Gain over one": number(row["gain"], sign=True) + _ends(row, "gain", lambda end: number(end, sign=True)),
-        "Note": _note(row),
-    }
 
 
 def peak_table(peaks: pd.DataFrame) -> dict[str, Any] | None:
@@ -85,9 +77,9 @@ def peak_table(peaks: pd.DataFrame) -> dict[str, Any] | None:
             "Depth of": f"the {row['side']} model",
             "Pairs": f"{row['n_pairs']:g}",
             "Peak at": number(row["depth"], 2) + _ends(row, "depth", lambda end: number(end, 2)),
-            "Score there": number(row["score"]) + _ends(row, "score", number),
+            "Score there": number(row["score"]) + _ends(row, "score"),
             "Rise from depth 0": number(row["rise"], sign=True),
-            "Note": _note(row),
+            "Note": note(row),
         }
         for row in peaks.to_dict("records")
     ]
@@ -100,11 +92,7 @@ def peak_table(peaks: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def best_table(summary: pd.DataFrame) -> dict[str, Any] | None:
-    """The table of the best pair of layers of every layer map; None without maps.
-
-    Args:
-      summary: Rows of `summary.csv`.
-    """
+    """The table of the best pair of layers of every layer map, from rows of `summary.csv`; None without maps."""
     maps = summary.loc[pd.to_numeric(summary["layer_pairs"]) > 1]
     if maps.empty:
         return None
@@ -116,7 +104,7 @@ def best_table(summary: pd.DataFrame) -> dict[str, Any] | None:
             "Language model": str(row["language_model"]),
             **_measured(row),
             **({"Seed": str(row["seed"])} if several else {}),
-            "Best": number(row["best"]) + _ends(row, "best_ci", number),
+            "Best": number(row["best"]) + _ends(row, "best_ci"),
             "Vision layer": spoken(str(row["best_vision_layer"])),
             "Language layer": spoken(str(row["best_language_layer"])),
             "Mean of all pairs": number(row["mean"]),
@@ -134,20 +122,20 @@ def best_table(summary: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def _measured(row: Mapping[str, Any]) -> dict[str, str]:
-    direction = DIRECTION_WORDS.get(row["direction"], str(row["direction"]))
-    return {"Metric": metric_words(str(row["metric"])), "Direction": direction}
+    return {"Metric": metric_words(str(row["metric"])), "Direction": direction_words(row["direction"])}
 
 
 def _count(value: float, row: Mapping[str, Any]) -> str:
     return f"beyond {row['most']:g}" if math.isinf(value) else number(value, 1)
 
 
-def _ends(row: Mapping[str, Any], name: str, text: Callable[[float], str]) -> str:
+def _ends(row: Mapping[str, Any], name: str, text: Callable[[float], str] = number) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     return "" if math.isnan(low) or math.isnan(high) else f" [{text(low)}, {text(high)}]"
 
 
-def _note(row: Mapping[str, Any]) -> str:
+def note(row: Mapping[str, Any]) -> str:
+    """The note of a row; "" if it is missing."""
     return row["note"] if isinstance(row["note"], str) else ""
 
 
@@ -184,13 +172,29 @@ def illustrations(run: RunFolder, experiment: Mapping[str, Any]) -> Iterator[Ill
     """The figures of an experiment, in the order of the panels of the paper."""
     id = str(experiment["id"])
     scores, counted = run.of("scores", id), run.of("curves", id)
-    if not run_folder.along_training(experiment):  # their figure shows the layers at every step
+    # The figure along training shows the layers at every step; and maps are drawn once, with the first experiment.
+    if not run_folder.along_training(experiment) and not _maps_drawn_before(run, id):
         yield from _maps(id, run_folder.layer_maps(scores), run.of("peaks", id))
     yield from _conditions(run, experiment, scalars(scores))
     if experiment.get("against"):
         yield from _growth(run, experiment)
     for metric, rows in counted.groupby("metric", sort=False):
         yield from _counted(run, experiment, str(metric), rows)
+
+
+def _maps_drawn_before(run: RunFolder, id: str) -> bool:
+    """Whether an earlier experiment of the run has all layer maps of this one, with the same scores."""
+
+    def maps(experiment: str) -> set[tuple[Any, ...]]:
+        rows = run_folder.layer_maps(run.of("scores", experiment)).dropna(subset="score")
+        return set(
+            rows[[*run_folder.CELL, "vision_layer", "language_layer", "score"]].itertuples(index=False, name=None)
+        )
+
+    shown = maps(id)
+    earlier = itertools.takewhile(lambda each: str(each["id"]) != id, run.run.get("experiments", ()))
+    drawn = (str(each["id"]) for each in earlier if not run_folder.along_training(each))
+    return bool(shown) and any(shown <= maps(other) for other in drawn)
 
 
 def _maps(id: str, scores: pd.DataFrame, peaks: pd.DataFrame) -> Iterator[Illustration]:
@@ -207,7 +211,7 @@ def _maps(id: str, scores: pd.DataFrame, peaks: pd.DataFrame) -> Iterator[Illust
                 of_model,
                 "scores.parquet",
             )
-        profiles = depth.profiles_of(rows).assign(experiment=id)
+        profiles = layer_maps.profiles_of(rows).assign(experiment=id)
         marks = peak_marks(peaks.loc[(peaks["metric"] == metric) & (peaks["condition"] == condition)])
         yield Illustration(
             file_name(id, "depth", condition, metric),
@@ -216,11 +220,11 @@ def _maps(id: str, scores: pd.DataFrame, peaks: pd.DataFrame) -> Iterator[Illust
             "pairs. The final norm, which lies beyond depth 1, is not shown.",
             "Peaks: "
             + "; ".join(
-                f"{DIRECTION_WORDS.get(direction, direction)}, {side} at {peak:.2f} of the depth"
+                f"{direction_words(direction)}, {side} at {peak:.2f} of the depth"
                 for (direction, side), (peak, _, _) in marks.items()
             )
             + ".",
-            lambda profiles=profiles, marks=marks: depth.draw(profiles, marks),
+            lambda profiles=profiles, marks=marks: layer_maps.draw_depth(profiles, marks),
             profiles,
             "scores.parquet",
             of_paper=False,
@@ -310,7 +314,7 @@ def _counted(run: RunFolder, experiment: Mapping[str, Any], metric: str, rows: p
                 "Gain of averaging by vision model: hollow marks are one exemplar, filled marks the average of the "
                 "most, small dots the language models.",
                 _means(rows.loc[rows["k"] == rows.groupby("series")["k"].transform("max")], "vision_model"),
-                lambda: backbones.draw(rows),
+                lambda: curves.draw_gains(rows),
                 rows,
                 "curves.csv",
             )
@@ -369,7 +373,7 @@ def _best(rows: pd.DataFrame) -> str:
         if part["score"].notna().any():
             best = part.loc[best_index(part["score"], str(part["metric"].iloc[0]))]
             sentences.append(
-                f"{language}, {DIRECTION_WORDS.get(str(direction), direction)}: best {best['score']:.2f} at vision "
+                f"{language}, {direction_words(direction)}: best {best['score']:.2f} at vision "
                 f"{spoken(best['vision_layer'])} and language {spoken(best['language_layer'])}"
             )
     return "Heat maps. " + "; ".join(sentences) + "."
@@ -382,7 +386,7 @@ def _means(rows: pd.DataFrame, column: str, unit: str = "") -> str:
         keys = ["series", column] if "series" in part and part["series"].nunique() > 1 else [column]
         means = part.groupby(keys, sort=False)["score"].mean()
         words = ", ".join(f"{_label(key, unit)} {mean:.3f}" for key, mean in means.items())
-        sentences.append(f"{DIRECTION_WORDS.get(str(direction), direction)}: {words}")
+        sentences.append(f"{direction_words(direction)}: {words}")
     metric = metric_words(str(rows["metric"].iloc[0])) if len(rows) else ""
     return f"Mean {metric} over model pairs. " + "; ".join(sentences) + "."
 
@@ -395,6 +399,6 @@ def _label(key: Any, unit: str) -> str:
 
 def _flat(marks: Mapping[tuple[str, str], Mark]) -> str:
     return "".join(
-        f" {spoken(name)}, {DIRECTION_WORDS.get(direction, direction)}: flattens at {at:.1f}."
+        f" {spoken(name)}, {direction_words(direction)}: flattens at {at:.1f}."
         for (name, direction), (at, _, _) in marks.items()
     )

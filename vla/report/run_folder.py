@@ -182,11 +182,7 @@ class RunFolder:
 
 
 def read(folder: Path) -> RunFolder:
-    """Read a run folder.
-
-    Raises:
-      ValueError: `run.json` is missing, or a file is damaged or lacks columns.
-    """
+    """Read a run folder; a ValueError if `run.json` is missing, or a file is damaged or lacks columns."""
     path = folder / "run.json"
     if not path.is_file():
         raise ValueError(
@@ -278,13 +274,9 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 def growth(run: RunFolder, experiment: Mapping[str, Any]) -> pd.DataFrame:
     """The best pair of layers of every pair of models, beside the size or the loss of the language model.
 
-    Args:
-      run: The run.
-      experiment: One of `run.experiments`, with "parameters" or "loss" as `against`.
-
-    Returns:
-      Columns as of `vla.report.figures.training.draw_growth`, rows by growing language models. Pairs without a score
-      and models of unknown size or loss are left out.
+    `experiment` is one of `run.experiments`, with "parameters" or "loss" as `against`. The columns are those of
+    `vla.report.figures.training.draw_growth`, rows by growing language models. Pairs without a score and models of
+    unknown size or loss are left out.
     """
     keys = ["metric", "direction", "vision_model", "language_model"]
     scores = run.of("scores", str(experiment["id"])).dropna(subset="score")

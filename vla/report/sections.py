@@ -14,7 +14,7 @@ from vla.experiments.results import scalars
 from vla.experiments.study import MAIN
 from vla.report import run_folder
 from vla.report.claims import NOT_RUN, Claim, Verdict, outcomes, verdict
-from vla.report.figures.style import DIRECTION_WORDS, metric_words, ordered_directions
+from vla.report.figures.style import direction_words, metric_words, ordered_directions
 from vla.report.illustrations import best_table, peak_table, plateau_table
 from vla.report.run_folder import RunFolder
 from vla.report.words import NONE, anchor, number, p_value, sentence, table
@@ -63,18 +63,11 @@ def cells(run: RunFolder, experiment: Mapping[str, Any], scores: pd.DataFrame) -
 
 
 def command(run: Mapping[str, Any], experiment: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """The command that computes one score again: its experiment with its two models, in a new folder.
+    """The command that computes one score again: its experiment with its two models, in a new folder; "" for none.
 
-    It runs all conditions of the experiment, because they share items, with the settings of the run.
-
-    Args:
-      run: The content of `run.json`; its `commands` have under "cell" the command to which flags are added, and under
-        "cell_groups" the group of models that flags can name, if it is a single one.
-      experiment: The experiment of the score.
-      row: The row of the score.
-
-    Returns:
-      The command; "" if the run has none.
+    It runs all conditions of the experiment, because they share items, with the settings of the run. The `commands` of
+    a run have under "cell" the command to which flags are added, and under "cell_groups" the group of models that flags
+    can name, if it is a single one.
     """
     condition = next((each for each in experiment.get("conditions", ()) if each["name"] == row["condition"]), {})
     groups = {modality: condition.get(f"{modality}_group", "") for modality in ("vision", "language")}
@@ -151,11 +144,7 @@ def section(
 ) -> dict[str, Any]:
     """The values of the template for an experiment, without figures.
 
-    Args:
-      run: The run.
-      experiment: Of `run.experiments`.
-      views: Anchors of the sample items, by (experiment, condition).
-      claims: The claims of the paper about it.
+    `views` are anchors of the sample items, by (experiment, condition); `claims` those of the paper about it.
     """
     id, ran = str(experiment["id"]), experiment["status"] != NOT_RUN
     checked = outcomes(run, id, claims) if ran else []
@@ -163,6 +152,7 @@ def section(
     mark = badge(verdict(experiment, statistics, checked))
     scored = scalars(run.of("scores", id))
     title = str(experiment.get("title") or id)
+    shapes = (best_table(run.of("summary", id)), plateau_table(run.of("plateaus", id)), peak_table(run.of("peaks", id)))
     return {
         **{name: experiment.get(name) or "" for name in ("figure", "question", "expected", "why", "command")},
         "dataset": _dataset(run, str(experiment.get("dataset") or "")),
@@ -175,15 +165,7 @@ def section(
         "tests": [_tests(id, str(metric), rows) for metric, rows in statistics.groupby("metric", sort=False)]
         if ran
         else [],
-        "shapes": [
-            shown
-            for shown in (
-                best_table(run.of("summary", id)),
-                plateau_table(run.of("plateaus", id)),
-                peak_table(run.of("peaks", id)),
-            )
-            if shown is not None
-        ],
+        "shapes": [shown for shown in shapes if shown is not None],
         "cells": _cells(run, experiment, scored, views) if len(scored) else {"rows": []},
         "conditions": _conditions(run, experiment),
         "metrics": ", ".join(metric_words(name) for name in experiment.get("metrics", ())) or NONE,
@@ -223,21 +205,17 @@ def _tests(id: str, metric: str, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _test(id: str, row: Mapping[str, Any]) -> dict[str, Any]:
     low, high = row["crossed_ci_low"], row["crossed_ci_high"]
-    interval = f" [{number(low, sign=True)}, {number(high, sign=True)}]" if low == low else ""
-    tested = row["mean_difference"] == row["mean_difference"]
-    has_t = row["t"] == row["t"]
+    interval = f" [{number(low, sign=True)}, {number(high, sign=True)}]" if math.isfinite(low) else ""
     return {
-        "comparison": row["comparison"],
-        "direction": DIRECTION_WORDS.get(row["direction"], row["direction"]),
-        "higher": row["higher"],
-        "lower": row["lower"],
+        **{name: row[name] for name in ("comparison", "higher", "lower", "verdict", "note")},
+        "direction": direction_words(row["direction"]),
         "higher_link": f"#{cell_anchor(id, row['higher'])}",
         "lower_link": f"#{cell_anchor(id, row['lower'])}",
-        "tested": tested,
+        "tested": math.isfinite(row["mean_difference"]),
         "mean_higher": number(row["mean_higher"]),
         "mean_lower": number(row["mean_lower"]),
         "difference": number(row["mean_difference"], sign=True) + interval,
-        "t": f"{number(row['t'], 2)} ({row['df']:g})" if has_t else NONE,
+        "t": f"{number(row['t'], 2)} ({row['df']:g})" if math.isfinite(row["t"]) else NONE,
         "p": p_value(row["p"]),
         "q": p_value(row["q"]),
         "d": number(row["effect_size"], 2),
@@ -245,8 +223,6 @@ def _test(id: str, row: Mapping[str, Any]) -> dict[str, Any]:
         "paper_t": number(row["paper_t"], 4),
         "paper_p": p_value(row["paper_p"]),
         "paper_q": p_value(row["paper_q"]),
-        "verdict": row["verdict"],
-        "note": row["note"],
     }
 
 
@@ -270,8 +246,7 @@ def _cells(
         row["groups"] = {side: run.activations.get(key, {}).get("groups", []) for side, key in row["keys"].items()}
         row["keys"] = {side: short(key) for side, key in row["keys"].items()}
     columns = [
-        f"{metric_words(metric)}"
-        + ("" if direction == "symmetric" else f", {DIRECTION_WORDS.get(direction, direction)}")
+        metric_words(metric) + ("" if direction == "symmetric" else f", {direction_words(direction)}")
         for metric, direction in grid["columns"]
     ]
     return {"columns": columns, "rows": grid["rows"], "has_null": has_null, "has_interval": has_interval}
@@ -292,15 +267,14 @@ def _conditions(run: RunFolder, experiment: Mapping[str, Any]) -> dict[str, Any]
         return None
     frame = pd.DataFrame(
         {
-            "Condition": [each["name"] for each in conditions],
-            "Images": [each.get("image", "") for each in conditions],
-            "Captions": [each.get("caption", "") for each in conditions],
-            "Dataset": [_dataset(run, str(each.get("dataset") or "")) for each in conditions],
-            "Items": [each.get("n_items", "") for each in conditions],
-            "Left out": [each.get("left_out", "") for each in conditions],
-            "Status": [
-                (each.get("status") or "run") + (f": {each['why']}" if each.get("why") else "") for each in conditions
-            ],
+            "Condition": each["name"],
+            "Images": each.get("image", ""),
+            "Captions": each.get("caption", ""),
+            "Dataset": _dataset(run, str(each.get("dataset") or "")),
+            "Items": each.get("n_items", ""),
+            "Left out": each.get("left_out", ""),
+            "Status": (each.get("status") or "run") + (f": {each['why']}" if each.get("why") else ""),
         }
+        for each in conditions
     )
     return table(f"Conditions of {experiment['id']}: images and captions that the models were shown.", frame)

@@ -40,8 +40,8 @@ def page(
       sections: Experiments, as of `vla.report.sections.section`, with their figures.
       extras: Further sections, as of `vla.report.extras.extra_sections`, with their figures.
       samples: Sample items, as of `sample_views`.
-      overview: The figure of all printed tests; None for none.
-      losses: The figure of training losses; None for none.
+      overview: The figure of all printed tests, if any.
+      losses: The figure of training losses, if any.
       main: Claims for the summary.
       citation: The paper with which the run is compared; "" for none.
     """
@@ -148,19 +148,10 @@ _HELD_OUT = ("trivial", "untrained", "trained")
 def _datasets(run: RunFolder) -> dict[str, Any] | None:
     if not run.run["datasets"]:
         return None
-    frame = pd.DataFrame(
-        {
-            "Dataset": [each["name"] for each in run.run["datasets"]],
-            "Role": [each.get("role", "") for each in run.run["datasets"]],
-            "Items": [each.get("n", "") for each in run.run["datasets"]],
-            "Seed": [each.get("seed", "") for each in run.run["datasets"]],
-            "Dropped when read": [
-                len(dropped) if isinstance(dropped := each.get("dropped", 0), list) else dropped
-                for each in run.run["datasets"]
-            ],
-        }
-    )
-    return table("Datasets.", frame)
+    columns = {"name": "Dataset", "role": "Role", "n": "Items", "seed": "Seed", "dropped": "Dropped when read"}
+    frame = pd.DataFrame(run.run["datasets"]).reindex(columns=list(columns)).astype(object).fillna("")
+    frame["dropped"] = [len(items) if isinstance(items, list) else items or 0 for items in frame["dropped"]]
+    return table("Datasets.", frame.rename(columns=columns))
 
 
 def _settings(settings: Any) -> dict[str, Any]:
@@ -177,11 +168,7 @@ def _pairs(caption: str, first: str, second: str, values: Mapping[str, Any]) -> 
 
 
 def sample_views(run: RunFolder) -> tuple[list[dict[str, Any]], dict[tuple[str, str], str]]:
-    """Sample items by file.
-
-    Returns:
-      The values of the template for each file that a condition names, and its anchor by (experiment, condition).
-    """
+    """The values of the template for each file of sample items, and the anchor of each by (experiment, condition)."""
     used: dict[str, list[tuple[str, str]]] = {}
     for experiment in run.experiments:
         for condition in experiment.get("conditions", ()):

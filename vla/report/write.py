@@ -21,8 +21,8 @@ from vla.experiments.unchanged import still_made, unchanged, write_record
 from vla.files import file_hash, write_file
 from vla.report.claims import comparison_claims
 from vla.report.extras import extra_sections
-from vla.report.figures import overview, training
-from vla.report.figures.style import DIRECTION_WORDS, save, settle, styled
+from vla.report.figures import conditions, training
+from vla.report.figures.style import direction_words, save, settle, styled
 from vla.report.illustrations import Illustration, illustrations
 from vla.report.run_folder import RunFolder, read
 from vla.report.sections import section
@@ -58,13 +58,7 @@ class Planned(NamedTuple):
 
 
 def planned(run: RunFolder, sections: Sequence[dict[str, Any]], extras: Sequence[dict[str, Any]]) -> list[Planned]:
-    """All figures of a run, in the order of the page.
-
-    Args:
-      run: The run.
-      sections: One section per experiment.
-      extras: Further sections, with the figures that they plan.
-    """
+    """All figures of a run, in the order of the page: of its experiments, of further sections, of the page itself."""
     command = run.run["commands"].get("report") or f"python -m launch.report --workdir={run.path}"
     figures: list[tuple[dict[str, Any] | str, Illustration, str]] = [
         (section, each, str(experiment.get("figure") or "") if each.of_paper else "")
@@ -99,13 +93,7 @@ def _keys(run: RunFolder, figure: Illustration) -> list[str]:
 def draw_figure(figure: Planned, folder: Path, formats: Sequence[str]) -> dict[str, Any]:
     """Write a figure in every format, its rows as .csv, and its source, command and keys as .json.
 
-    Args:
-      figure: The figure.
-      folder: Folder of the files.
-      formats: Suffixes, of .svg, .png and .pdf; .svg must be among them, because the page contains it.
-
-    Returns:
-      The values of the template of the page.
+    The suffix .svg must be among `formats`, because the page contains it. Returns the values of its template.
     """
     shown, keys = figure.illustration, figure.keys
     with styled():
@@ -140,12 +128,8 @@ def draw_all(
 ) -> list[dict[str, Any]]:
     """Write the files of all figures; returns the values of the template for each.
 
-    Args:
-      workdir: The run folder.
-      figures: As of `planned`.
-      formats: Formats of the files.
-      advance: Called with the number of figures just drawn, from any thread.
-      helped: Let a second process draw as well, with two cores and enough figures.
+    `advance` is called with the number of figures just drawn, from any thread. `helped` lets a second process draw as
+    well, with two cores and enough figures.
     """
     with _second_process(len(figures) if helped else 0) as pool:
         numbers = range(len(figures))
@@ -202,12 +186,12 @@ def _overview(run: RunFolder) -> Illustration | None:
         "drawn at the edge.",
         f"{int(same.sum())} of {len(rows)} printed tests have the same sign here as in the paper. "
         + "; ".join(
-            f"{row['experiment']} {row['comparison']}, {DIRECTION_WORDS.get(row['direction'], row['direction'])}: "
+            f"{row['experiment']} {row['comparison']}, {direction_words(row['direction'])}: "
             f"t {row['t']:.1f}, the paper {row['paper_t']:.1f}"
             for row in rows.to_dict("records")
         )
         + ".",
-        lambda: overview.draw(rows),
+        lambda: conditions.draw_tests(rows),
         rows,
         "statistics.csv",
     )

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vla.report.figures import backbones, conditions, curves, depth, layer_maps, overview, spectrum, training
+from vla.report.figures import conditions, curves, layer_maps, spectrum, training
 from vla.report.figures.style import PALETTE, interval, save, settle, styled
 
 PAIRS = [("seer", "teller"), ("seer", "reader"), ("watcher", "teller"), ("watcher", "reader")]
@@ -189,14 +189,14 @@ def test_one_pair_has_no_interval():
 
 
 def test_backbones_go_from_one_exemplar_to_the_most():
-    (axis,) = backbones.draw(_curve()).axes
+    (axis,) = curves.draw_gains(_curve()).axes
     rising = [line.get_ydata() for line in axis.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
     np.testing.assert_allclose(rising, [[0.325, 0.405], [0.345, 0.425]])
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["seer", "watcher"]
 
 
 def test_depth_profiles_take_the_best_of_the_other_side_at_relative_depths():
-    profiles = depth.profiles_of(_maps())
+    profiles = layer_maps.profiles_of(_maps())
     seen = profiles.query("side == 'vision' and model == 'seer'")
     np.testing.assert_allclose(seen["depth"], [0.5, 1.0])
     # Best of three language layers, then the mean over the two language models.
@@ -204,7 +204,7 @@ def test_depth_profiles_take_the_best_of_the_other_side_at_relative_depths():
     read = profiles.query("side == 'language' and model == 'reader'")
     np.testing.assert_allclose(read["depth"], [0.0, 0.5, 1.0])
     np.testing.assert_allclose(read["score"], [0.202, 0.212, 0.222])
-    figure = depth.draw(profiles, {("language_to_vision", "vision"): (1.0, 0.5, 1.0)})
+    figure = layer_maps.draw_depth(profiles, {("language_to_vision", "vision"): (1.0, 0.5, 1.0)})
     left, right = figure.axes
     np.testing.assert_allclose(left.lines[1].get_ydata(), seen["score"])
     assert left.lines[0].get_xdata()[0] == 1.0 and len(left.patches) == 1 and len(right.patches) == 0
@@ -224,11 +224,11 @@ def test_the_overview_puts_both_t_side_by_side():
         {"experiment": "E2", "comparison": "grayscale", "direction": "symmetric", "t": -1.0, "df": 7, "paper_t": 2.0},
         {"experiment": "E3", "comparison": "nouns", "direction": "symmetric", "t": 99.0, "df": 7, "paper_t": 3.0},
     ]
-    (axis,) = overview.draw(pd.DataFrame(rows)).axes
+    (axis,) = conditions.draw_tests(pd.DataFrame(rows)).axes
     ours = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o" and len(line.get_xdata())]
     theirs = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "D" and len(line.get_xdata())]
     assert ours == [-1.0, 25.0] and theirs == [2.0, 3.0]
-    assert overview.critical(np.array([7.0, np.nan])) == pytest.approx(2.364624, abs=1e-6)
+    assert conditions.critical(np.array([7.0, np.nan])) == pytest.approx(2.364624, abs=1e-6)
 
 
 def test_losses_are_drawn_with_their_baseline():

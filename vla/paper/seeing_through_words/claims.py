@@ -23,7 +23,7 @@ from vla.report.claims import (
     rises_with_depth,
     stays_flat,
 )
-from vla.report.figures.style import DIRECTION_WORDS, PAIR, scores_by_pair
+from vla.report.figures.style import PAIR, direction_words, scores_by_pair
 from vla.report.run_folder import RunFolder
 
 _LAYERS = (rises_with_depth, early_language_predicts)
@@ -75,7 +75,7 @@ def _above_chance(run: RunFolder) -> Iterator[Outcome]:
     for direction, rows in _originals(run).groupby("direction", sort=False):
         rows = rows.dropna(subset=["score", "null_mean"]).set_index(PAIR)
         if len(rows):
-            claim = f"{DIRECTION_WORDS[str(direction)]}: above scores with items shuffled"
+            claim = f"{direction_words(direction)}: above scores with items shuffled"
             yield difference(claim, rows["null_mean"], rows["score"])
 
 
@@ -87,7 +87,7 @@ def _about_meaning(run: RunFolder) -> Iterator[Outcome]:
     for direction, rows_of_direction in rows.groupby("direction", sort=False):
         wide = scores_by_pair(rows_of_direction, "condition", [*_SEMANTIC, *_APPEARANCE])
         claim = (
-            f"{DIRECTION_WORDS[str(direction)]}: images without their things or stuff score lower than images of "
+            f"{direction_words(direction)}: images without their things or stuff score lower than images of "
             "changed appearance (grayscale, rotation)"
         )
         yield difference(claim, wide[list(_SEMANTIC)].mean(axis=1), wide[list(_APPEARANCE)].mean(axis=1))

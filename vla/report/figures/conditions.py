@@ -1,4 +1,4 @@
-"""Scores by condition, every model pair connected, with marks of significance (Figures 3, 4, 7, 10, 12)."""
+"""Scores by condition with marks of significance (Figures 3, 4, 7, 10, 12), and all tests beside the printed ones."""
 
 import textwrap
 
@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy import stats
 
 from vla.report.figures.style import (
-    DIRECTION_COLOURS,
-    DIRECTION_WORDS,
     GREY,
     INK,
+    PALE,
     metric_words,
-    ordered_directions,
+    panels,
     quiet_grid,
     scores_by_pair,
     spoken,
@@ -22,10 +22,15 @@ from vla.report.figures.style import (
 
 _LINE_LENGTH = 14
 _WORDS = {"nouns_verbs": "nouns + verbs", "stuff_only": "stuff only", "things_only": "things only"}
+# Larger t-values are drawn at the edge, so that small ones remain distinguishable.
+_MOST = 25.0
 
 
 def draw(table: pd.DataFrame, statistics: pd.DataFrame, length: pd.DataFrame | None = None) -> Figure:
     """One panel per direction: a dot per model pair and condition, lines between the dots of a pair, means on top.
+
+    Wide marks are means over model pairs, the error bars their standard errors over vision and language models as
+    crossed factors, with at least two of each.
 
     Args:
       table: Tidy rows of one experiment and metric, one score per condition, model pair and direction. Rows of
@@ -33,28 +38,60 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame, length: pd.DataFrame | N
       statistics: Rows of comparisons (higher, lower, direction, q or p); the marks above a condition are those of
         its comparison: *** q<.001, ** q<.01, * q<.05, n.s. otherwise; none where no test was possible.
       length: Rows of the length-only baseline; their mean is a dotted line.
-
-    Returns:
-      The figure; the wide marks are means over model pairs, the error bars their standard errors over vision and
-      language models as crossed factors, with at least two of each.
     """
-    directions, conditions = ordered_directions(table["direction"].unique()), list(dict.fromkeys(table["condition"]))
-    each = max(2.1, 0.72 * len(conditions) + 0.7)
-    figure = Figure(figsize=(min(11.5, each * len(directions) + 0.6), 3.3), layout="constrained")
-    axes = figure.subplots(1, len(directions), sharey=True, squeeze=False)[0]
-    for axis, direction in zip(axes, directions, strict=True):
-        rows = table.loc[table["direction"] == direction]
-        _panel(axis, rows, conditions, DIRECTION_COLOURS.get(direction, INK))
+    conditions = list(dict.fromkeys(table["condition"]))
+    figure, columns = panels(table, max(2.1, 0.72 * len(conditions) + 0.7), 3.3)
+    for (axis,), direction, rows, colour in columns:
+        _panel(axis, rows, conditions, colour)
         if length is not None and (length["direction"] == direction).any():
             mean = float(length.loc[length["direction"] == direction, "score"].mean())
             _line(axis, mean, "length only", (0, (1, 2)), left=True)
-        axis.set_title(DIRECTION_WORDS.get(direction, direction), fontsize=9)
-    low, high = axes[0].get_ylim()
-    axes[0].set_ylim(low, high + 0.1 * (high - low))
-    for axis, direction in zip(axes, directions, strict=True):
+    first = columns[0].axes[0]
+    low, high = first.get_ylim()
+    first.set_ylim(low, high + 0.1 * (high - low))
+    for (axis,), direction, _, _ in columns:
         _marks(axis, statistics.loc[statistics["direction"] == direction], conditions, high + 0.03 * (high - low))
-    axes[0].set_ylabel(metric_words(str(table["metric"].iloc[0])))
+    first.set_ylabel(metric_words(str(table["metric"].iloc[0])))
     return figure
+
+
+def draw_tests(statistics: pd.DataFrame) -> Figure:
+    """A row per comparison, a panel per direction: the t of the run (filled) and that of the paper (hollow diamond).
+
+    Right of zero the intact or preferred condition is higher. The grey band has the t-values that do not differ from
+    zero at p = .05 for the degrees of freedom of the run.
+
+    Args:
+      statistics: Rows with `experiment`, `comparison`, `direction`, `t`, `df` and `paper_t`, of one metric.
+    """
+    names = list(dict.fromkeys(zip(statistics["experiment"], statistics["comparison"], strict=True)))
+    figure, columns = panels(statistics, 4.0, 0.9 + 0.27 * len(names), 1.6)
+    for (axis,), _, rows, colour in columns:
+        edge = critical(rows["df"].to_numpy(float))
+        axis.axvspan(-edge, edge, color="#ececec", zorder=0)
+        axis.axvline(0, color=INK, linewidth=0.8)
+        for row in rows.to_dict("records"):
+            y = names.index((row["experiment"], row["comparison"]))
+            measured, printed = (np.clip(row[name], -_MOST, _MOST) for name in ("t", "paper_t"))
+            axis.plot([measured, printed], [y, y], color=PALE, linewidth=1, zorder=1)
+            axis.plot(printed, y, "D", color=INK, markerfacecolor="white", markersize=5, zorder=2)
+            axis.plot(measured, y, "o", color=colour, markersize=6, zorder=3)
+        axis.set_xlabel("t over model pairs")
+        axis.grid(axis="y", color="#efefef", linewidth=0.8)
+        axis.set_axisbelow(True)
+    first = columns[0].axes[0]
+    first.set_yticks(range(len(names)), [f"{experiment}  {name}" for experiment, name in names])
+    first.set_ylim(len(names) - 0.4, -0.6)
+    first.plot([], [], "o", color=columns[0].colour, markersize=6, label="this run")
+    first.plot([], [], "D", color=INK, markerfacecolor="white", markersize=5, label="the paper")
+    figure.legend(loc="outside upper right", ncols=2)
+    return figure
+
+
+def critical(df: np.ndarray) -> float:
+    """The t-value of p = .05, two-sided, for the smallest positive degrees of freedom; 0 without any."""
+    valid = df[np.isfinite(df) & (df > 0)]
+    return float(stats.t.ppf(0.975, valid.min())) if valid.size else 0.0
 
 
 def stars(value: float) -> str:

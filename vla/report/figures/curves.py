@@ -1,4 +1,4 @@
-"""Curves of score against a count, such as averaged exemplars or items (Figures 5, 7C, 8, 9, 11, 12D)."""
+"""Curves of score against a count, such as averaged exemplars or items (Figures 5 to 9, 11, 12D)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,26 +10,27 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vla.report.figures.style import (
-    DIRECTION_WORDS,
     GREY,
     INK,
     MARKERS,
     PALETTE,
+    direction_words,
     interval,
     metric_words,
-    ordered_directions,
+    panels,
     quiet_grid,
     scores_by_pair,
     spoken,
 )
 
 SHUFFLED = "shuffled"
+Mark = tuple[float, float, float]
+"""A position on the horizontal axis and the ends of its interval."""
 
 
 def draw(
-    curves: pd.DataFrame, label: str, plateaus: Mapping[tuple[str, str], tuple[float, float, float]] | None = None,
-    logarithmic: bool = False,
-) -> Figure:  # fmt: skip
+    curves: pd.DataFrame, label: str, plateaus: Mapping[tuple[str, str], Mark] | None = None, logarithmic: bool = False
+) -> Figure:
     """One panel per direction: mean over model pairs of each series, its 95 % interval, and thin lines of the pairs.
 
     The interval takes vision and language models as crossed factors.
@@ -42,15 +43,13 @@ def draw(
         open interval ends at the last count.
       logarithmic: Whether the horizontal axis is logarithmic.
     """
-    directions, series = ordered_directions(curves["direction"].unique()), list(dict.fromkeys(curves["series"]))
-    figure = Figure(figsize=(3.6 * len(directions) + 0.8, 3.3), layout="constrained")
-    axes = figure.subplots(1, len(directions), sharey=True, squeeze=False)[0]
-    for axis, direction in zip(axes, directions, strict=True):
+    series = list(dict.fromkeys(curves["series"]))
+    figure, columns = panels(curves, 3.6, 3.3, 0.8)
+    for (axis,), direction, of_direction, _ in columns:
         for index, name in enumerate(series):
-            rows = curves.loc[(curves["direction"] == direction) & (curves["series"] == name)]
+            rows = of_direction.loc[of_direction["series"] == name]
             if len(rows):
                 _curve(axis, rows, name, index, (plateaus or {}).get((name, direction)))
-        axis.set_title(DIRECTION_WORDS.get(direction, direction), fontsize=9)
         axis.set_xlabel(label)
         if logarithmic:
             axis.set_xscale("log")
@@ -60,10 +59,45 @@ def draw(
         else:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         quiet_grid(axis)
-    axes[0].set_ylim(*_limits(curves["score"].to_numpy(float), *axes[0].get_ylim()))
-    axes[0].set_ylabel(metric_words(str(curves["metric"].iloc[0])))
+    first = columns[0].axes[0]
+    first.set_ylim(*_limits(curves["score"].to_numpy(float), *first.get_ylim()))
+    first.set_ylabel(metric_words(str(curves["metric"].iloc[0])))
     if len(series) > 1 or SHUFFLED in series[0]:
-        axes[0].legend(loc="best")
+        first.legend(loc="best")
+    return figure
+
+
+def draw_gains(curves: pd.DataFrame) -> Figure:
+    """Gain of averaging by vision model: rows are series, columns directions.
+
+    Hollow marks are means of one exemplar, filled marks means of the most, small dots the language models at the most.
+    Vision models are in the order of the table.
+
+    Args:
+      curves: As of `draw`, of one metric and several vision models.
+    """
+    series, models = list(dict.fromkeys(curves["series"])), list(dict.fromkeys(curves["vision_model"]))
+    width, height = 0.62 * len(models) + 1.4, 2.9 * len(series) + 0.5
+    figure, columns = panels(curves, width, height, 0.0, len(series), sharex=True)
+    for axes, direction, of_direction, colour in columns:
+        for axis, name in zip(axes, series, strict=True):
+            rows = of_direction.loc[of_direction["series"] == name]
+            few, many = (rows.loc[rows["k"] == k] for k in (rows["k"].min(), rows["k"].max()))
+            for index, model in enumerate(models):
+                start, ends = (part.loc[part["vision_model"] == model, "score"] for part in (few, many))
+                if ends.empty:
+                    continue
+                axis.plot([index + 0.2] * len(ends), ends, "o", color=colour, alpha=0.5, markersize=3.5, mew=0)
+                first, last = start.mean(), ends.mean()
+                axis.plot([index, index], [first, last], color=colour, linewidth=2)
+                axis.plot(index, first, "o", color=colour, markerfacecolor="white", markersize=7)
+                axis.plot(index, last, "o", color=colour, markersize=7)
+            counts = f"{int(rows['k'].min())} → {int(rows['k'].max())}"
+            axis.set_title(f"{spoken(name)} {counts}: {direction_words(direction)}", fontsize=9)
+            axis.set_xticks(range(len(models)), models, rotation=40, ha="right")
+            quiet_grid(axis)
+    for axis in columns[0].axes:
+        axis.set_ylabel(metric_words(str(curves["metric"].iloc[0])))
     return figure
 
 
@@ -75,7 +109,7 @@ def _limits(scores: np.ndarray, low: float, high: float) -> tuple[float, float]:
     return min(low, high - 0.1), high
 
 
-def _curve(axis: Axes, rows: pd.DataFrame, name: str, index: int, plateau: tuple[float, float, float] | None) -> None:
+def _curve(axis: Axes, rows: pd.DataFrame, name: str, index: int, plateau: Mark | None) -> None:
     ks = sorted(rows["k"].unique())
     wide = scores_by_pair(rows, "k", ks)
     baseline = SHUFFLED in name and f"not {SHUFFLED}" not in name

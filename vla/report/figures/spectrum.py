@@ -6,26 +6,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from vla.report.figures.style import DIRECTION_COLOURS, DIRECTION_WORDS, GREY, INK, PAIR, ordered_directions, quiet_grid
+from vla.report.figures.style import GREY, INK, PAIR, PALE, panels, quiet_grid
 
 
 def draw(spectrum: pd.DataFrame) -> Figure:
     """One panel per direction: thin lines are model pairs, the thick line their mean, dashed the effective dimension.
 
+    The mean ends with the shortest line; the effective dimension is the mean over pairs.
+
     Args:
       spectrum: Rows by model pair, direction and `rank` of the dimension, with `r` (NaN where it is not defined) and
         `effective_dimension`, the same in all rows of a pair and direction.
-
-    Returns:
-      The figure. The mean ends with the shortest line; the effective dimension is the mean over pairs.
     """
-    directions = ordered_directions(spectrum["direction"].unique())
-    figure = Figure(figsize=(3.7 * len(directions) + 0.6, 3.0), layout="constrained")
-    axes = figure.subplots(1, len(directions), sharey=True, squeeze=False)[0]
-    for axis, direction in zip(axes, directions, strict=True):
-        _dimensions(axis, spectrum.loc[spectrum["direction"] == direction], DIRECTION_COLOURS.get(direction, INK))
-        axis.set_title(DIRECTION_WORDS.get(direction, direction), fontsize=9)
-    axes[0].set_ylabel("held-out correlation (r)")
+    figure, columns = panels(spectrum, 3.7, 3.0)
+    for (axis,), _, rows, colour in columns:
+        _dimensions(axis, rows, colour)
+    columns[0].axes[0].set_ylabel("held-out correlation (r)")
     return figure
 
 
@@ -56,26 +52,23 @@ def draw_categories(content: pd.DataFrame) -> Figure:
       content: Rows of one model pair by direction, `kind` and `group`, with `mean`, `ci_low`, `ci_high` (NaN with too
         few items), `n_items` and `statistic`. Groups keep the order of their first rows.
     """
-    directions = ordered_directions(content["direction"].unique())
     names = list(dict.fromkeys(zip(content["kind"], content["group"], strict=True)))
     order = list(dict.fromkeys(scheme for scheme, _ in names))
     names.sort(key=lambda name: order.index(name[0]))
-    figure = Figure(figsize=(3.3 * len(directions) + 1.2, 0.24 * len(names) + 1.0), layout="constrained")
-    axes = figure.subplots(1, len(directions), sharey=True, squeeze=False)[0]
-    for axis, direction in zip(axes, directions, strict=True):
-        rows = content.loc[content["direction"] == direction].set_index(["kind", "group"]).reindex(names)
-        colour, heights = DIRECTION_COLOURS.get(direction, INK), np.arange(len(rows))
+    figure, columns = panels(content, 3.3, 0.24 * len(names) + 1.0, 1.2)
+    for (axis,), _, of_direction, colour in columns:
+        rows, heights = of_direction.set_index(["kind", "group"]).reindex(names), np.arange(len(names))
         low, mean, high = (rows[name].to_numpy(float) for name in ("ci_low", "mean", "ci_high"))
         axis.hlines(heights, low, high, color=colour, linewidth=1.6)
         axis.plot(mean, heights, linestyle="none", marker="o", markersize=4.5, color=colour)
         quiet_grid(axis, "x")
-        axis.set_title(DIRECTION_WORDS.get(direction, direction), fontsize=9)
         axis.set_xlabel(str(content["statistic"].iloc[0]))
     counts = content.groupby(["kind", "group"])["n_items"].max()
-    axes[0].set_yticks(range(len(names)), [f"{name[1]} ({counts.loc[name]:g})" for name in names])
-    axes[0].invert_yaxis()
+    first = columns[0].axes[0]
+    first.set_yticks(range(len(names)), [f"{name[1]} ({counts.loc[name]:g})" for name in names])
+    first.invert_yaxis()
     for index in range(1, len(names)):
         if names[index][0] != names[index - 1][0]:
-            for axis in axes:
-                axis.axhline(index - 0.5, color="#c9c9c9", linewidth=0.8)
+            for panel in columns:
+                panel.axes[0].axhline(index - 0.5, color=PALE, linewidth=0.8)
     return figure

@@ -6,7 +6,7 @@ Source of the colours: Okabe & Ito (2008), Color Universal Design.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -42,6 +42,8 @@ METRIC_WORDS = {
     "pwcca": "PWCCA",
 }
 _DPI = 150
+# Inches.
+_WIDEST = 11.5
 _RC = {
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -89,11 +91,7 @@ def settle(figure: Figure) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the path's suffix (.svg, .pdf, .png), the same bytes every time.
-
-    Raises:
-      ValueError: Another suffix.
-    """
+    """Write a figure in the format of the path's suffix (.svg, .pdf, .png), the same bytes every time."""
     # `savefig` would draw everything once more before it saves.
     with styled(), replacing(path) as temporary, temporary.open("wb") as file:
         if path.suffix == ".svg":
@@ -113,6 +111,11 @@ def metric_words(metric: str) -> str:
     return METRIC_WORDS.get(metric, metric.replace("_", " "))
 
 
+def direction_words(direction: object) -> str:
+    """A direction in words."""
+    return DIRECTION_WORDS.get(str(direction), str(direction))
+
+
 def spoken(name: str) -> str:
     """The name of a condition or layer in words."""
     return name.replace("_", " ")
@@ -123,6 +126,33 @@ def ordered_directions(directions: Iterable[str]) -> list[str]:
     present = set(directions)
     known = [direction for direction in DIRECTION_WORDS if direction in present]
     return known + sorted(present - set(known))
+
+
+class Panel(NamedTuple):
+    """The part of a figure about one direction: its axes from above, the rows of the table, and its colour."""
+
+    axes: Sequence[Axes]
+    direction: str
+    rows: pd.DataFrame
+    colour: str
+
+
+def panels(
+    table: pd.DataFrame, width: float, height: float, margin: float = 0.6, down: int = 1, **options: Any
+) -> tuple[Figure, list[Panel]]:
+    """A figure with a column of `down` panels per direction, headed by its name, with equal vertical axes in a row.
+
+    `width` is that of a column, `height` that of the figure, in inches; `options` are those of `Figure.subplots`.
+    """
+    directions = ordered_directions(table["direction"].unique())
+    figure = Figure(figsize=(min(_WIDEST, width * len(directions) + margin), height), layout="constrained")
+    axes = figure.subplots(down, len(directions), squeeze=False, sharey="row", **options)
+    columns = []
+    for column, direction in zip(axes.T, directions, strict=True):
+        column[0].set_title(direction_words(direction), fontsize=9)
+        rows = table.loc[table["direction"] == direction]
+        columns.append(Panel(column, direction, rows, DIRECTION_COLOURS.get(direction, INK)))
+    return figure, columns
 
 
 def quiet_grid(axis: Axes, across: Literal["x", "y", "both"] = "y") -> None:
@@ -140,14 +170,10 @@ def scores_by_pair(rows: pd.DataFrame, column: str, order: Sequence) -> pd.DataF
 
 
 def interval(scores: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over model pairs of each column, and the ends of its 95 % interval.
+    """Mean over model pairs of each column, and both ends of its 95 % interval, of scores with `PAIR` as index.
 
-    Args:
-      scores: One row per model pair, with `PAIR` as index.
-
-    Returns:
-      Mean, lower and upper end [column]. The interval takes vision and language models as crossed factors
-      (`vla.alignment.paired.crossed_test`); it is NaN with fewer than two models on a side.
+    The interval takes vision and language models as crossed factors (`vla.alignment.paired.crossed_test`); it is NaN
+    with fewer than two models on a side.
     """
     tests = _tests(scores)
     low, high = (np.array([getattr(test, name) for test in tests], float) for name in ("ci_low", "ci_high"))

@@ -10,42 +10,24 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from vla.metrics.registry import best
 from vla.report.figures.layer_maps import colour_map, limits
-from vla.report.figures.style import (
-    DIRECTION_COLOURS,
-    DIRECTION_WORDS,
-    GREY,
-    INK,
-    MARKERS,
-    PAIR,
-    PALETTE,
-    metric_words,
-    ordered_directions,
-    quiet_grid,
-    spoken,
-)
+from vla.report.figures.style import GREY, INK, MARKERS, PAIR, PALETTE, metric_words, panels, quiet_grid, spoken
 
 
 def draw(curves: pd.DataFrame) -> Figure:
     """Above, the mean over pairs of each predicted layer (up) at each step (right); below, the best layer of each pair.
 
-    Args:
-      curves: As of `vla.report.figures.curves.draw`; series are layers from the input on, `k` are steps of training.
+    In the curves, series are layers from the input on, and `k` are steps of training.
     """
-    directions = ordered_directions(curves["direction"].unique())
     layers, steps = list(dict.fromkeys(curves["series"])), sorted(curves["k"].unique())
-    figure = Figure(figsize=(3.7 * len(directions) + 1.0, 5.0), layout="constrained")
-    axes = figure.subplots(2, len(directions), squeeze=False, sharey="row", sharex=True)
+    figure, columns = panels(curves, 3.7, 5.0, 1.0, 2, sharex=True)
     metric = str(curves["metric"].iloc[0])
     low, high = limits(curves.groupby(["direction", "series", "k"])["score"].mean().to_numpy(float))
-    for upper, lower, direction in zip(*axes, directions, strict=True):
-        rows = curves.loc[curves["direction"] == direction]
+    for (upper, lower), _, rows, colour in columns:
         mean = rows.pivot_table(index="series", columns="k", values="score", sort=False).reindex(layers)[steps]
         colours = {"vmin": low, "vmax": high, "cmap": colour_map(metric)}
         upper.imshow(mean.to_numpy(float), origin="lower", aspect="auto", **colours)
         upper.set_yticks(range(len(layers)), [spoken(layer) for layer in layers], fontsize=7)
-        upper.set_title(DIRECTION_WORDS.get(direction, direction), fontsize=9)
         best_layers = best(rows.groupby([*PAIR, "k"], sort=False)["score"], metric).reset_index()
-        colour = DIRECTION_COLOURS.get(direction, INK)
         for _, of_pair in best_layers.groupby(PAIR, sort=False):
             lower.plot(np.searchsorted(steps, of_pair["k"]), of_pair["score"], color=colour, alpha=0.4, linewidth=0.9)
         along = best_layers.groupby("k")["score"].mean()
@@ -53,17 +35,17 @@ def draw(curves: pd.DataFrame) -> Figure:
         lower.set_xticks(range(len(steps)), [f"{step:g}" for step in steps], rotation=45)
         lower.set_xlabel("step of training")
         quiet_grid(lower)
-    axes[1][0].set_ylabel(f"best layer, {metric_words(metric)}")
-    axes[0][0].set_ylabel("layer of the predicted model")
-    figure.colorbar(axes[0][0].images[0], ax=list(axes[0]), label=metric_words(metric))
+    upper, lower = columns[0].axes
+    lower.set_ylabel(f"best layer, {metric_words(metric)}")
+    upper.set_ylabel("layer of the predicted model")
+    figure.colorbar(upper.images[0], ax=[column.axes[0] for column in columns], label=metric_words(metric))
     return figure
 
 
 def draw_losses(models: Sequence[Mapping[str, Any]]) -> Figure:
     """The loss of each model along its training, a panel each, beside a trivial baseline.
 
-    Args:
-      models: Each with `name` and `losses`: `steps`, `loss`, and optionally `baseline` and `unit`.
+    Models have `name` and `losses`: `steps`, `loss`, and optionally `baseline` and `unit`.
     """
     across = min(len(models), 4)
     down = -(-len(models) // across)
@@ -100,13 +82,10 @@ def draw_growth(rows: pd.DataFrame, against: str) -> Figure:
         (of the best pair of layers), `growth` (parameters, or loss in its own unit).
       against: A key of `GROWTH_AXES`.
     """
-    directions = ordered_directions(rows["direction"].unique())
     label, scale = GROWTH_AXES[against]
-    figure = Figure(figsize=(4.2 * len(directions) + 1.6, 3.6), layout="constrained")
-    axes = figure.subplots(1, len(directions), squeeze=False, sharey=True)[0]
+    figure, columns = panels(rows, 4.2, 3.6, 1.6)
     models = list(dict.fromkeys(rows["vision_model"]))
-    for axis, direction in zip(axes, directions, strict=True):
-        of_direction = rows.loc[rows["direction"] == direction]
+    for (axis,), direction, of_direction, _ in columns:
         for index, model in enumerate(models):
             line = of_direction.loc[of_direction["vision_model"] == model].sort_values("growth")
             colour, marker = PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
@@ -126,11 +105,12 @@ def draw_growth(rows: pd.DataFrame, against: str) -> Figure:
             axis.xaxis.set_minor_formatter(count if few else NullFormatter())
             axis.tick_params(axis="x", which="minor", labelrotation=90, labelsize=7)
         axis.set_xlabel(label)
-        if direction != "symmetric":
-            axis.set_title(DIRECTION_WORDS.get(direction, direction), fontsize=9)
+        if direction == "symmetric":
+            axis.set_title("")
         quiet_grid(axis)
-    axes[0].set_ylabel(f"best pair of layers, {metric_words(str(rows['metric'].iloc[0]))}")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", title="vision model")
+    first = columns[0].axes[0]
+    first.set_ylabel(f"best pair of layers, {metric_words(str(rows['metric'].iloc[0]))}")
+    figure.legend(*first.get_legend_handles_labels(), loc="outside right upper", title="vision model")
     return figure
 
 
