@@ -3,13 +3,17 @@
 CLIP: Radford et al., arXiv:2103.00020. SigLIP: Zhai et al., arXiv:2303.15343.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 
-from vla.models.families.family import Family, grid_side, share_of_heads
+from vla.models.families.family import CLASSIC, Family, read_encoder, share_of_heads
 from vla.models.fields import Fields
 from vla.models.linear import NONLINEARITIES
 from vla.models.network_config import DecoderConfig, VisionConfig
 from vla.models.tensor import Row, layer_norm, linear
+
+Config = TypeVar("Config", VisionConfig, DecoderConfig)
+_TRAINING = ("attention_dropout", "dropout", "initializer_factor")
 
 
 def tower_fields(fields: Fields, tower: str) -> Fields:
@@ -19,45 +23,17 @@ def tower_fields(fields: Fields, tower: str) -> Fields:
     return older or section or Fields({}, f"{fields.where}, '{tower}_config'")
 
 
-def read_vision_tower(fields: Fields, *, patch: int, nonlinearity: str, epsilon: float, **options: Any) -> VisionConfig:
-    """Read the fields that the vision towers of CLIP and SigLIP share.
-
-    Args:
-      fields: Of the tower.
-      patch: Default patch size.
-      nonlinearity: Default nonlinearity.
-      epsilon: Default epsilon of norms.
-      **options: Further fields of VisionConfig.
-    """
-    fields.ignore("attention_dropout", "dropout", "initializer_factor")
-    P = fields.side("patch_size", patch)
-    config = VisionConfig(
-        width=fields.integer("hidden_size", 768),
-        depth=fields.integer("num_hidden_layers", 12),
-        heads=fields.integer("num_attention_heads", 12),
-        inner=fields.integer("intermediate_size", 3072),
-        nonlinearity=fields.choice("hidden_act", tuple(NONLINEARITIES), nonlinearity),
-        norm_epsilon=fields.number("layer_norm_eps", epsilon),
-        patch=P,
-        grid=grid_side(fields, fields.side("image_size", 224), P),
-        channels=fields.integer("num_channels", 3),
-        **options,
-    )
-    share_of_heads(fields, config.width, config.heads)
-    return config
-
-
 def read_clip_vision(fields: Fields) -> VisionConfig:
     """Read a config with `model_type` clip_vision_model; defaults are those of transformers' CLIPVisionConfig."""
-    fields.ignore("projection_dim")
-    return read_vision_tower(
-        fields, patch=32, nonlinearity="quick_gelu", epsilon=1e-5, patch_bias=False, embedding_norm=True
+    fields.ignore(*_TRAINING, "projection_dim")
+    return read_encoder(
+        fields, patch=32, epsilon=1e-5, nonlinearity="quick_gelu", patch_bias=False, embedding_norm=True
     )
 
 
 def read_clip_text(fields: Fields) -> DecoderConfig:
     """Read a config with `model_type` clip_text_model; defaults are those of transformers' CLIPTextConfig."""
-    fields.ignore("attention_dropout", "dropout", "initializer_factor", "projection_dim")
+    fields.ignore(*_TRAINING, "projection_dim")
     width, heads = fields.integer("hidden_size", 512), fields.integer("num_attention_heads", 8)
     share_of_heads(fields, width, heads)
     return DecoderConfig(
@@ -71,13 +47,8 @@ def read_clip_text(fields: Fields) -> DecoderConfig:
         norm_epsilon=fields.number("layer_norm_eps", 1e-5),
         vocabulary=fields.integer("vocab_size", 49408),
         length=fields.integer("max_position_embeddings", 77),
-        rotary=None,
-        attention_bias=True,
-        out_bias=True,
-        feed_forward_bias=True,
-        gated=False,
-        norm="layer",
         learned_positions=True,
+        **CLASSIC,
     )
 
 
@@ -89,15 +60,16 @@ def _tower_of_both(fields: Fields, tower: str) -> Fields:
 
 
 def _read_vision_of_both(fields: Fields) -> VisionConfig:
-    tower = _tower_of_both(fields, "vision")
-    config = read_clip_vision(tower)
-    tower.finish()
-    return config
+    return _complete(read_clip_vision, _tower_of_both(fields, "vision"))
 
 
 def _read_text_of_both(fields: Fields) -> DecoderConfig:
-    tower = _tower_of_both(fields, "text")
-    config = read_clip_text(tower)
+    return _complete(read_clip_text, _tower_of_both(fields, "text"))
+
+
+def _complete(read: Callable[[Fields], Config], tower: Fields) -> Config:
+    """The config of a tower of which every field is read or refused."""
+    config = read(tower)
     tower.finish()
     return config
 
@@ -156,19 +128,16 @@ CLIP_TEXT = Family(read_clip_text, clip_text_table, _TEXT, _ALONE, tokenizer=_TO
 
 def read_siglip_vision(fields: Fields) -> VisionConfig:
     """Read a config with `model_type` siglip_vision_model; defaults are those of transformers' SiglipVisionConfig."""
-    fields.ignore("vision_use_head", "projection_dim", "projection_size")
-    return read_vision_tower(
-        fields, patch=16, nonlinearity="gelu_pytorch_tanh", epsilon=1e-6, class_token=False, prefix_positions=0
+    fields.ignore(*_TRAINING, "vision_use_head", "projection_dim", "projection_size")
+    return read_encoder(
+        fields, patch=16, epsilon=1e-6, nonlinearity="gelu_pytorch_tanh", class_token=False, prefix_positions=0
     )
 
 
 def read_siglip(fields: Fields) -> VisionConfig:
     """Read the vision tower of a config with `model_type` siglip."""
     fields.ignore("initializer_factor", "text_config", "text_config_dict")
-    tower = tower_fields(fields, "vision")
-    config = read_siglip_vision(tower)
-    tower.finish()
-    return config
+    return _complete(read_siglip_vision, tower_fields(fields, "vision"))
 
 
 def siglip_table(config: VisionConfig) -> tuple[Row, ...]:

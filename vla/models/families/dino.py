@@ -3,49 +3,33 @@
 Oquab et al., arXiv:2304.07193; Darcet et al., arXiv:2309.16588; Siméoni et al., arXiv:2508.10104.
 """
 
-from vla.models.families.family import Family, grid_side, qkv_biases, share_of_heads
+import dataclasses
+
+from vla.models.families.family import Family, qkv_biases, read_encoder
 from vla.models.families.vit import attention_rows, embedding_rows
 from vla.models.fields import Fields
-from vla.models.linear import NONLINEARITIES
 from vla.models.network_config import VisionConfig
 from vla.models.tensor import Row, layer_norm, linear
 
 
 def _read(fields: Fields, patch: int, registers: int, antialias: bool) -> VisionConfig:
-    """Read what both variants of DINOv2 share; `layerscale_value` only initialises weights."""
+    """Read what both variants of DINOv2 share, with its default patch; `layerscale_value` only initialises weights."""
     fields.ignore("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate", "layerscale_value")
     fields.ignore("apply_layernorm", "reshape_hidden_states", "out_features", "out_indices", "stage_names")
-    width = fields.integer("hidden_size", 768)
-    inner = int(width * fields.number("mlp_ratio", 4))
-    gated = fields.flag("use_swiglu_ffn", False)
-    nonlinearity = fields.choice("hidden_act", tuple(NONLINEARITIES), "gelu")
-    if gated:
-        # Two thirds, so that three matrices have the parameters of two, rounded up to a multiple of 8; always silu.
-        inner, nonlinearity = (int(inner * 2 / 3) + 7) // 8 * 8, "silu"
-    config = VisionConfig(
-        width=width,
-        depth=fields.integer("num_hidden_layers", 12),
-        heads=fields.integer("num_attention_heads", 12),
-        inner=inner,
-        nonlinearity=nonlinearity,
-        gated=gated,
-        norm_epsilon=fields.number("layer_norm_eps", 1e-6),
-        patch=patch,
-        grid=grid_side(fields, fields.side("image_size", 224), patch),
-        channels=fields.integer("num_channels", 3),
-        registers=registers,
-        **qkv_biases(fields.flag("qkv_bias", True)),
-        layer_scale=True,
-        antialias=antialias,
-    )
-    share_of_heads(fields, config.width, config.heads)
-    return config
+    biases = qkv_biases(fields.flag("qkv_bias", True))
+    options = {"registers": registers, "antialias": antialias, "layer_scale": True, **biases}
+    config = read_encoder(fields, patch=patch, epsilon=1e-6, inner=None, **options)
+    inner = int(config.width * fields.number("mlp_ratio", 4))
+    if not fields.flag("use_swiglu_ffn", False):
+        return dataclasses.replace(config, inner=inner)
+    # Two thirds, so that three matrices have the parameters of two, rounded up to a multiple of 8; always silu.
+    return dataclasses.replace(config, inner=(int(inner * 2 / 3) + 7) // 8 * 8, nonlinearity="silu", gated=True)
 
 
 def read_dinov2(fields: Fields) -> VisionConfig:
     """Read a config with `model_type` dinov2; defaults are those of transformers' Dinov2Config."""
     fields.ignore("use_mask_token")
-    return _read(fields, fields.side("patch_size", 14), registers=0, antialias=False)
+    return _read(fields, 14, registers=0, antialias=False)
 
 
 def read_dinov2_with_registers(fields: Fields) -> VisionConfig:
@@ -54,8 +38,7 @@ def read_dinov2_with_registers(fields: Fields) -> VisionConfig:
     fields.only("interpolate_antialias", True, "transformers always antialiases here")
     fields.only("interpolate_offset", 0.0, "transformers resizes to the exact size")
     # The default of DINOv2 without registers is 14.
-    patch = fields.side("patch_size", 16)
-    return _read(fields, patch, registers=fields.integer("num_register_tokens", 4), antialias=True)
+    return _read(fields, 16, registers=fields.integer("num_register_tokens", 4), antialias=True)
 
 
 def dinov2_table(config: VisionConfig) -> tuple[Row, ...]:
@@ -101,18 +84,14 @@ def read_dinov3_vit(fields: Fields) -> VisionConfig:
     fields.ignore("pos_embed_jitter", "pos_embed_rescale", "pos_embed_shift")
     fields.ignore("apply_layernorm", "reshape_hidden_states", "return_class_token")
     fields.ignore("out_features", "out_indices", "stage_names")
-    patch = fields.side("patch_size", 16)
-    config = VisionConfig(
-        width=fields.integer("hidden_size", 384),
-        depth=fields.integer("num_hidden_layers", 12),
-        heads=fields.integer("num_attention_heads", 6),
-        inner=fields.integer("intermediate_size", 1536),
-        nonlinearity=fields.choice("hidden_act", tuple(NONLINEARITIES), "gelu"),
+    config = read_encoder(
+        fields,
+        patch=16,
+        epsilon=1e-5,
+        width=384,
+        heads=6,
+        inner=1536,
         gated=fields.flag("use_gated_mlp", False),
-        norm_epsilon=fields.number("layer_norm_eps", 1e-5),
-        patch=patch,
-        grid=grid_side(fields, fields.side("image_size", 224), patch),
-        channels=fields.integer("num_channels", 3),
         registers=fields.integer("num_register_tokens", 0, least=0),
         prefix_positions=None,
         rotary_theta=fields.number("rope_theta", 100.0),
@@ -123,7 +102,6 @@ def read_dinov3_vit(fields: Fields) -> VisionConfig:
         feed_forward_bias=fields.flag("mlp_bias", True),
         layer_scale=True,
     )
-    share_of_heads(fields, config.width, config.heads)
     if config.width // config.heads % 4:
         raise ValueError(
             f"{fields.where}: hidden_size {config.width} over num_attention_heads {config.heads} leaves "

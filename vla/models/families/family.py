@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vla.models.fields import Fields
+from vla.models.linear import NONLINEARITIES
 from vla.models.network_config import DecoderConfig, VisionConfig
 from vla.models.tensor import Row
 
@@ -60,6 +61,50 @@ def grid_side(fields: Fields, image: int, patch: int) -> int:
 def qkv_biases(exist: bool) -> dict[str, bool]:
     """The fields of VisionConfig for families whose queries, keys and values all have biases or all have none."""
     return {"query_bias": exist, "key_bias": exist, "value_bias": exist}
+
+
+def read_encoder(
+    fields: Fields,
+    *,
+    patch: int,
+    epsilon: float,
+    nonlinearity: str = "gelu",
+    width: int = 768,
+    heads: int = 12,
+    inner: int | None = 3072,
+    **options: Any,
+) -> VisionConfig:
+    """Read the sizes that the vision encoders of Hugging Face share; the arguments are defaults of a family.
+
+    `inner` is None, and 0 in the result, for families that derive it from other fields. `options` are further fields
+    of VisionConfig.
+    """
+    patch = fields.side("patch_size", patch)
+    config = VisionConfig(
+        width=fields.integer("hidden_size", width),
+        depth=fields.integer("num_hidden_layers", 12),
+        heads=fields.integer("num_attention_heads", heads),
+        inner=0 if inner is None else fields.integer("intermediate_size", inner),
+        nonlinearity=fields.choice("hidden_act", tuple(NONLINEARITIES), nonlinearity),
+        norm_epsilon=fields.number("layer_norm_eps", epsilon),
+        patch=patch,
+        grid=grid_side(fields, fields.side("image_size", 224), patch),
+        channels=fields.integer("num_channels", 3),
+        **options,
+    )
+    share_of_heads(fields, config.width, config.heads)
+    return config
+
+
+# The fields of DecoderConfig of decoders with layer norms and biases, and without rotary embedding.
+CLASSIC: dict[str, Any] = {
+    "rotary": None,
+    "attention_bias": True,
+    "out_bias": True,
+    "feed_forward_bias": True,
+    "gated": False,
+    "norm": "layer",
+}
 
 
 def read_causal(fields: Fields) -> bool:

@@ -5,7 +5,7 @@ feed-forward network side by side (arXiv:2204.06745, arXiv:2304.01373). BLOOM: A
 (arXiv:2211.05100, arXiv:2211.01786).
 """
 
-from vla.models.families.family import Family, read_causal, share_of_heads
+from vla.models.families.family import CLASSIC, Family, read_causal, share_of_heads
 from vla.models.families.rope import read_rotary
 from vla.models.fields import Fields
 from vla.models.linear import NONLINEARITIES
@@ -33,16 +33,11 @@ def read_gpt2(fields: Fields) -> DecoderConfig:
         norm_epsilon=fields.number("layer_norm_epsilon", 1e-5),
         vocabulary=fields.integer("vocab_size", 50257),
         length=fields.integer("n_positions", 1024),
-        rotary=None,
-        attention_bias=True,
-        out_bias=True,
-        feed_forward_bias=True,
-        gated=False,
-        norm="layer",
         learned_positions=True,
         attention_scale=None if fields.flag("scale_attn_weights", True) else 1.0,
         scale_by_block=fields.flag("scale_attn_by_inverse_layer_idx", False),
         causal=read_causal(fields),
+        **CLASSIC,
     )
 
 
@@ -80,6 +75,8 @@ def read_gpt_neox(fields: Fields) -> DecoderConfig:
     width, heads = fields.integer("hidden_size", 6144), fields.integer("num_attention_heads", 64)
     length, head_width = fields.integer("max_position_embeddings", 2048), share_of_heads(fields, width, heads)
     bias = fields.flag("attention_bias", True)
+    theta, share = fields.number("rotary_emb_base", 10_000.0), fields.number("rotary_pct", 0.25)
+    rotary = read_rotary(fields, length=length, head_width=head_width, theta=theta, share=share)
     return DecoderConfig(
         width=width,
         depth=fields.integer("num_hidden_layers", 44),
@@ -91,20 +88,9 @@ def read_gpt_neox(fields: Fields) -> DecoderConfig:
         norm_epsilon=fields.number("layer_norm_eps", 1e-5),
         vocabulary=fields.integer("vocab_size", 50432),
         length=length,
-        rotary=read_rotary(
-            fields,
-            length=length,
-            head_width=head_width,
-            theta=fields.number("rotary_emb_base", 10_000.0),
-            share=fields.number("rotary_pct", 0.25),
-        ),
-        attention_bias=bias,
-        out_bias=bias,
-        feed_forward_bias=True,
-        gated=False,
-        norm="layer",
         parallel=fields.flag("use_parallel_residual", True),
         causal=read_causal(fields),
+        **{**CLASSIC, "rotary": rotary, "attention_bias": bias, "out_bias": bias},
     )
 
 
@@ -160,16 +146,11 @@ def read_bloom(fields: Fields) -> DecoderConfig:
         vocabulary=fields.integer("vocab_size", 250880),
         # ALiBi has no limit; this is the length of training.
         length=fields.integer("seq_length", 2048),
-        rotary=None,
-        attention_bias=True,
-        out_bias=True,
-        feed_forward_bias=True,
-        gated=False,
-        norm="layer",
         alibi=True,
         embedding_norm=True,
         residual_of_norm=fields.flag("apply_residual_connection_post_layernorm", False),
         causal=read_causal(fields),
+        **CLASSIC,
     )
 
 

@@ -2,38 +2,18 @@
 
 from typing import Any
 
-from vla.models.families.family import Family, grid_side, qkv_biases, share_of_heads
+from vla.models.families.family import Family, qkv_biases, read_encoder
 from vla.models.fields import Fields
-from vla.models.linear import NONLINEARITIES
 from vla.models.network_config import VisionConfig
 from vla.models.tensor import Row, layer_norm, linear
 
 
 def read_vit(fields: Fields, **options: Any) -> VisionConfig:
-    """Read a config with `model_type` vit; defaults are those of transformers' ViTConfig.
-
-    Args:
-      fields: Of config.json.
-      **options: Fields of VisionConfig in which a family differs from ViT.
-    """
+    """Read a config with `model_type` vit; defaults are those of ViTConfig, `options` those of `read_encoder`."""
     fields.ignore("hidden_dropout_prob", "attention_probs_dropout_prob", "encoder_stride")
     fields.ignore("pooler_output_size", "pooler_act")
-    patch = fields.side("patch_size", 16)
-    config = VisionConfig(
-        width=fields.integer("hidden_size", 768),
-        depth=fields.integer("num_hidden_layers", 12),
-        heads=fields.integer("num_attention_heads", 12),
-        inner=fields.integer("intermediate_size", 3072),
-        nonlinearity=fields.choice("hidden_act", tuple(NONLINEARITIES), "gelu"),
-        norm_epsilon=fields.number("layer_norm_eps", 1e-12),
-        patch=patch,
-        grid=grid_side(fields, fields.side("image_size", 224), patch),
-        channels=fields.integer("num_channels", 3),
-        **qkv_biases(fields.flag("qkv_bias", True)),
-        **options,
-    )
-    share_of_heads(fields, config.width, config.heads)
-    return config
+    biases = qkv_biases(fields.flag("qkv_bias", True))
+    return read_encoder(fields, patch=16, epsilon=1e-12, **biases, **options)
 
 
 def embedding_rows() -> tuple[Row, ...]:
