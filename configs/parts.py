@@ -114,6 +114,16 @@ def run() -> ConfigDict:
     return config
 
 
+def training(
+    model: str, steps: int, batch: int, learning_rate: float = 0.003, checkpoints: tuple[int, ...] = ()
+) -> ConfigDict:
+    """The training of a small model; documented in `examples.microworld_training.settings`."""
+    config = ConfigDict({"model": model, "seed": 0, "world_seed": 7, "n_scenes": 20000, "n_held_out": 640})
+    config.update({"steps": steps, "batch": batch, "learning_rate": learning_rate, "warmup": 50, "weight_decay": 0.05})
+    config.checkpoints = checkpoints
+    return config
+
+
 def content() -> ConfigDict:
     """The alignment whose content is analysed; documented in `vla.experiments.study.ContentPlan`."""
     config = ConfigDict()

@@ -45,7 +45,7 @@ def main(stage: str = "") -> None:
     first, page = devices.this_process()[0] == 0, None
     if "microworld" not in values:
         papers.study(values)  # report a mistake in the config before any progress is shown
-    with progress.whole("all stages together", first and not DRY_RUN.value):
+    with progress.overall("all stages together", first and not DRY_RUN.value):
         if "microworld" in values:
             # Only the models of this group have flags; those along training are added without.
             commands["cell_groups"] = "core"

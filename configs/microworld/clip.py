@@ -9,19 +9,9 @@ Expect: it chooses the correct one of 64 captions in 34 of 100 cases, twenty tim
 
 from ml_collections import ConfigDict
 
+from configs import parts
+
 
 def get_config() -> ConfigDict:
     """Settings; documented in `examples.microworld_training.settings`."""
-    config = ConfigDict()
-    config.model = "micro-clip"
-    config.seed = 0
-    config.world_seed = 7
-    config.n_scenes = 20000
-    config.n_held_out = 640
-    config.steps = 450
-    config.batch = 64
-    config.learning_rate = 0.003
-    config.warmup = 50
-    config.weight_decay = 0.05
-    config.checkpoints = ()
-    return config
+    return parts.training("micro-clip", steps=450, batch=64)

@@ -10,19 +10,9 @@ hardly above pixels (0.44) but above the untrained network (0.40).
 
 from ml_collections import ConfigDict
 
+from configs import parts
+
 
 def get_config() -> ConfigDict:
     """Settings; documented in `examples.microworld_training.settings`."""
-    config = ConfigDict()
-    config.model = "micro-dinov2"
-    config.seed = 0
-    config.world_seed = 7
-    config.n_scenes = 20000
-    config.n_held_out = 640
-    config.steps = 300
-    config.batch = 96
-    config.learning_rate = 0.003
-    config.warmup = 50
-    config.weight_decay = 0.05
-    config.checkpoints = (25, 75, 150)
-    return config
+    return parts.training("micro-dinov2", steps=300, batch=96, checkpoints=(25, 75, 150))

@@ -9,19 +9,9 @@ Expect: 1.19 nats per token; unigram frequencies give 4.52, bigram frequencies 2
 
 from ml_collections import ConfigDict
 
+from configs import parts
+
 
 def get_config() -> ConfigDict:
     """Settings; documented in `examples.microworld_training.settings`."""
-    config = ConfigDict()
-    config.model = "micro-llama"
-    config.seed = 0
-    config.world_seed = 7
-    config.n_scenes = 20000
-    config.n_held_out = 640
-    config.steps = 1500
-    config.batch = 32
-    config.learning_rate = 0.004
-    config.warmup = 50
-    config.weight_decay = 0.05
-    config.checkpoints = (40, 150, 500)
-    return config
+    return parts.training("micro-llama", steps=1500, batch=32, learning_rate=0.004, checkpoints=(40, 150, 500))
