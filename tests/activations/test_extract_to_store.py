@@ -11,7 +11,7 @@ from tests.activations import tiny
 from tests.activations.groups import tree
 from tests.children import Child
 from vla.activations import extract as to_store
-from vla.activations.extract import extract, extract_pools_to_store, extract_to_store, recipe
+from vla.activations.extract import extract, extract_to_store, recipe
 from vla.activations.store import Store, Writer
 from vla.models import Model, load_model
 from vla.records import View
@@ -138,7 +138,7 @@ from vla.activations import extract as to_store, store
 store.CHUNK_ITEMS = 4
 to_store._GROUP_ITEMS = dict.fromkeys(to_store._GROUP_ITEMS, 4)
 from tests.activations.test_extract_to_store import view
-from vla.activations.extract import extract_pools_to_store, extract_to_store
+from vla.activations.extract import extract_to_store
 from vla.activations.store import Store
 from vla.models import load_model
 put = store.Writer._put
@@ -166,14 +166,10 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(model, tm
     assert tree(killed) == tree(whole)
 
 
-def test_several_pools_are_written_in_one_pass(model, tmp_path, passes):
+def test_pools_are_groups_of_their_own(model, tmp_path):
     store = Store(tmp_path)
-    both = extract_pools_to_store(model, view(), store, ("last", None, "mean"))
-    assert [wanted.determines["pool"] for wanted in both] == ["last", "mean", "mean"]
-    assert len(passes) == 6 and len(store.names()) == 2
-    passes.clear()
-    extract_pools_to_store(model, view(), store, ("last", "mean_no_bos"))
-    assert len(passes) == 6 and len(store.names()) == 3
+    pools = [extract_to_store(model, view(), store, pool).determines["pool"] for pool in ("last", None, "mean_no_bos")]
+    assert pools == ["last", "mean", "mean_no_bos"] and len(store.names()) == 3
     direct = extract(model, view().stimuli, pool="mean_no_bos", items=view().ids)
     assert tiny.apart(store.read(recipe(model, view(), "mean_no_bos")).values, direct.values) < 1e-6
 
@@ -203,16 +199,6 @@ def test_a_disk_too_small_is_refused_before_anything_is_computed(model, tmp_path
     with pytest.raises(ValueError, match=r"of tiny-llama on world/caption_0 need 0\.0 GiB, but .* Make room"):
         extract_to_store(model, view(), Store(tmp_path / "store"))
     assert passes == [] and not (tmp_path / "store").exists()
-
-
-def test_all_pools_together_must_fit_the_disk(model, tmp_path, monkeypatch, passes):
-    each = 4 * len(tiny.LAYERS) * len(view().ids) * model.width
-    free = shutil._ntuple_diskusage(10**9, 10**9 - 2 * each, 2 * each)  # type: ignore[attr-defined]
-    monkeypatch.setattr("vla.activations.store.shutil.disk_usage", lambda path: free)
-    with pytest.raises(ValueError, match="Make room"):
-        extract_pools_to_store(model, view(), Store(tmp_path / "store"), ("mean", "mean_no_bos", "last"))
-    assert passes == [] and not (tmp_path / "store").exists()
-    extract_pools_to_store(model, view(), Store(tmp_path / "store"), ("mean", "last"))
 
 
 def test_weights_are_hashed_once_however_often_they_are_loaded(model, tmp_path, monkeypatch):

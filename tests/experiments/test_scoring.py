@@ -14,12 +14,13 @@ from sklearn.model_selection import KFold
 
 from tests.experiments import folders
 from vla import devices
-from vla.activations.averaging import average
+from vla.activations.averaging import running_means
 from vla.experiments import gallery
 from vla.experiments.choices import Choices
 from vla.experiments.engine import prepare
 from vla.experiments.experiment import Condition, Experiment, Side, read_side
 from vla.experiments.gallery import Gallery
+from vla.experiments.participants import Checkpoint
 from vla.experiments.scoring import LEAST_BYTES, Stacks, side_by_side
 from vla.experiments.study import DatasetPlan, Study
 from vla.experiments.tables import Table, directions, needs, tables
@@ -234,7 +235,7 @@ def read(view, layers):
 def stacks(averaging="mean_first", **options):
     """Stacks of a model, and the model, which counts how often it is read."""
     study = mock.Mock(spec=Study, choices=Choices(averaging=averaging), seed=3)
-    model = mock.Mock()
+    model = mock.Mock(spec=Checkpoint)
     model.read.side_effect = read
     gallery = mock.Mock(spec=Gallery, dataset=Dataset("d", ()))
     gallery.view.side_effect = lambda modality, member: member
@@ -253,7 +254,7 @@ def test_means_of_the_first_few_are_those_of_each_on_its_own(averaging):
     # One exemplar alone stays as it is.
     for values, side in zip(found.values, sides, strict=True):
         own = [read(member, "").sel(item=some) for member in side.members]
-        expected = own[0] if len(own) == 1 else average(own, averaging == "z_score_first")
+        expected = own[0] if len(own) == 1 else list(running_means(own, averaging == "z_score_first"))[-1]
         np.testing.assert_array_equal(values, expected.values[0])
     assert reads.call_count == 5, "a, b, c once for the first three, and b, c for the others"
 

@@ -3,7 +3,6 @@
 Axes: L layers, N items, D units.
 """
 
-import collections
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -13,39 +12,20 @@ from jaxtyping import Float
 from vla.activations.labels import as_activations, join
 
 
-def average(exemplars: Iterable[xr.DataArray], z_score_first: bool = False) -> xr.DataArray:
-    """The mean over sets of activations, one set for each exemplar of the items.
-
-    Args:
-      exemplars: Arrays with the same layers, items and units, such as activations of one model on the views of
-        `vla.stimuli.caption_exemplars`. Rows are joined by item name.
-      z_score_first: Standardise each unit of each exemplar to mean 0 and (population) standard deviation 1 over the
-        items before averaging, so that the scale of an exemplar does not matter; a constant unit becomes 0. The
-        statistics include all items, also those of test folds.
-
-    Returns:
-      float32 DataArray (layer, item, unit), the items in the first exemplar's order.
-
-    Raises:
-      ValueError: No exemplars; layers, items or units that differ from the first's; values that are not finite.
-    """
-    last = collections.deque(running_means(exemplars, z_score_first), maxlen=1)
-    if not last:
-        raise ValueError("There are no exemplars to average: give at least one set of activations.")
-    return last[0]
-
-
 def running_means(exemplars: Iterable[xr.DataArray], z_score_first: bool = False) -> Iterator[xr.DataArray]:
-    """The mean of the first exemplar, of the first two, and so on to all of them.
+    """The mean of the first exemplar, of the first two, and so on to all: float32 DataArrays (layer, item, unit).
 
     Memory holds one set of activations and the sum, in float64; `exemplars` may be a generator that reads the store.
 
     Args:
-      exemplars: As in `average`.
-      z_score_first: As in `average`.
+      exemplars: Arrays with the same layers, items and units, such as activations of one model on the views of
+        `vla.stimuli.caption_exemplars`. Rows are joined by item name, in the order of the first.
+      z_score_first: Standardise each unit of each exemplar to mean 0 and (population) standard deviation 1 over the
+        items before averaging, so that the scale of an exemplar does not matter; a constant unit becomes 0. The
+        statistics include all items, also those of test folds.
 
     Raises:
-      ValueError: As `average`.
+      ValueError: Layers, items or units that differ from the first's; values that are not finite.
     """
     first, total = None, np.zeros(())
     for count, values in enumerate(exemplars, start=1):

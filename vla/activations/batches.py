@@ -29,11 +29,7 @@ class BatchItems:
 def even_batch_size(items: int, most: int, multiple: int, least: int | None = None) -> int:
     """The batch size that minimises padding, a multiple of `multiple`; of equals the largest.
 
-    Args:
-      items: Number of items.
-      most: About the largest size.
-      multiple: The size divides by this.
-      least: About the smallest size; by default that of the fewest batches.
+    It is about `least` to `most`; without `least`, that of the fewest batches.
     """
     fewest = -(-items // max(most, 1))
     last = fewest if least is None else max(fewest, -(-items // max(least, 1)))

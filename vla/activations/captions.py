@@ -217,11 +217,7 @@ def _batch(
 
 
 def caption_tokens(model: Model, captions: Sequence[object], names: Sequence[str]) -> list[Int[np.ndarray, "_"]]:
-    """Token ids of every caption, for which the model needs no weights.
-
-    Raises:
-      ValueError: As `caption_batches`.
-    """
+    """Token ids of every caption, for which the model needs no weights; raises as `caption_batches`."""
     texts: list[str] = []
     for name, caption in zip(names, captions, strict=True):
         if not isinstance(caption, str):

@@ -202,11 +202,7 @@ def recipe(model: Model, view: View, pool: str | None = None, layers: Names = "a
 
 
 def resolve_layers(model: Model, layers: object) -> tuple[str, ...]:
-    """Layer names in canonical order, from "all", "penultimate", a name or several.
-
-    Raises:
-      ValueError: An unknown name; the message lists the known ones.
-    """
+    """Layer names in canonical order, from "all", "penultimate", a name or several; a ValueError for an unknown one."""
     if isinstance(layers, str) and layers == "all":
         return model.layer_names
     depth = len(model.layer_names) - 2
@@ -223,11 +219,7 @@ def resolve_layers(model: Model, layers: object) -> tuple[str, ...]:
 
 
 def resolve_pool(model: Model, pool: object) -> str:
-    """The pool, by default the model's first.
-
-    Raises:
-      ValueError: The model's modality does not know it.
-    """
+    """The pool, by default the model's first; a ValueError if the model's modality does not know it."""
     if pool is None:
         return model.pools[0]
     if pool not in model.pools:
@@ -238,11 +230,7 @@ def resolve_pool(model: Model, pool: object) -> str:
 
 
 def resolve_pools(model: Model, pools: object) -> tuple[str, ...]:
-    """One pool or several, as a tuple without repetition.
-
-    Raises:
-      ValueError: As `resolve_pool`; an empty list.
-    """
+    """One pool or several, as a tuple without repetition; raises as `resolve_pool`, and for an empty list."""
     requested = list(pools) if isinstance(pools, Iterable) and not isinstance(pools, str) else [pools]
     if not requested:
         raise ValueError(f"pool is an empty list; expected some of {sorted(model.pools)}.")
@@ -292,68 +280,45 @@ def extract_to_store(
       ValueError: As `extract`, or a disk that is too small; what was finished before the error is kept, and nothing
         looks finished.
     """
-    return extract_pools_to_store(model, view, store, (pool,), layers, batch_size, show_progress, workers)[0]
-
-
-def extract_pools_to_store(
-    model: Model,
-    view: View,
-    store: Store,
-    pools: Sequence[str | None],
-    layers: Names = "all",
-    batch_size: WholeNumber | None = None,
-    show_progress: bool = False,
-    workers: WholeNumber = 0,
-) -> tuple[Recipe, ...]:
-    """As `extract_to_store`, for several pools in one pass; returns a recipe for each of them, in their order."""
-    recipes = tuple(recipe(model, view, pool, layers) for pool in pools)
-    writers = {entry.key: store.writer(entry) for entry in recipes}
-    missing = [entry for entry in {entry.key: entry for entry in recipes}.values() if not store.has(entry)]
-    if missing:
-        _extract_share(
-            model, view, missing, [writers[entry.key] for entry in missing], batch_size, show_progress, workers
-        )
+    entry = recipe(model, view, pool, layers)
+    writer = store.writer(entry)
+    if not store.has(entry):
+        _extract_share(model, view, entry, writer, batch_size, show_progress, workers)
     process, _ = devices.this_process()
     devices.wait_for_all("extracted")
-    if process == 0:
-        for entry in recipes:
-            # Layers that are stored with all others have no group of their own.
-            if writers[entry.key].finished or not store.has(entry):
-                writers[entry.key].publish()
+    # Layers that are stored with all others have no group of their own.
+    if process == 0 and (writer.finished or not store.has(entry)):
+        writer.publish()
     devices.wait_for_all("published")
-    return recipes
+    return entry
 
 
 def _extract_share(
     model: Model,
     view: View,
-    recipes: Sequence[Recipe],
-    writers: Sequence[Writer],
+    entry: Recipe,
+    writer: Writer,
     batch_size: WholeNumber | None,
     show_progress: bool,
     workers: WholeNumber,
 ) -> None:
     """Extract this process's share of the unfinished groups."""
-    layers = recipes[0].layers
-    pools = resolve_pools(model, [entry.determines["pool"] for entry in recipes])
     process, processes = devices.this_process()
     most = _GROUP_ITEMS[model.modality, "streamed" if model.streams else "in memory"]
-    share = _groups(writers[0].chunks, most, processes)[process::processes]
-    pending = [set(writer.pending) for writer in writers]
-    unfinished = [group for group in share if any(chunks.intersection(group) for chunks in pending)]
-    needed = 0
-    for writer in writers:
-        needed = writer.check_room(needed)
+    share = _groups(writer.chunks, most, processes)[process::processes]
+    pending = set(writer.pending)
+    unfinished = [group for group in share if pending.intersection(group)]
+    writer.check_room()
     total = sum(group[-1][1] - group[0][0] for group in share)
     with progress.bar(f"extracting {model.name} on {view.name}", total, show_progress) as advance:
         advance(total - sum(group[-1][1] - group[0][0] for group in unfinished))
         for group in unfinished:
-            if all(writer.finished for writer in writers):
+            if writer.finished:
                 break  # another process was faster
             start, stop = group[0][0], group[-1][1]
-            collector = _Collector(writers, group, len(layers))
-            stimuli, names = view.stimuli[start:stop], view.ids[start:stop]
-            for readout in read_out(model, stimuli, names, pools, layers, batch_size, workers, advance):
+            collector = _Collector(writer, group, len(entry.layers))
+            inputs, pools = (view.stimuli[start:stop], view.ids[start:stop]), (entry.determines["pool"],)
+            for readout in read_out(model, *inputs, pools, entry.layers, batch_size, workers, advance):
                 collector.take(*readout)
 
 
@@ -371,21 +336,20 @@ def _groups(chunks: list[tuple[int, int]], items: int, processes: int) -> list[l
 class _Collector:
     """Collects the readouts of a group and writes every layer as soon as it is complete."""
 
-    def __init__(self, writers: Sequence[Writer], group: list[tuple[int, int]], layers: int) -> None:
-        self._writers, self._group = writers, group
+    def __init__(self, writer: Writer, group: list[tuple[int, int]], layers: int) -> None:
+        self._writer, self._group = writer, group
         self._start, self._items = group[0][0], group[-1][1] - group[0][0]
-        self._incomplete: dict[int, Float[np.ndarray, "P N D"]] = {}
+        self._incomplete: dict[int, Float[np.ndarray, "N D"]] = {}
         self._missing = [self._items] * layers
 
-    def take(self, layers: slice, items: Int[np.ndarray, "M"], values: Float[np.ndarray, "P R M D"]) -> None:
+    def take(self, layers: slice, items: Int[np.ndarray, "M"], values: Float[np.ndarray, "1 R M D"]) -> None:
         """Take the readout of some items at some layers."""
-        P, _, _, D = values.shape
-        for layer, pooled in zip(range(len(self._missing))[layers], values.swapaxes(0, 1), strict=True):
+        for layer, pooled in zip(range(len(self._missing))[layers], values[0], strict=True):
             if layer not in self._incomplete:
-                self._incomplete[layer] = np.empty((P, self._items, D), np.float32)
-            self._incomplete[layer][:, items] = pooled
+                self._incomplete[layer] = np.empty((self._items, pooled.shape[-1]), np.float32)
+            self._incomplete[layer][items] = pooled
             self._missing[layer] -= len(items)
             if not self._missing[layer]:
-                for writer, array in zip(self._writers, self._incomplete.pop(layer), strict=True):
-                    for start, stop in self._group:
-                        writer.write((start, stop), array[None, start - self._start : stop - self._start], layer)
+                array = self._incomplete.pop(layer)
+                for start, stop in self._group:
+                    self._writer.write((start, stop), array[None, start - self._start : stop - self._start], layer)

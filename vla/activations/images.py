@@ -32,14 +32,9 @@ Work = Callable[[Any, str], tuple[str, np.ndarray]]
 def image_batches(
     model: Model, images: Sequence[object], names: Sequence[str], batch_size: int | None = None, workers: int = 0
 ) -> Iterator[tuple[Images, BatchItems]]:
-    """All images, each in one batch of images of one size.
+    """All images, each in one batch of images of one size, by default of as many as suits the device.
 
-    Args:
-      model: A vision model.
-      images: What `vla.stimuli.decode_image` takes.
-      names: Name of each image, for messages.
-      batch_size: Images in a batch; by default what suits the device.
-      workers: Processes that decode and preprocess; 0 does it in threads of this process.
+    `workers` are processes that decode and preprocess; 0 does it in threads of this process.
 
     Raises:
       ValueError: An image that cannot be read, or that the model cannot take; the message names it.

@@ -89,13 +89,7 @@ class Writer:
     """Writes the group of one recipe; nothing looks finished before `publish`."""
 
     def __init__(self, fs: fsspec.AbstractFileSystem, base: str, recipe: Recipe) -> None:
-        """Nothing is created yet.
-
-        Args:
-          fs: File system of the store.
-          base: Root of the store in it.
-          recipe: Of the activations to write.
-        """
+        """Nothing is created yet; `base` is the root of the store in the file system."""
         self._fs, self._base, self._recipe = fs, base, recipe
         self._local = isinstance(fs, LocalFileSystem)
         self._group = f"{base}/{recipe.name}.zarr"
@@ -124,22 +118,12 @@ class Writer:
             if not files.issuperset(f"{self._partial}/{key}" for key in _keys(chunk, self._recipe))
         ]
 
-    def check_room(self, besides: int = 0) -> int:
-        """Refuse to start what the disk cannot hold.
-
-        Args:
-          besides: Bytes that other writers are about to write there.
-
-        Returns:
-          Those and the bytes that this writer still has to write; the same number if the store is not local.
-
-        Raises:
-          ValueError: The disk has less free space.
-        """
+    def check_room(self) -> None:
+        """Refuse, by a ValueError, to start what the disk cannot hold."""
         if not self._local:
-            return besides
+            return
         unit = 4 * len(self._recipe.layers) * self._recipe.width
-        needed = besides + unit * sum(stop - start for start, stop in self.pending)
+        needed = unit * sum(stop - start for start, stop in self.pending)
         folder = Path(self._base)
         while not folder.exists():
             folder = folder.parent
@@ -150,15 +134,9 @@ class Writer:
                 f"{needed / 2**30:.1f} GiB, but {folder} has {free / 2**30:.1f} GiB free. Make room, put the store "
                 "elsewhere, or extract fewer layers."
             )
-        return needed
 
     def write(self, chunk: tuple[int, int], values: Float[np.ndarray, "layer item unit"], first: int = 0) -> None:
-        """Write finite values of one chunk, one file per layer.
-
-        Args:
-          chunk: One of `chunks`.
-          values: Of neighbouring layers.
-          first: Index of the first of them.
+        """Write finite values of one of `chunks`, one file per layer, of neighbouring layers from the index `first` on.
 
         Raises:
           ValueError: The file system refuses it.
