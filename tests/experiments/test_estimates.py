@@ -12,7 +12,7 @@ from vla.experiments.estimates import CAPTION_TOKENS, Size, extraction, scoring,
 
 # Large products on the two cores on which the scoring of the README was timed, in TFLOP/s.
 TWO_CORES = estimates.Hardware(
-    "two", "two cores", 1, 0.164, 0.164, 0.077, 24.0, 0.0, estimates.SHARE_EXTRACTION, estimates.SHARE_SCORING,
+    "two", "two cores", 1, 0.164, 0.164, 0.077, 24.0, estimates.SHARE_EXTRACTION, estimates.SHARE_SCORING,
     estimates.SHARE_EIGEN, "timed", "timed",
 )  # fmt: skip
 

@@ -7,12 +7,16 @@ from vla.checks import check_choice, check_whole_number
 from vla.metrics.ridge_settings import find_protocol
 
 
+def _choice(default: Any, point: str, *others: Any) -> Any:
+    """A setting that decides an open point of the text, with the other values that it can have, if they are listed."""
+    return dataclasses.field(default=default, metadata={"point": point, "others": others})
+
+
 @dataclasses.dataclass(frozen=True)
 class Choices:
     """Choices that the text of the paper leaves open; the defaults are its most likely reading.
 
     Attributes:
-      protocol: "paper", or "khosla_lab": raw targets and statistics of the test fold, as in the metric code of the lab.
       inner_cv: How the penalty is chosen within the training fold: "loo" (exact leave-one-out) or a number of folds.
       alpha_per_target: One penalty for each target unit.
       standardize_targets: "protocol", or whether targets are z-scored by training statistics.
@@ -37,31 +41,32 @@ class Choices:
       synthetic_set: Images that are averaged: "synthetic" ones alone, or "with_photograph" as the first.
       family: Family of the Benjamini-Hochberg procedure: both directions "pooled", or each "direction".
       symmetric_items: Items for symmetric metrics: "all", or the mean over "test_folds".
+      protocol: "paper", or "khosla_lab": raw targets and statistics of the test fold, as in the metric code of the lab.
     """
 
-    protocol: str = "paper"
-    inner_cv: str | int = "loo"
-    alpha_per_target: bool = False
-    standardize_targets: str | bool = "protocol"
-    test_statistics: str = "protocol"
-    constant_targets: str = "left_out"
-    language_pool: str = "mean"
-    vision_pool: str = "cls"
-    caption: int | str = 0
-    human_captions: int = 5
-    clip_groups: str = "best_worst"
-    long_captions: str = "refuse"
-    ties: str = "drop"
-    grouped: bool = True
-    masked_fill: str = "black"
-    rotation_corners: str = "black"
-    unmasked: str = "refuse"
-    scramble_cut: str = "whitespace"
-    empty_captions: str = "drop"
-    averaging: str = "mean_first"
-    synthetic_set: str = "synthetic"
-    family: str = "pooled"
-    symmetric_items: str = "all"
+    inner_cv: str | int = _choice("loo", "choice of the penalty within the training fold")
+    alpha_per_target: bool = _choice(False, "one penalty for all targets, or one per target", True)
+    standardize_targets: str | bool = _choice("protocol", "whether targets are z-scored", True, False)
+    test_statistics: str = _choice("protocol", "whose statistics scale the test fold", "train", "test")
+    constant_targets: str = _choice("left_out", "constant target or constant prediction", "zero")
+    language_pool: str = _choice("mean", "tokens of a caption in the mean", "mean_no_bos", "last")
+    vision_pool: str = _choice("cls", "representation of an image", "mean")
+    caption: int | str = _choice(0, "caption of conditions with one caption")
+    human_captions: int = _choice(5, "human captions before paraphrases")
+    clip_groups: str = _choice("best_worst", "groups of captions by CLIP Score", "median")
+    long_captions: str = _choice("refuse", "captions too long for CLIP", "truncate")
+    ties: str = _choice("drop", "Pick-a-Pic ties", "refuse")
+    grouped: bool = _choice(True, "judgments of one prompt in folds", False)
+    masked_fill: str = _choice("black", "masked pixels")
+    rotation_corners: str = _choice("black", "corners of rotated images")
+    unmasked: str = _choice("refuse", "items without a mask", "drop")
+    scramble_cut: str = _choice("whitespace", "units that are scrambled", "spacy")
+    empty_captions: str = _choice("drop", "caption left empty by a filter", "keep")
+    averaging: str = _choice("mean_first", "order of averaging and z-scoring", "z_score_first")
+    synthetic_set: str = _choice("synthetic", "images that are averaged", "with_photograph")
+    family: str = _choice("pooled", "family of Benjamini-Hochberg", "direction")
+    symmetric_items: str = _choice("all", "items of symmetric metrics", "test_folds")
+    protocol: str = _choice("paper", "named protocol")
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -73,18 +78,17 @@ class Choices:
 
     def of_step(self, name: str, modality: str) -> dict[str, Any]:
         """Parameters of a manipulation that these choices change from their defaults."""
-        masked = {"fill": self.masked_fill, "unmasked": self.unmasked}
-        parameters = {
+        masked, empty = {"fill": "masked_fill", "unmasked": "unmasked"}, {"empty": "empty_captions"}
+        settings = {
             ("things_only", "vision"): masked,
             ("stuff_only", "vision"): masked,
-            ("rotation", "vision"): {"corners": self.rotation_corners},
-            ("scrambled", "language"): {"cut": self.scramble_cut},
-            ("nouns", "language"): {"empty": self.empty_captions},
-            ("nouns_verbs", "language"): {"empty": self.empty_captions},
-        }
-        defaults = {"fill": "black", "unmasked": "refuse", "corners": "black", "cut": "whitespace", "empty": "drop"}
-        changed = parameters.get((name, modality), {})
-        return {key: value for key, value in changed.items() if value != defaults[key]}
+            ("rotation", "vision"): {"corners": "rotation_corners"},
+            ("scrambled", "language"): {"cut": "scramble_cut"},
+            ("nouns", "language"): empty,
+            ("nouns_verbs", "language"): empty,
+        }.get((name, modality), {})
+        values = {parameter: getattr(self, setting) for parameter, setting in settings.items()}
+        return {key: value for key, value in values.items() if value != getattr(Choices, settings[key])}
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -96,49 +100,10 @@ class Choices:
         return values
 
 
-ALTERNATIVES: dict[str, tuple[Any, ...]] = {
-    "alpha_per_target": (False, True),
-    "standardize_targets": ("protocol", True, False),
-    "test_statistics": ("protocol", "train", "test"),
-    "constant_targets": ("left_out", "zero"),
-    "language_pool": ("mean", "mean_no_bos", "last"),
-    "vision_pool": ("cls", "mean"),
-    "clip_groups": ("best_worst", "median"),
-    "long_captions": ("refuse", "truncate"),
-    "ties": ("drop", "refuse"),
-    "grouped": (True, False),
-    "unmasked": ("refuse", "drop"),
-    "scramble_cut": ("whitespace", "spacy"),
-    "empty_captions": ("drop", "keep"),
-    "averaging": ("mean_first", "z_score_first"),
-    "synthetic_set": ("synthetic", "with_photograph"),
-    "family": ("pooled", "direction"),
-    "symmetric_items": ("all", "test_folds"),
-}
-
+_FIELDS = dataclasses.fields(Choices)
 # The open point of the text that each setting decides, in the order of the table of the report.
-POINTS = {
-    "inner_cv": "choice of the penalty within the training fold",
-    "alpha_per_target": "one penalty for all targets, or one per target",
-    "standardize_targets": "whether targets are z-scored",
-    "test_statistics": "whose statistics scale the test fold",
-    "constant_targets": "constant target or constant prediction",
-    "language_pool": "tokens of a caption in the mean",
-    "vision_pool": "representation of an image",
-    "caption": "caption of conditions with one caption",
-    "human_captions": "human captions before paraphrases",
-    "clip_groups": "groups of captions by CLIP Score",
-    "long_captions": "captions too long for CLIP",
-    "ties": "Pick-a-Pic ties",
-    "grouped": "judgments of one prompt in folds",
-    "masked_fill": "masked pixels",
-    "rotation_corners": "corners of rotated images",
-    "unmasked": "items without a mask",
-    "scramble_cut": "units that are scrambled",
-    "empty_captions": "caption left empty by a filter",
-    "averaging": "order of averaging and z-scoring",
-    "synthetic_set": "images that are averaged",
-    "family": "family of Benjamini-Hochberg",
-    "symmetric_items": "items of symmetric metrics",
-    "protocol": "named protocol",
+POINTS: dict[str, str] = {field.name: field.metadata["point"] for field in _FIELDS}
+# The values of each setting that has a list of them, the default first.
+ALTERNATIVES: dict[str, tuple[Any, ...]] = {
+    field.name: (field.default, *others) for field in _FIELDS if (others := field.metadata["others"])
 }

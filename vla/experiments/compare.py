@@ -36,15 +36,11 @@ LEVEL = 0.05
 
 
 def statistics(study: Study, table: pd.DataFrame, absent: Mapping[tuple[str, str], tuple[str, str]]) -> pd.DataFrame:
-    """One row per comparison, metric and direction.
+    """One row per comparison, metric and direction, from the rows of `vla.experiments.write_run.scores`.
 
     `higher` is the condition that is expected to align better. Differences, t and effect sizes are the mean of `higher`
-    minus that of `lower`; for a distance, the mean of `lower` minus that of `higher`.
-
-    Args:
-      study: The study.
-      table: Tidy rows as of `vla.experiments.write_run.scores`.
-      absent: Why a condition has no scores, and the remedy, by (experiment, condition).
+    minus that of `lower`; for a distance, the mean of `lower` minus that of `higher`. `absent` says why a condition has
+    no scores, and the remedy.
     """
     table = scalars(table)
     rows = [
@@ -94,7 +90,6 @@ def _row(
     table: pd.DataFrame,
     absent: Mapping[tuple[str, str], tuple[str, str]],
 ) -> dict:
-    part = experiment.condition(comparison.higher).part
     row = dict.fromkeys(COLUMNS, math.nan) | {
         "experiment": experiment.id,
         "comparison": comparison.name,
@@ -102,10 +97,8 @@ def _row(
         "lower": comparison.lower,
         "metric": metric,
         "direction": direction,
-        "part": part,
-        "crossed_note": "",
-        "verdict": "",
-        "note": "",
+        "part": experiment.condition(comparison.higher).part,
+        **dict.fromkeys(("crossed_note", "verdict", "note"), ""),
         **_paper(experiment, comparison, metric, direction),
     }
     rows = table.loc[
@@ -114,9 +107,8 @@ def _row(
     names = (comparison.higher, comparison.lower)
     reasons = [absent[experiment.id, name] for name in names if (experiment.id, name) in absent]
     # Saved activations can lack a view for every model.
-    reasons += [
-        (f"no pair of models has scores of {name!r}", "") for name in names if name not in set(rows["condition"])
-    ]
+    lacking = [name for name in names if name not in set(rows["condition"])]
+    reasons += [(f"no pair of models has scores of {name!r}", "") for name in lacking]
     if reasons:
         reason, remedy = reasons[0]
         return row | {"n_pairs": 0, "verdict": NOT_RUN, "note": f"{reason}. Remedy: {remedy}" if remedy else reason}
@@ -124,29 +116,21 @@ def _row(
     if not _same_models(experiment, comparison):
         # Each checkpoint is compared with the checkpoint of the same model.
         rows = rows.assign(**{name: rows[name].map(base_name) for name in models})
-    means = {
-        name: rows.loc[rows["condition"] == name].groupby(models, sort=False)["score"].mean()
-        for name in (comparison.higher, comparison.lower)
-    }
-    both = pd.DataFrame({"higher": means[comparison.higher], "lower": means[comparison.lower]})
+    means = [rows.loc[rows["condition"] == name].groupby(models, sort=False)["score"].mean() for name in names]
+    both = pd.DataFrame(dict(zip(("higher", "lower"), means, strict=True)))
     # Oriented, so that a positive difference means better alignment, by a distance too.
     better = sign(metric)
     tested = paired_test(better * both["higher"], better * both["lower"])
-    values = dataclasses.asdict(tested)
-    for name in ("n_pairs", "mean_higher", "mean_lower", "mean_difference", "ci_low", "ci_high", "t", "df", "p",
-                 "effect_size", "note"):  # fmt: skip
-        row[name] = values[name]
-    row["mean_higher"], row["mean_lower"] = better * row["mean_higher"], better * row["mean_lower"]
+    row |= {name: value for name, value in dataclasses.asdict(tested).items() if name in COLUMNS}
+    row |= {"mean_higher": better * tested.mean_higher, "mean_lower": better * tested.mean_lower}
     counts = rows.loc[rows["condition"] == comparison.higher, "n_items"]
     row["n_items"] = int(counts.iloc[0]) if len(counts) else 0
     if not np.isfinite(tested.p):
         row["verdict"] = FEW if tested.n_pairs < 2 else ALIKE
         return row
-    pairs = both.index.to_frame()
-    crossed = crossed_test(better * (both["higher"] - both["lower"]), list(pairs.iloc[:, 0]), list(pairs.iloc[:, 1]))
-    for name in ("t", "df", "p", "ci_low", "ci_high", "note"):
-        row[f"crossed_{name}"] = getattr(crossed, name)
-    return row
+    vision, language = (list(both.index.get_level_values(name)) for name in models)
+    crossed = crossed_test(better * (both["higher"] - both["lower"]), vision, language)
+    return row | {f"crossed_{name}": getattr(crossed, name) for name in ("t", "df", "p", "ci_low", "ci_high", "note")}
 
 
 def _same_models(experiment: Experiment, comparison: Comparison) -> bool:

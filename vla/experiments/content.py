@@ -68,15 +68,13 @@ def item_facts(
     norms_word: str = WORD,
     norms_value: str = VALUE,
 ) -> ItemFacts:
-    """The facts of the items of a view.
+    """The facts of the items of a view, `shown` as language models read it.
 
     Args:
       shown: Captions as language models read them.
       counted: Captions whose words are looked up in the norms.
       instances: COCO's instances file; "" for none.
-      norms: File of norms of words; "" for none.
-      norms_word: Its column of words.
-      norms_value: Its column of values.
+      norms: File of norms of words, with columns `norms_word` and `norms_value`; "" for none.
 
     Raises:
       ValueError: A file that cannot be read, or that has none of these items or words.
@@ -145,14 +143,13 @@ def content(
     n_extreme: int = 5,
     score: str = "correlation",
 ) -> Content:
-    """Predict `y` from `x`, and analyse the map and its held-out predictions.
+    """Predict `y` from `x`, activations of one layer each of the same items, and analyse the map on held-out items.
 
     Args:
-      x: Activations of one layer, the predictor; items named.
-      y: Activations of one layer of the same items, the target.
+      x: The predictor; items named.
+      y: The target.
       facts: Facts of the items.
-      settings: Settings of the ridge map, as of `vla.alignment.item_scores.ridge_settings`, whose seed is also that of
-        the bootstrap; None takes the paper's.
+      settings: As of `vla.alignment.item_scores.ridge_settings`, with the seed of the bootstrap; None for the paper's.
       n_directions: Number of leading dimensions whose extreme items are listed.
       n_extreme: Number of items at each end.
       score: The score of an item that is compared between categories: "correlation" or "match".

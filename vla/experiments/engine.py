@@ -87,10 +87,7 @@ def run(study: Study, workdir: Path, show_progress: bool = True) -> RunResult:
 def prepare(study: Study, workdir: Path, read_only: bool = False) -> tuple[Bench, Resolved]:
     """Models, datasets and stores of a study, and what of it can be run.
 
-    Args:
-      study: The study.
-      workdir: Folder of the stores, unless the study names others.
-      read_only: Write no cache; captions chosen by CLIP Scores that are not cached then count as not extracted.
+    `read_only` writes no cache; captions chosen by CLIP Scores that are not cached then count as not extracted.
     """
     store = Store(study.store or str(workdir / "activations"))
     participants = gather(study, store)
@@ -200,11 +197,7 @@ def _absent(bench: Bench, table: Table) -> Iterator[tuple[Participant, View]]:
 
 
 def _refuse_unextracted(bench: Bench, unscored: Sequence[Table]) -> None:
-    """Refuse to score a part of a study before all of its activations exist.
-
-    Raises:
-      ValueError: Activations are missing; the message names the first.
-    """
+    """Refuse to score a part of a study before all of its activations exist."""
     absent = [f"{model.name} on {view.name}" for table in unscored for model, view in _absent(bench, table)]
     if absent:
         raise ValueError(

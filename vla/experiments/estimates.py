@@ -52,7 +52,6 @@ class Hardware:
       float32: The same in full float32 precision.
       float64: The same in float64.
       memory_gib: Memory of all devices together.
-      bandwidth_gb: Memory bandwidth, GB/s.
       share_extraction: Share of the peak in forward passes.
       share_scoring: Share of the float64 peak in products of scoring.
       share_eigen: Share of the float64 peak in eigendecompositions.
@@ -67,7 +66,6 @@ class Hardware:
     float32: float
     float64: float
     memory_gib: float
-    bandwidth_gb: float
     share_extraction: float
     share_scoring: float
     share_eigen: float
@@ -111,7 +109,6 @@ def this_machine() -> Hardware:
         float32=single,
         float64=double,
         memory_gib=_memory() / 2**30,
-        bandwidth_gb=0.0,
         share_extraction=shares[0],
         share_scoring=shares[1],
         share_eigen=shares[2],
@@ -272,15 +269,9 @@ class Work:
 
     def __add__(self, other: "Work") -> "Work":
         """The sum of work that is done one after the other."""
-        return Work(
-            self.forward + other.forward,
-            self.products + other.products,
-            self.eigen + other.eigen,
-            self.disk + other.disk,
-            max(self.memory, other.memory),
-            self.weights + other.weights,
-            max(self.each, other.each),
-        )
+        peaks = {name: max(getattr(self, name), getattr(other, name)) for name in ("memory", "each")}
+        names = ("forward", "products", "eigen", "disk", "weights")
+        return Work(**peaks, **{name: getattr(self, name) + getattr(other, name) for name in names})
 
     def seconds(self, machine: Hardware, dtype: str) -> tuple[float, float]:
         """Seconds of extraction and of scoring on a machine."""
@@ -295,13 +286,8 @@ def extraction(
 ) -> Work:
     """The work of one view through one model, without reading the weights.
 
-    Args:
-      model: Size of the model.
-      items: Number of items.
-      layers: "all", "penultimate", or names.
-      dtype: Data type of the weights.
-      stream: Whether only one block is in memory at a time, with the activations of the previous block.
-      tensor_parallel: Number of devices that share a copy of the weights.
+    With `stream`, only one block is in memory at a time, with the activations of the previous block; with
+    `tensor_parallel`, so many devices share a copy of the weights.
     """
     # A streamed model reads only the token embeddings that occur.
     weights = model.parameters / model.depth if stream else model.parameters + model.embedding
@@ -379,14 +365,7 @@ def expected_seconds(
 
 
 def views_work(study: Study, modality: Modality, model: str, views: Iterable[tuple[int, Layers]]) -> Work:
-    """The work of extraction, without reading the weights; none if the size of the model is unknown.
-
-    Args:
-      study: The study.
-      modality: Modality of the model.
-      model: The model, as the study lists it.
-      views: Number of items and layers of each view.
-    """
+    """The work of extraction of views, each with its number of items; none if the size of the model is unknown."""
     known, work = size(model, modality), Work()
     if known is not None:
         for items, layers in views:
@@ -397,10 +376,7 @@ def views_work(study: Study, modality: Modality, model: str, views: Iterable[tup
 def table_work(study: Study, items: Mapping[tuple[str, str], Sequence[str]] | None, table: Table) -> Work:
     """The work of scoring a table; none if the size of a model is unknown.
 
-    Args:
-      study: The study.
-      items: Ids by (experiment, part); None if the dataset is not on this machine.
-      table: The table.
+    `items` are ids by (experiment, part); None if the dataset is not on this machine.
     """
     sides = []
     for modality in table.order:

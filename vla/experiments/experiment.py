@@ -95,13 +95,7 @@ class PrintedTest:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The outcome of a claim.
-
-    Attributes:
-      claim: The claim in words.
-      result: The result of the run, in words with numbers.
-      holds: Whether the claim holds; None if the run cannot decide.
-    """
+    """The outcome of a claim: in words, with numbers; `holds` is None if the run cannot decide."""
 
     claim: str
     result: str
@@ -109,10 +103,7 @@ class Outcome:
 
 
 def read_layers(value: str | Sequence[str] | None) -> Layers:
-    """The layers that a config requests.
-
-    Args:
-      value: "all", "penultimate", or names of layers, as a sequence or as text with commas.
+    """The layers that a config requests: "all", "penultimate", or names, as a sequence or as text with commas.
 
     Raises:
       ValueError: It names no layer.
@@ -173,7 +164,7 @@ class Experiment:
     vision: str = "core"
     language: str = "core"
     printed: tuple[PrintedTest, ...] = dataclasses.field(default=(), repr=False, compare=False)
-    claims: tuple[Callable[..., list[Outcome]], ...] = dataclasses.field(default=(), repr=False, compare=False)
+    claims: tuple[Callable[..., Iterable[Outcome]], ...] = dataclasses.field(default=(), repr=False, compare=False)
     beside: tuple[str, ...] = ()
     against: str = ""
 

@@ -28,11 +28,7 @@ T = TypeVar("T")
 
 
 class Absent(ValueError):
-    """A condition needs something that is missing.
-
-    Attributes:
-      remedy: The flags or the command that provide it, as typed in a shell; "" if there are none.
-    """
+    """A condition needs something that is missing; `remedy` are the flags or the command that provide it, if any."""
 
     def __init__(self, reason: str, remedy: str = "") -> None:
         """The reason, and the remedy."""
@@ -63,14 +59,10 @@ class Gallery:
     """
 
     def __init__(self, plan: DatasetPlan, study: Study, clip_cache: str, read_only: bool = False) -> None:
-        """Nothing is read yet.
+        """Nothing is read yet. CLIP Scores are cached in the folder `clip_cache`.
 
-        Args:
-          plan: The dataset.
-          study: The study, for its seed and choices.
-          clip_cache: Folder of the cached CLIP Scores.
-          read_only: Cache no tags on disk and compute no CLIP Scores. Views that depend on uncached scores then show
-            other captions, under keys that no store has.
+        `read_only` caches no tags on disk and computes no CLIP Scores. Views that depend on uncached scores then show
+        other captions, under keys that no store has.
         """
         self.plan, self._study, self._clip_cache = plan, study, clip_cache
         self._views: dict[tuple[str, ViewSpec | str], View | Absent] = {}
@@ -80,11 +72,7 @@ class Gallery:
 
     @_made_once
     def dataset(self) -> Dataset:
-        """The sampled items.
-
-        Raises:
-          Absent: They cannot be read.
-        """
+        """The sampled items; raises `Absent` if they cannot be read."""
         plan, options = self.plan, dict(self.plan.options)
         if plan.name == "pick_a_pic" and "ties" not in options:
             options["ties"] = self._study.choices.ties
@@ -108,11 +96,7 @@ class Gallery:
         return flags(getattr(error, "remedy", {}), self.plan, self._study)
 
     def view(self, modality: Modality, member: ViewSpec | str) -> View:
-        """A single view, as in `vla.experiments.experiment.Side.members`.
-
-        Raises:
-          Absent: It cannot be made.
-        """
+        """A single view, as in `Side.members`; raises `Absent` if it cannot be made."""
         if (modality, member) not in self._views:
             try:
                 self._views[modality, member] = self._made(modality, member)
@@ -152,13 +136,12 @@ class Gallery:
 
     @_made_once
     def _with_paraphrases(self) -> Dataset:
-        plan = self.plan
-        return self._joined(
-            with_paraphrases,
-            "paraphrases",
-            f"no folder of paraphrases is set for {plan.role} (datasets.{plan.role}.paraphrases); "
-            f"--config.captions={self._study.choices.human_captions} averages human captions alone",
+        role = self.plan.role
+        reason = (
+            f"no folder of paraphrases is set for {role} (datasets.{role}.paraphrases); "
+            f"--config.captions={self._study.choices.human_captions} averages human captions alone"
         )
+        return self._joined(with_paraphrases, "paraphrases", reason)
 
     @_made_once
     def _with_synthetic(self) -> Dataset:
@@ -282,11 +265,7 @@ class Resolved:
 
 
 def resolve(study: Study, galleries: Mapping[str, Gallery]) -> Resolved:
-    """Make every view of the study; nothing is extracted.
-
-    Raises:
-      ValueError: One part has conditions on two datasets.
-    """
+    """Make every view of the study; nothing is extracted. A ValueError for a part with conditions on two datasets."""
     items: dict[tuple[str, str], tuple[str, ...]] = {}
     left_out: dict[tuple[str, str], int] = {}
     absent: dict[tuple[str, str], tuple[str, str]] = {}
@@ -342,10 +321,7 @@ def _too_few(study: Study, experiment: Experiment, condition: Condition, shared:
 def flags(remedy: Mapping[str, Any], plan: DatasetPlan, study: Study) -> str:
     """The flags of a study for the remedy of an error, as typed in a shell; "" without a setting that it knows.
 
-    Args:
-      remedy: Values by argument of the function that raised the error, such as {"missing_images": "drop"}.
-      plan: The dataset.
-      study: The study.
+    `remedy` has values by argument of the function that raised the error, such as {"missing_images": "drop"}.
     """
     of_choices = {"truncate": ("long_captions", "truncate")} | {
         name: (name, remedy[name]) for name in ("unmasked", "ties") if name in remedy
@@ -378,18 +354,11 @@ def how_to_get_masks(remedy: Mapping[str, Any], plan: DatasetPlan) -> str:
 
 
 def how_to_generate(setting: str, plan: DatasetPlan, seed: int) -> str:
-    """The command that generates paraphrases or synthetic images of a dataset, and the flag that then names them.
-
-    Args:
-      setting: "paraphrases" or "synthetic".
-      plan: The dataset.
-      seed: Seed of its sample.
-    """
-    defaults = {"directory": None, "missing_images": "refuse", "data_dir": None}
+    """The command that generates "paraphrases" or "synthetic" images of a dataset, and the flag that names them."""
     values = {"dataset": plan.name, "directory": plan.directory, "n_items": plan.n_items, "seed": seed}
     values |= {"missing_images": plan.missing_images, "data_dir": plan.data_dir}
     arguments = [f"--config.{name}={shlex.quote(str(value))}" for name, value in values.items()
-                 if name not in defaults or value != defaults[name]]  # fmt: skip
+                 if value not in (None, "refuse")]  # fmt: skip
     arguments += [f"--config.options={quoted(plan.options)}"] if plan.options else []
     config = "synthetic_images" if setting == "synthetic" else setting
     return (

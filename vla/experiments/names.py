@@ -6,11 +6,9 @@ from collections.abc import Iterable, Sequence
 
 
 def name_and_source(model: str) -> tuple[str, str]:
-    """Name and source of a model as a study lists it.
+    """Name and source of a model as a study lists it: "name=source", or a source alone, called by its last part.
 
-    Args:
-      model: "name=source"; or a source alone, which may be a folder with "=" in its path, and is called by its last
-        part.
+    A source alone may be a folder with "=" in its path.
     """
     name, sign, source = model.partition("=")
     if sign and name and "/" not in name and not os.path.exists(model):
@@ -24,11 +22,7 @@ def base_name(name: str) -> str:
 
 
 def field_names(names: str | Iterable[str]) -> tuple[str, ...]:
-    """Names of fields, from a sequence or from one string with commas, such as `a,b` on the command line.
-
-    Raises:
-      ValueError: An element that is not a string.
-    """
+    """Names of fields, from a sequence or from text with commas, such as `a,b` on the command line."""
     parts = (names,) if isinstance(names, str) else tuple(names)
     if not all(isinstance(part, str) for part in parts):
         raise ValueError(f"ignore_fields={names!r}; expected names of fields, such as auto_map")

@@ -5,7 +5,7 @@ import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import xarray as xr
 
@@ -25,11 +25,7 @@ from vla.records import Modality, View, canonical_hash
 
 
 def training_losses(source: str) -> dict[str, Any]:
-    """Losses of a model that `launch.train` has trained, for the report; {} for any other model.
-
-    Args:
-      source: Folder of the checkpoint. Its `training.json` has held-out losses by name under "trivial", "untrained" and
-        "trained"; its `losses.csv` has the columns step, part, loss and value.
+    """Losses of a model that `launch.train` has trained in the folder `source`, for the report; {} for any other model.
 
     Returns:
       `held_out`: for each loss its values "trivial", "untrained" and "trained"; and `losses`: `steps`, `loss`,
@@ -55,55 +51,11 @@ def training_losses(source: str) -> dict[str, Any]:
     }
 
 
-@runtime_checkable
-class Participant(Protocol):
-    """What the engine needs of a model, wherever its activations come from."""
-
-    name: str
-    source: str
-    modality: Modality
-
-    def key(self, view: View) -> str:
-        """The key of its activations on a view, whatever the layers."""
-        ...
-
-    def has(self, view: View, layers: Layers) -> bool:
-        """Whether activations exist."""
-        ...
-
-    def read(self, view: View, layers: Layers) -> xr.DataArray:
-        """Activations of "all" layers, of the "penultimate" block, or of layers by name."""
-        ...
-
-    def layers(self, view: View, layers: Layers) -> tuple[str, ...]:
-        """Names of these layers, in the order of the model."""
-        ...
-
-    def width(self, view: View) -> int:
-        """Units of a layer."""
-        ...
-
-    def group(self, view: View, layers: Layers) -> str:
-        """Name of the group or file with its activations on a view."""
-        ...
-
-    def facts(self) -> dict[str, Any]:
-        """The facts that the report shows."""
-        ...
-
-
 class Checkpoint:
     """A checkpoint, whose activations are extracted into the store."""
 
     def __init__(self, model: str, modality: Modality, study: Study, store: Store) -> None:
-        """Nothing is read yet.
-
-        Args:
-          model: Hub id or directory, or "name=source".
-          modality: The expected modality.
-          study: The study, for its settings.
-          store: The activation store.
-        """
+        """Nothing is read yet. `model` is a Hub id or directory, or "name=source"; `modality` is the expected one."""
         self.name, self.source = name_and_source(model)
         self.modality: Modality = modality
         self._study, self.store = study, store
@@ -111,11 +63,7 @@ class Checkpoint:
 
     @functools.cached_property
     def model(self) -> Model:
-        """The model without its weights.
-
-        Raises:
-          ValueError: As `vla.load_model`; a model of the other modality.
-        """
+        """The model without its weights; a ValueError for a model of the other modality."""
         model = self._load(weights=False)
         if model.modality != self.modality:
             raise ValueError(
@@ -145,11 +93,7 @@ class Checkpoint:
         return self.store.has(self._stored(view, layers))
 
     def read(self, view: View, layers: Layers) -> xr.DataArray:
-        """From the store.
-
-        Raises:
-          ValueError: They are missing or damaged.
-        """
+        """From the store; a ValueError if they are missing or damaged."""
         array = self.store.read(self._stored(view, layers))
         return array.sel(layer=list(self.layers(view, layers))).rename(self.name)
 
@@ -170,11 +114,7 @@ class Checkpoint:
                 raise ValueError(f"{self.name}: {error}") from error
 
     def extract(self, views: Sequence[tuple[View, Layers]], advance: Callable[[float], None]) -> None:
-        """Extract these views and layers; the weights are read once. `advance` is called with the number of items done.
-
-        Raises:
-          ValueError: As `vla.load_model` and `vla.extract`.
-        """
+        """Extract views and layers, reading the weights once; `advance` is called with the number of items done."""
         study = self._study
         if not views:
             return
@@ -245,12 +185,12 @@ class Checkpoint:
         )
 
 
-def gather(study: Study, store: Store) -> dict[tuple[Modality, str], Participant]:
-    """All models of the study's experiments, by modality and by their entry in the study.
+Participant = Checkpoint | SavedModel
+"""A model of a study, wherever its activations come from."""
 
-    Raises:
-      ValueError: Two models have the same name.
-    """
+
+def gather(study: Study, store: Store) -> dict[tuple[Modality, str], Participant]:
+    """All models of the study's experiments, by modality and entry in the study; a ValueError if two have one name."""
     participants: dict[tuple[Modality, str], Participant] = {}
     models: dict[tuple[Modality, str], str] = {}
     for experiment in study.experiments:

@@ -47,19 +47,12 @@ class Stacks:
         galleries: Mapping[str, Gallery],
         most_bytes: int = MOST_BYTES,
     ) -> None:
-        """Nothing is read yet.
-
-        Args:
-          study: The study, for its choices.
-          participants: Models by modality and source.
-          galleries: Datasets by role.
-          most_bytes: Size of all stacks kept; the last stack is kept whatever its size.
-        """
+        """Nothing is read yet. Stacks of up to `most_bytes` are kept, and the last one whatever its size."""
         self._study, self._participants, self._galleries = study, participants, galleries
         self._most, self._kept = most_bytes, collections.OrderedDict[Hashable, xr.DataArray]()
 
     def stack(self, table: Table, model: str, sides: Sequence[Side], ids: Sequence[str]) -> xr.DataArray:
-        """The activations of the sides, concatenated along the axis of layers.
+        """The activations of the sides [layer, item, unit], concatenated along the axis of layers.
 
         Args:
           table: The table, for its dataset and layers.
@@ -143,15 +136,7 @@ class Bench:
         items: Mapping[tuple[str, str], Sequence[str]],
         store: ScoreStore,
     ) -> None:
-        """Nothing is read yet.
-
-        Args:
-          study: The study.
-          participants: Models by modality and source.
-          galleries: Datasets by role.
-          items: Ids by (experiment, part).
-          store: The score store.
-        """
+        """Nothing is read yet. `participants` are by modality and source, `items` are ids by (experiment, part)."""
         self.study, self.participants, self.galleries, self.items = study, participants, galleries, items
         self.store = store
         self._stacks = Stacks(study, participants, galleries)

@@ -98,28 +98,16 @@ def tables(
     """
     for experiment in study.experiments:
         conditions = [condition for condition in experiment.conditions if usable(experiment, condition)]
+        scored = [(metric, direction, seed) for metric in study.metrics_of(experiment)
+                  for direction in directions(metric) for seed in study.seeds or (study.seed,)]  # fmt: skip
         for group in _scored_together(conditions):
             first = group[0]
             for vision, language in study.pairs(first):
                 of_pair = [condition for condition in group if readable(condition, vision, language)]
                 for images, captions, cells in _stars(study, experiment, of_pair):
-                    for metric in study.metrics_of(experiment):
-                        for direction in directions(metric):
-                            for seed in study.seeds or (study.seed,):
-                                yield Table(
-                                    vision,
-                                    language,
-                                    first.dataset,
-                                    (experiment.id, first.part),
-                                    images,
-                                    captions,
-                                    first.layers,
-                                    first.items,
-                                    metric,
-                                    direction,
-                                    seed,
-                                    cells,
-                                )
+                    for metric, direction, seed in scored:
+                        yield Table(vision, language, first.dataset, (experiment.id, first.part), images, captions,
+                                    first.layers, first.items, metric, direction, seed, cells)  # fmt: skip
 
 
 Need = tuple[Modality, str, str, ViewSpec | str]

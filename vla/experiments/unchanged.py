@@ -26,9 +26,8 @@ def code() -> str:
 def unchanged(record: Path, made_from: object) -> bool:
     """Whether the files of a record were made from the same things and have not changed.
 
-    Args:
-      record: A file of `write_record`; an unreadable one counts as missing.
-      made_from: Everything that determines the files apart from the code of the package: a JSON value.
+    `made_from` is a JSON value that determines the files apart from the code of the package. An unreadable record
+    counts as missing.
     """
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
@@ -57,13 +56,7 @@ def remove_made(record: Path) -> None:
 
 
 def write_record(record: Path, made_from: object, files: Iterable[Path]) -> None:
-    """Record what files were made from, and their hashes.
-
-    Args:
-      record: Path of the record; paths of files are stored relative to its folder.
-      made_from: As of `unchanged`.
-      files: The files.
-    """
+    """Record what files were made from, as of `unchanged`, and their hashes by paths from the record's folder."""
     root = record.parent.absolute()
     hashes = {os.path.relpath(path.absolute(), root): file_hash(path) for path in sorted(files)}
     text = json.dumps({"made_from": _key(made_from), "files": hashes}, indent=1, ensure_ascii=False)

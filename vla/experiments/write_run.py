@@ -156,16 +156,14 @@ def _description(bench: Bench, resolved: Resolved, finished: Sequence[Table]) ->
         }
         for name, point in POINTS.items()
     ]
-    more = {"seed": study.seed, "fold seeds": study.seeds or (study.seed,), "null": study.null,
-            "bootstrap": study.bootstrap, "halves": study.halves, "confidence": study.confidence, "dtype": study.dtype,
-            **{f"overrides.{name}": value for name, value in study.overrides.items()}}  # fmt: skip
+    more = {"seed": study.seed, "fold seeds": study.seeds or (study.seed,)}
+    more |= {name: getattr(study, name) for name in ("null", "bootstrap", "halves", "confidence", "dtype")}
+    more |= {f"overrides.{name}": value for name, value in study.overrides.items()}
     settings += [
         {"point": name, "setting": name, "value": str(value), "alternatives": ""} for name, value in more.items()
     ]
     return {
-        "paper": study.paper,
-        "title": study.title,
-        "note": study.note,
+        **{name: getattr(study, name) for name in ("paper", "title", "note")},
         "commands": dict(study.commands),
         "settings": settings,
         "models": [model.facts() for model in bench.participants.values()],
@@ -187,6 +185,10 @@ def _description(bench: Bench, resolved: Resolved, finished: Sequence[Table]) ->
     }
 
 
+_OF_CONDITION = ("name", "image", "caption", "part", "dataset", "series", "k")
+_OF_EXPERIMENT = ("id", "title", "question", "figure", "expected", "dataset", "against")
+
+
 def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], experiment: Experiment) -> dict[str, Any]:
     scored = {cell.condition for table in finished for cell in table.cells if cell.experiment == experiment.id}
     absent: dict[str, tuple[str, str]] = {}
@@ -198,14 +200,8 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
     reasons = dict.fromkeys(absent.values())
     conditions = [
         {
-            "name": condition.name,
-            "image": condition.image,
-            "caption": condition.caption,
-            "part": condition.part,
-            "dataset": condition.dataset,
+            **{name: getattr(condition, name) for name in _OF_CONDITION},
             "layers": layers_text(condition.layers),
-            "series": condition.series,
-            "k": condition.k,
             "vision_group": condition.vision,
             "language_group": condition.language,
             "status": "run" if condition.name in scored else "not run",
@@ -218,19 +214,13 @@ def _experiment(bench: Bench, resolved: Resolved, finished: Sequence[Table], exp
         for condition in experiment.conditions
     ]
     return {
-        "id": experiment.id,
-        "title": experiment.title,
-        "question": experiment.question,
-        "figure": experiment.figure,
-        "expected": experiment.expected,
-        "dataset": experiment.dataset,
+        **{name: getattr(experiment, name) for name in _OF_EXPERIMENT},
         "status": "run" if scored else "not run",
         "why": "; ".join(dict.fromkeys(reason for reason, _ in reasons)),
         "command": "\n".join(dict.fromkeys(remedy for _, remedy in reasons if remedy)),
         "conditions": conditions,
         "comparisons": [dataclasses.asdict(comparison) for comparison in experiment.comparisons],
         "beside": list(experiment.beside),
-        "against": experiment.against,
         "metrics": list(bench.study.metrics_of(experiment)),
         "layers": layers_text(experiment.layers),
         **{
