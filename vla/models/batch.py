@@ -33,11 +33,7 @@ class Captions(NamedTuple):
 
 
 class Images(NamedTuple):
-    """Images of one size.
-
-    Attributes:
-      pixels: Float32 [B, C, H, W].
-    """
+    """Images of one size: float32 pixels [B, C, H, W]."""
 
     pixels: np.ndarray | Array
 
@@ -87,9 +83,7 @@ def padded_mask(mask: Bool[Array, "B T"], causal: bool = True) -> tuple[Int[Arra
 def packed_mask(ends: Int[Array, "B T"], causal: bool = True) -> Bool[Array, "B T T"]:
     """The attention mask of packed rows: whether token t (second axis) attends to token u (third axis).
 
-    Args:
-      ends: As `Captions.ends`.
-      causal: Whether a token attends to no later token.
+    `ends` are those of `Captions`. If `causal`, a token attends to no later token.
     """
     index = jnp.arange(ends.shape[1])
     is_token = ends > index

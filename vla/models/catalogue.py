@@ -59,20 +59,12 @@ class Checkpoint:
 
 
 def checkpoints() -> tuple[Checkpoint, ...]:
-    """All checkpoints of the register, in its order.
-
-    Raises:
-      ValueError: The register is missing.
-    """
+    """All checkpoints of the register, in its order; a ValueError if the register is missing."""
     return _read(REGISTER)
 
 
 def pinned(id: str) -> str | None:
-    """The commit that the register pins for a checkpoint; None if it pins none or does not know the checkpoint.
-
-    Raises:
-      ValueError: The register is missing.
-    """
+    """The commit that the register pins for a checkpoint; None if it pins none or does not know the checkpoint."""
     revisions = {checkpoint.id: checkpoint.revision for checkpoint in checkpoints()}
     revision = revisions.get(id, "main")
     return revision if re.fullmatch("[0-9a-f]{40}", revision) else None
@@ -82,9 +74,6 @@ def similar_ids(id: str) -> tuple[str, ...]:
     """Up to three ids of the register with a spelling similar to an unknown one, the most similar first.
 
     An id without an owner is compared with ids without theirs, ignoring case.
-
-    Raises:
-      ValueError: The register is missing.
     """
     known = [checkpoint.id for checkpoint in checkpoints()]
     if id in known:

@@ -58,11 +58,7 @@ def choose_weights(existing: Collection[str], folder: str, open_index: Callable[
 
 
 def weight_files(directory: Path) -> tuple[Path, ...]:
-    """The files with the weights of a checkpoint, in sorted order: safetensors, or torch's if there are no others.
-
-    Raises:
-      ValueError: As `choose_weights`.
-    """
+    """The files with the weights of a checkpoint, in sorted order; raises as `choose_weights`."""
     names = _weight_names(directory)
     return tuple(directory / name for name in names if not name.endswith(".json"))
 

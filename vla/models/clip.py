@@ -85,13 +85,8 @@ class Clip:
 
         Equivalent to CLIPModel.get_text_features of Hugging Face. No text's result depends on the others.
 
-        Args:
-          texts: The texts.
-          truncate: Whether a text beyond the context (77 tokens) is truncated, an option of CLIP's code; otherwise it
-            is refused.
-
         Raises:
-          ValueError: A stimulus is not a str, or is too long.
+          ValueError: A stimulus is not a str, or, without `truncate`, has more tokens than the context (77).
         """
         assert isinstance(self.text.processor, Tokenizer)
         tokens = self.text.processor(texts, truncate=truncate)

@@ -140,13 +140,7 @@ class Block(nnx.Module):
         self.config = config
 
     def __call__(self, x: Float[Array, "B T D"], context: Context, number: Array | int) -> Float[Array, "B T D"]:
-        """The raw output of the block.
-
-        Args:
-          x: The raw output of the previous block, or of the embedding.
-          context: From `context_of`.
-          number: Of this block, from 0.
-        """
+        """The raw output of block `number`, from 0, given that of the previous block or of the embedding."""
         config = self.config
         normal = _apply(self.norm1, x)
         branch = _apply(self.post_norm1, self.attention(normal, context, number))

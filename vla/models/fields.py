@@ -205,12 +205,9 @@ class Fields:
         self._known.update(names)
 
     def ignore_rest(self, reader: str) -> None:
-        """Ignore the fields that were not read, and log their names once.
+        """Ignore the fields that were not read, because `reader`, the reference implementation, does not know them.
 
-        A field whose name is about attention masks remains, and `finish` refuses it.
-
-        Args:
-          reader: The reference implementation, which reads the fields that it knows and no others.
+        Their names are logged once. A field whose name is about attention masks remains, and `finish` refuses it.
         """
         unread = sorted(set(self._values) - self._known)
         ignored = tuple(name for name in unread if not _is_about_masks(name))
@@ -252,12 +249,7 @@ def log_ignored(where: str, names: tuple[str, ...], reader: str = "Hugging Face'
 
 
 def without_fields(values: dict[str, Any], names: Sequence[str], where: str) -> dict[str, Any]:
-    """The fields of a config.json without those called `names`.
-
-    Args:
-      values: The fields.
-      names: Fields to leave out; "text_config.name" is a field of the object `text_config`.
-      where: The file, for messages.
+    """The fields of a config.json without those called `names`; "text_config.name" is a field of an object.
 
     Raises:
       ValueError: No such field.
@@ -285,11 +277,7 @@ def _without(values: dict[str, Any], path: list[str], name: str, where: str) -> 
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-      ValueError: The file is absent, is not JSON, or holds something other than an object.
-    """
+    """The object in a JSON file; a ValueError if the file is absent, is not JSON, or holds something else."""
     if not path.is_file():
         raise ValueError(f"no {path.name} in {path.parent}: expected a checkpoint directory in Hugging Face layout")
     data = path.read_bytes()
@@ -318,11 +306,7 @@ def is_timm(values: dict[str, Any]) -> bool:
 
 
 def timm_input_size(fields: Fields) -> tuple[int, int]:
-    """Channels and side of the images in timm's `input_size`, [C, H, W].
-
-    Raises:
-      ValueError: It has another form, or is not square.
-    """
+    """Channels and side of the images in timm's `input_size`, [C, H, W]; a ValueError if it is not square."""
     size = fields.numbers("input_size") if "input_size" in fields else (3, 224, 224)
     if len(size) != 3 or any(part != int(part) for part in size) or size[1] != size[2]:
         raise ValueError(f"{fields.where}: 'input_size' is {list(size)}; expected [C, H, W] with H = W")
@@ -372,11 +356,6 @@ def may_read(model_type: str, name: str) -> bool:
 
 def refuse_publishers_code(values: dict[str, Any], model_type: str, where: str) -> None:
     """Refuse a config that names code of its publisher, unless that is known to compute the same.
-
-    Args:
-      values: The fields of a config.json.
-      model_type: Its architecture.
-      where: The file, for messages.
 
     Raises:
       ValueError: `auto_map` or `architectures` names a class that transformers does not have for this architecture.

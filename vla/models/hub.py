@@ -89,11 +89,7 @@ def commit_of(folder: Path) -> str | None:
 
 
 def token() -> str | bool:
-    """The value of HF_TOKEN; False if it is not set, so that no token from elsewhere is used.
-
-    Raises:
-      ValueError: It is not a token.
-    """
+    """The value of HF_TOKEN; False if it is not set, so that no token from elsewhere is used."""
     text = os.environ.get("HF_TOKEN", "").strip()
     if not re.fullmatch("[!-~]*", text):
         # An HTTP library would print it in its message.

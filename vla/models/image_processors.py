@@ -31,11 +31,7 @@ class ImageProcessor:
     bos = None
 
     def __init__(self, directory: Path, config: VisionConfig) -> None:
-        """Load the image processor in `directory`.
-
-        Raises:
-          ValueError: There is none, or transformers cannot read it.
-        """
+        """Load the image processor in `directory`; a ValueError if there is none, or transformers cannot read it."""
         self._config = config
         self._transform: Callable[[Image.Image], np.ndarray] | None = dinov3_transform(directory)
         if not any((directory / name).is_file() for name in IMAGE_PROCESSOR_FILES):
@@ -129,11 +125,7 @@ class TimmTransform:
 
 
 def timm_transform(directory: Path) -> TimmTransform | None:
-    """The transform of the checkpoint in that directory; None if its config.json is not timm's.
-
-    Raises:
-      ValueError: A transform that is not supported.
-    """
+    """The transform of the checkpoint in that directory; None if its config.json is not timm's."""
     path = directory / "config.json"
     if not path.is_file() or not is_timm(values := read_json(path)):
         return None
@@ -195,11 +187,7 @@ def _resize_matrix(length: int, target: int) -> Float[np.ndarray, "target length
 
 
 def dinov3_transform(directory: Path) -> DinoV3Transform | None:
-    """The transform of the preprocessor_config.json in that directory; None if it is not DINOv3's.
-
-    Raises:
-      ValueError: A transform that is not supported.
-    """
+    """The transform of the preprocessor_config.json in that directory; None if it is not DINOv3's."""
     path = directory / "preprocessor_config.json"
     if not path.is_file() or (values := read_json(path)).get("image_processor_type") not in _DINOV3_NAMES:
         return None

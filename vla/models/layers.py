@@ -36,11 +36,9 @@ def every_token(hidden: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
 
 
 def vision_pool(name: str, prefix: int) -> Pool:
-    """The pool of that name for tokens in the order class token, distillation token, registers, patches.
+    """The pool of that name: "cls", "distillation", "mean" (over patches only) or "tokens" (all, for inspection).
 
-    Args:
-      name: "cls", "distillation", "mean" (over patches only) or "tokens".
-      prefix: Number of tokens before the first patch.
+    Tokens are in the order class token, distillation token, registers, patches; `prefix` come before the patches.
     """
     if name in _SINGLE_TOKENS:
         return lambda hidden: hidden[:, _SINGLE_TOKENS[name]].astype(jnp.float32)
@@ -60,10 +58,7 @@ def tokens_read(names: Sequence[str]) -> int | None:
 def caption_weights(name: str, tokens: Int[np.ndarray, "T"], bos: int | None) -> Float[np.ndarray, "T"]:
     """The weight of each token of a caption in the pool of that name; they sum to 1, or are 0 if the pool is empty.
 
-    Args:
-      name: "mean", "mean_no_bos" or "last".
-      tokens: Token ids of the caption, without padding.
-      bos: Id of the token that may open a sequence; None if the tokenizer has none.
+    `bos` is the id of the token that may open a sequence; None if the tokenizer has none.
     """
     included = np.ones(len(tokens), np.float32)
     if name == "mean_no_bos":

@@ -170,12 +170,7 @@ def check_config(source: str | Path, ignore_fields: Sequence[str] = (), *, clip:
 def read_config(
     path: Path, tower: str | None = None, ignore_fields: Sequence[str] = ()
 ) -> tuple[Family, VisionConfig | DecoderConfig]:
-    """The architecture that a config.json describes: its family and its config.
-
-    Args:
-      path: A config.json of Hugging Face or of timm.
-      tower: The tower of a model with several; None for the vision encoder.
-      ignore_fields: Fields to ignore.
+    """The architecture that a config.json of Hugging Face or timm describes: its family and its config.
 
     Raises:
       ValueError: An unknown `model_type` or tower; a field that is unknown or has a value that is not supported; code

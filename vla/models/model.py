@@ -58,11 +58,7 @@ class Processor(Protocol):
 def forward(network: Network, batch: Batch, pools: tuple[str, ...], layers: tuple[str, ...]) -> Float[Array, "R B S D"]:
     """All pooled vectors of the named layers, in float32.
 
-    Args:
-      network: With all its blocks.
-      batch: Captions come with the weights of their pools.
-      pools: Pools of images.
-      layers: Names, in order.
+    `pools` are those of images: captions come with the weights of theirs.
     """
     pool = pool_of(network, batch, pools)
     if isinstance(network, Decoder):
@@ -220,13 +216,7 @@ class Model:
     ) -> None:
         """Put together what `load_model` has loaded.
 
-        Args:
-          source: As the user wrote it.
-          network: With its weights.
-          processor: Of the same modality.
-          dtype: Of the weights.
-          files: Every file that determines activations, by names that do not depend on its folder.
-          mesh: The devices that hold the network; by default all of this process.
+        `files` are all that determine activations, by names that do not depend on their folder.
         """
         self.source = source
         self.commit: str | None = None
@@ -366,11 +356,7 @@ class Model:
         return jax.device_put(batch, devices.sharded(self.mesh))
 
     def check_weights(self) -> None:
-        """Refuse to read activations of a model without weights.
-
-        Raises:
-          ValueError: It was loaded with weights=False.
-        """
+        """Refuse to read activations of a model that was loaded with weights=False."""
         if not self.streams and any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(self.network)):
             raise ValueError(f"{self.name} was loaded with weights=False and has no readouts; load it with its weights")
 

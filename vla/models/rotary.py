@@ -22,12 +22,7 @@ def frequencies(rotary: Rotary, width: int, long: bool = False) -> Float[np.ndar
 
     In float32 throughout, as the models were trained. llama3 interpolates linearly in the frequency (Grattafiori et
     al., arXiv:2407.21783, and Meta's model code), yarn in the index of the pair (Peng et al., arXiv:2309.00071).
-    longrope: Ding et al., arXiv:2402.13753.
-
-    Args:
-      rotary: Base and scaling.
-      width: C.
-      long: longrope: whether the caption is longer than `original_length`.
+    longrope (Ding et al., arXiv:2402.13753) has other factors for captions longer than `original_length`, if `long`.
     """
     units = rotary.rotating_units(width)
     exponents = np.arange(0, units, 2, dtype=np.float32) / np.float32(units)
@@ -73,11 +68,6 @@ def rotation(rotary: Rotary, width: int, positions: Int[Array, "B T"]) -> Rotati
 
     longrope uses its long factors in rows where a position reaches `original_length`: a longer caption must not share
     its row.
-
-    Args:
-      rotary: Base and scaling.
-      width: C.
-      positions: Position of every token in its caption.
     """
     radians = jnp.asarray(frequencies(rotary, width))
     if rotary.scaling == "longrope":
@@ -119,14 +109,8 @@ def patch_rotation(theta: float, width: int, rows: int, columns: int, prefix: in
     """Cosines and sines of every token's angles in float32, [1, T, C / 2] each (DINOv3, arXiv:2508.10104).
 
     The angles of a patch are 2 pi y theta^(-4 q / C), q = 0 .. C / 4 - 1, then the same of x, where (y, x) is the
-    centre of the patch in an image that spans -1 to 1 in both directions, whatever its size.
-
-    Args:
-      theta: Base of the geometric series of wavelengths.
-      width: C, a multiple of 4.
-      rows: Rows of patches.
-      columns: Columns of patches.
-      prefix: Tokens before the patches, which do not rotate.
+    centre of the patch in an image that spans -1 to 1 in both directions, whatever its size. The `prefix` tokens
+    before the patches do not rotate.
     """
     angles = _patch_angles(theta, width, rows, columns, prefix)[None]
     return jnp.asarray(np.cos(angles)), jnp.asarray(np.sin(angles))

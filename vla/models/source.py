@@ -128,10 +128,6 @@ def _transformer(source: str | Path, directory: Path) -> str:
 def refuse_pointers(directory: Path, names: Sequence[str] = ()) -> None:
     """Refuse Git LFS pointers, which a clone without Git LFS has in place of large files.
 
-    Args:
-      directory: Of a checkpoint.
-      names: Files besides the weights.
-
     Raises:
       ValueError: Such a file among the weights or `names`.
     """

@@ -49,12 +49,7 @@ class Shelf:
     """
 
     def __init__(self, bound: int, folder: str | None = None) -> None:
-        """An empty shelf.
-
-        Args:
-          bound: Bytes kept in memory.
-          folder: Folder of the file; by default that of temporary files.
-        """
+        """An empty shelf that keeps `bound` bytes in memory, and its file in `folder`, by default the temporary one."""
         self._free = bound
         self._folder = tempfile.gettempdir() if folder is None else folder
         self._in_memory: dict[int, np.ndarray] = {}
@@ -63,11 +58,7 @@ class Shelf:
         self._size = 0
 
     def put(self, number: int, array: np.ndarray) -> None:
-        """Keep an array.
-
-        Raises:
-          ValueError: The disk is full.
-        """
+        """Keep an array; a ValueError if the disk is full."""
         if number in self._in_memory or (number not in self._in_file and array.nbytes <= self._free):
             if number not in self._in_memory:
                 self._free -= array.nbytes

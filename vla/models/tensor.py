@@ -76,23 +76,14 @@ class Row:
         return tuple(self.name.format(block, expert=expert) for expert in range(self.experts or 1))
 
     def shape_in_file(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of each tensor in the file.
-
-        Args:
-          shape: Of the parameter in one block.
-        """
+        """The shape of each tensor in the file, given that of the parameter in one block."""
         size = list(shape[1:] if self.experts else shape)
         _, share, total = self._span()
         size[self.axis] = size[self.axis] * total // share
         return (1,) * self.ones + tuple(size[::-1] if self.transposed else size)
 
     def read(self, tensors: Sequence[Tensor], index: Index) -> np.ndarray:
-        """The part `index` of the parameter in one block, without reading the rest of its tensors.
-
-        Args:
-          tensors: Those of `names`.
-          index: One slice per axis of the parameter.
-        """
+        """The part `index` of the parameter in one block, from its tensors, without reading the rest of them."""
         if self.experts:
             return np.stack([self._read(tensor, index[1:]) for tensor in tensors[index[0]]])
         [tensor] = tensors
@@ -125,15 +116,7 @@ class Row:
 
 
 def linear(name: str, path: str, bias: bool, part: tuple[int, int] = (0, 1), **layout: Any) -> tuple[Row, ...]:
-    """The rows of a linear map: its weight, and its bias if it has one.
-
-    Args:
-      name: Of the map in the file.
-      path: Of the map in the network.
-      bias: Whether it has a bias.
-      part: As `Row.part`.
-      **layout: Further fields of `Row`.
-    """
+    """The rows of a linear map: its weight, and its bias if it has one; `layout` are further fields of `Row`."""
     weight = Row(f"{name}.weight", f"{path}.weight", part, **layout)
     if not bias:
         return (weight,)

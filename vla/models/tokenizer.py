@@ -121,11 +121,7 @@ class Tokenizer:
     def __init__(self, directory: Path, config: DecoderConfig, fallback: str) -> None:
         """Load the tokenizer in `directory`.
 
-        Args:
-          directory: Of the tokenizer.
-          config: Of the model.
-          fallback: The published class of a vocabulary whose files do not name their class; "" if a tokenizer.json is
-            required.
+        `fallback` is the published class of a vocabulary whose files name none; "" if a tokenizer.json is required.
 
         Raises:
           ValueError: There is no tokenizer; a file cannot be read; the rules of its class are not known; a token to add
@@ -215,11 +211,7 @@ def _shown(i: int, caption: str) -> str:
 
 
 class _Settings:
-    """The fields of tokenizer_config.json, special_tokens_map.json and added_tokens.json.
-
-    Attributes:
-      config: The fields of tokenizer_config.json; empty if it is absent.
-    """
+    """The fields of tokenizer_config.json, `config`, and those of special_tokens_map.json and added_tokens.json."""
 
     def __init__(self, directory: Path) -> None:
         """Read the files that exist."""
@@ -250,9 +242,6 @@ class _Settings:
 
         Returns:
           Id of the special token of that name, None without one; the ids before or after every text.
-
-        Raises:
-          ValueError: The vocabulary lacks a token that is to be added.
         """
         first = name == "bos"
         ids = list(vocabulary.opening if first else vocabulary.closing)
@@ -310,11 +299,7 @@ def _added_token(value: Any, special: bool) -> AddedToken:
 
 
 def _published_class(directory: Path, settings: _Settings, fallback: str) -> tuple[str, _PublishedClass]:
-    """Name and rules of the class that reads a vocabulary without tokenizer.json.
-
-    Raises:
-      ValueError: The class is not named, its rules are not known, or it reads other files.
-    """
+    """Name and rules of the class that reads a vocabulary without tokenizer.json."""
     name = str(settings.config.get("tokenizer_class") or "").removesuffix("Fast")
     name = fallback if name in _ANY_CLASS else name
     published = _CLASSES.get(name)
@@ -347,14 +332,7 @@ class _Vocabulary:
         special: tuple[str | None, str | None] = (None, None),
         clean: Callable[[str], str] = str,
     ) -> None:
-        """Put together what has been read.
-
-        Args:
-          reader: Of the tokenizers library.
-          around: `opening` and `closing`.
-          special: `bos` and `eos`.
-          clean: Applied to each text first.
-        """
+        """Keep what was read; `reader` is of the tokenizers library, `clean` is applied to each text first."""
         self.opening, self.closing = around
         self.bos, self.eos = special
         self._reader = reader
@@ -468,11 +446,7 @@ class _SentencePieceVocabulary(_Vocabulary):
     """
 
     def __init__(self, directory: Path, settings: _Settings) -> None:
-        """Load tokenizer.model.
-
-        Raises:
-          ValueError: It is not a sentencepiece model.
-        """
+        """Load tokenizer.model; a ValueError if it is not a sentencepiece model."""
         path = directory / "tokenizer.model"
         data = path.read_bytes()
         try:

@@ -199,10 +199,7 @@ _TensorUnpickler.dispatch = _Operations(
 
 
 def read_pickle(stream: io.BufferedIOBase) -> Any:
-    """The value of one pickle: dictionaries, lists, numbers, text, and `Strided` for tensors.
-
-    Args:
-      stream: At the start of the pickle; moved to its end.
+    """The value of the next pickle of a stream: dictionaries, lists, numbers, text, and `Strided` for tensors.
 
     Raises:
       Refused: It asks for more than tensors; nothing of it was executed.

@@ -31,17 +31,12 @@ def _cubic(x: np.ndarray, a: float) -> np.ndarray:
 
 @functools.cache
 def resize_matrix(length: int, target: int, antialias: bool) -> Float[np.ndarray, "target length"]:
-    """The linear map by which torch's bicubic interpolation resizes one axis.
+    """The linear map by which torch's bicubic interpolation resizes one axis from `length` to `target`.
 
     Equivalent to `torch.nn.functional.interpolate(mode="bicubic", align_corners=False, antialias=antialias)` along
     that axis. Without antialiasing a = -0.75 and taps beyond the edge read the edge; with it a = -0.5, the kernel is
     widened by the ratio when shrinking, and weights are renormalised over the taps inside. Built in float64, returned
     in float32.
-
-    Args:
-      length: Length of the stored axis.
-      target: Length to resize to.
-      antialias: Which of the two kernels.
     """
     ratio = length / target
     centres = (np.arange(target) + 0.5) * ratio - 0.5
@@ -120,13 +115,7 @@ class Block(nnx.Module):
     def __call__(
         self, x: Float[Array, "B T D"], rotation: Rotation | None = None, kept: int | None = None
     ) -> Float[Array, "B K D"]:
-        """The raw output of the block.
-
-        Args:
-          x: The raw output of the previous block, or of the embedding.
-          rotation: From `rotation_of_patches`.
-          kept: K, how many tokens, from the first, are computed; None for all.
-        """
+        """The raw output of the block: of the first K = `kept` tokens, or of all."""
         branch = self.attention(self.norm1(x), rotation, kept)
         x = x[:, :kept] + (branch if self.scale1 is None else branch * self.scale1[...])
         branch = self.feed_forward(self.norm2(x))
@@ -212,11 +201,7 @@ class VisionEncoder(nnx.Module):
     ) -> Float[Array, "R B ..."]:
         """Pooled hidden states of the R layers called `layers`, in float32.
 
-        Args:
-          pixels: Images of one size.
-          pool: From hidden states to what is kept of them.
-          layers: Names of layers.
-          kept: How many tokens, from the first, the pool reads, if known: the last block computes only those.
+        `kept` is how many tokens, from the first, the pool reads, if known: the last block computes only those.
         """
         rotation = rotation_of_patches(self.config, *pixels.shape[2:])
 

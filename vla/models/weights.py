@@ -39,12 +39,7 @@ def sharded_axis(path: str, shape: tuple[int, ...], parts: int) -> int | None:
 
     As in Megatron-LM (Shoeybi et al., arXiv:1909.08053): maps into attention and into the feed-forward network are cut
     by their outputs, maps back by their inputs, so that devices exchange one sum per branch; the token embeddings are
-    cut by the vocabulary. An axis that does not divide is not cut.
-
-    Args:
-      path: Dotted attributes of the network.
-      shape: [E, D] of maps, [X, E, D] of experts, [V, D] of the embeddings.
-      parts: How many devices share a copy.
+    cut by the vocabulary. An axis that does not divide is not cut. `shape` is [E, D] of maps, [X, E, D] of experts.
     """
     if parts == 1:
         return None
@@ -62,11 +57,7 @@ _STACKED = "blocks."
 
 
 class Weights:
-    """Which tensors of a checkpoint fill which parameters of a network; can be read repeatedly.
-
-    Attributes:
-      mesh: The devices that hold what is read.
-    """
+    """Which tensors of a checkpoint fill which parameters of a network; can be read repeatedly."""
 
     def __init__(
         self,
@@ -113,11 +104,7 @@ class Weights:
         return self._filled(self._abstract, "")
 
     def ends(self, without: Sequence[str] = ()) -> Any:
-        """The network without its blocks: what precedes the first and follows the last of them.
-
-        Args:
-          without: Further parameters that are not read, and stay shapes.
-        """
+        """The network without its blocks, and with shapes in place of the parameters `without`."""
         graph, state = nnx.split(self._abstract)
         kept = [path for path in _flat(state) if not path.startswith(_STACKED) and path not in without]
         return self._filled(self._abstract, "", kept)
@@ -131,12 +118,7 @@ class Weights:
         return self._filled(abstract, _STACKED, number=number)
 
     def rows(self, path: str, numbers: np.ndarray) -> np.ndarray:
-        """The rows `numbers` of a parameter, in the dtype of the network, without reading the others.
-
-        Args:
-          path: Of the parameter.
-          numbers: Indices along its first axis, ascending.
-        """
+        """The rows `numbers`, ascending, of a parameter, in the dtype of the network, without reading the others."""
         all_tensors, row = open_tensors(self._directory), self._rows[path]
         tensors = [all_tensors[name] for name in self._names[path]]
         variable = _flat(nnx.split(self._abstract)[1])[path].get_value()
@@ -146,13 +128,9 @@ class Weights:
         return np.concatenate(runs).astype(variable.dtype)
 
     def _filled(self, abstract: Any, prefix: str, only: Sequence[str] | None = None, number: int | None = None) -> Any:
-        """A network, or the part of it whose paths begin with `prefix`, with its weights.
+        """A network, or its part whose paths begin with `prefix` (of the block `number`, if given), with its weights.
 
-        Args:
-          abstract: That part, with shapes and dtypes in place of weights.
-          prefix: Of its paths.
-          only: Paths to fill; the others stay shapes. None for all.
-          number: Of the block, if the part is a single one.
+        Parameters that are not in `only`, if given, stay shapes.
         """
         graph, state = nnx.split(abstract)
         all_tensors = open_tensors(self._directory)
