@@ -93,7 +93,7 @@ class Basis(NamedTuple):
 
     vectors: Float[Array, "N R"]
     loadings: Float[Array, "R D"]
-    count: Int[Array, ""]
+    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 def prepare_cca(x: Float[Array, "N D"], settings: CcaSettings) -> Basis:

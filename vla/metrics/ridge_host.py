@@ -202,7 +202,7 @@ def compare(
       measures: Keys of `MEASURES`.
       units: Whether the scores of units are returned.
     """
-    mean = not NEEDS_MEAN.isdisjoint(measures)
+    mean, maps = not NEEDS_MEAN.isdisjoint(measures), []
     with np.errstate(all="ignore"):
         if grams is None:
             chosen = [
