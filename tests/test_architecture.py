@@ -169,11 +169,8 @@ DIALECT = re.compile(
 QUOTED = re.compile(r'"[^"\n]*"')
 # How many names and phrases of each room are still to be replaced. Lower a number, never raise it.
 STILL_VAGUE = {
-    "vla": 2,
-    "vla.activations": 3,
     "vla.alignment": 2,
     "vla.metrics": 1,
-    "vla.models": 13,
     "vla.stimuli": 10,
 }
 

@@ -4,7 +4,7 @@ import pytest
 from rich.progress import Progress
 
 from vla import progress as module
-from vla.progress import RateColumn, bar, expect, stage, whole
+from vla.progress import RateColumn, bar, expect, overall, stage
 
 
 def test_a_bar_says_what_how_far_and_how_long(capsys):
@@ -22,8 +22,8 @@ def test_a_bar_may_be_silent(capsys):
 
 
 def test_the_bar_of_a_whole_run_counts_the_seconds_that_its_stages_were_expected_to_take(capsys):
-    with whole("all together"):
-        run = module._WHOLE.get()
+    with overall("all together"):
+        run = module._OVERALL.get()
         assert run is not None
         (all_of_it,) = run.shown.tasks
         assert all_of_it.total is None
@@ -40,20 +40,20 @@ def test_the_bar_of_a_whole_run_counts_the_seconds_that_its_stages_were_expected
         with stage("scoring"):
             assert all_of_it.completed == 30.0
         assert all_of_it.completed == 90.0
-    assert module._WHOLE.get() is None
+    assert module._OVERALL.get() is None
     shown = capsys.readouterr().err
     for words in ("all together", "100 %", "1/4", "something nobody expected"):
         assert words in shown
 
 
 def test_a_run_that_ended_is_done_whatever_was_expected(capsys):
-    with whole("all together"):
+    with overall("all together"):
         expect({"extracting": 30.0})
     assert "100 %" in capsys.readouterr().err
 
 
 def test_a_silent_stage_of_a_silent_run_counts_nothing_on_the_screen(capsys):
-    with whole("all together", enabled=False):
+    with overall("all together", enabled=False):
         expect({"extracting": 30.0})
         with bar("extracting", 4, enabled=False) as advance:
             advance(4)

@@ -21,11 +21,11 @@ from rich.text import Text
 
 
 class CountColumn(MofNCompleteColumn):
-    """Steps of how many; of a whole run its share, of a stage without steps nothing."""
+    """Steps of how many; of the run as a whole its share, of a stage without steps nothing."""
 
     def render(self, task: Task) -> Text:
         """As it stands."""
-        if task.fields.get("whole"):
+        if task.fields.get("overall"):
             return Text(f"{task.percentage:.0f} %" if task.total else "")
         return super().render(task) if task.total else Text("")
 
@@ -36,13 +36,13 @@ class RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         """The rate of late, or of the whole when the task is finished."""
         rate = task.finished_speed or task.speed
-        if not rate or task.fields.get("whole"):
+        if not rate or task.fields.get("overall"):
             return Text("")
         return Text(f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each")
 
 
 @dataclasses.dataclass
-class _Whole:
+class _Overall:
     """The bar of a whole run, which counts in seconds expected.
 
     Attributes:
@@ -61,19 +61,19 @@ class _Whole:
         self.shown.update(self.task, total=sum(self.expected.values()) or None, completed=sum(self.done.values()))
 
 
-_WHOLE: ContextVar[_Whole | None] = ContextVar("whole", default=None)
+_OVERALL: ContextVar[_Overall | None] = ContextVar("overall", default=None)
 
 
 @contextlib.contextmanager
-def whole(description: str, enabled: bool = True) -> Iterator[None]:
+def overall(description: str, enabled: bool = True) -> Iterator[None]:
     """Show one bar, with the time left, for all `bar` and `stage` within that `expect` has named."""
     with _shown(enabled) as progress:
-        task = progress.add_task(description, total=None, whole=True)
-        before = _WHOLE.set(_Whole(progress, task))
+        task = progress.add_task(description, total=None, overall=True)
+        before = _OVERALL.set(_Overall(progress, task))
         try:
             yield
         finally:
-            _WHOLE.reset(before)
+            _OVERALL.reset(before)
         # Stages that turned out not to be needed are done as well.
         progress.update(task, total=1, completed=1)
 
@@ -84,7 +84,7 @@ def expect(stages: Mapping[str, float]) -> None:
     Args:
       stages: By description; what was said of one before is replaced.
     """
-    run = _WHOLE.get()
+    run = _OVERALL.get()
     if run is not None:
         run.expected.update(stages)
         run.show()
@@ -106,7 +106,7 @@ def bar(description: str, total: int, enabled: bool = True) -> Iterator[Callable
 
 @contextlib.contextmanager
 def _task(description: str, total: int | None, enabled: bool) -> Iterator[Callable[[float], None]]:
-    run = _WHOLE.get()
+    run = _OVERALL.get()
     share = run.expected.get(description, 0.0) if run else 0.0
     with contextlib.nullcontext(run.shown) if run and enabled else _shown(enabled) as progress:
         task = progress.add_task(description, total=total)

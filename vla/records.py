@@ -12,7 +12,7 @@ Modality = Literal["vision", "language"]
 
 
 @runtime_checkable
-class Picture(Protocol):
+class LazyImage(Protocol):
     """Where an image comes from, read only when it is needed; picklable, so that worker processes can read it."""
 
     def open(self) -> Any:
@@ -45,7 +45,7 @@ class Segmentation(Protocol):
         ...
 
 
-ImageSource = Path | Picture
+ImageSource = Path | LazyImage
 
 
 @dataclasses.dataclass(frozen=True)

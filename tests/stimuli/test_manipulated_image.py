@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.stimuli.example_images import Masks, noise, values
 from vla.files import file_hash
-from vla.records import Picture
+from vla.records import LazyImage
 from vla.stimuli import IMAGE_MANIPULATIONS, decode_image
 from vla.stimuli.image_manipulations import ManipulatedImage, grayscale, occlusion, rotation, source_content
 from vla.stimuli.specs import read_steps
@@ -106,7 +106,7 @@ def test_the_hash_covers_all_that_determines_the_pixels(path, tmp_path):
 
 def test_it_is_a_picture_that_other_processes_can_open(path):
     picture = ManipulatedImage("a", path, steps("things_only + patch_shuffle"), (3, "a"), Masks())
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, LazyImage)
     again = pickle.loads(pickle.dumps(picture))
     assert again == picture and again.content() == picture.content()
     np.testing.assert_array_equal(values(again.open()), values(picture.open()))

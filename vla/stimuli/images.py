@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from vla.files import is_git_lfs_pointer
-from vla.records import Picture
+from vla.records import LazyImage
 
 WHITE = (255, 255, 255, 255)
 GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -40,7 +40,7 @@ def decode_image(source: object, name: str | None = None) -> Image.Image:
 
     Args:
       source: A path; the bytes of an image file; a PIL image (it is not changed); a uint8 array of values
-        0..255 and shape [H, W, 3], [H, W, 4] (red, green, blue, opacity) or [H, W] (grey); or a `Picture`, which is
+        0..255 and shape [H, W, 3], [H, W, 4] (red, green, blue, opacity) or [H, W] (grey); or a `LazyImage`, which is
         opened.
       name: The item's id, for messages.
 
@@ -101,8 +101,8 @@ def _opened(source: object, name: str | None) -> tuple[str, Image.Image]:
     item = "" if name is None else f" of item {name!r}"
     if isinstance(source, Image.Image):
         return f"image{item}", source
-    if isinstance(source, Picture):
-        return _opened(_from_picture(source, f"image{item}"), name)
+    if isinstance(source, LazyImage):
+        return _opened(_from_lazy(source, f"image{item}"), name)
     if isinstance(source, str) and (reason := not_an_image(source)):
         raise ValueError(f"image{item} ({source[:80]}) {reason}")
     if isinstance(source, str | os.PathLike):
@@ -121,7 +121,7 @@ def _opened(source: object, name: str | None) -> tuple[str, Image.Image]:
     else:
         raise ValueError(
             f"image{item} is a {type(source).__name__}; expected a path, the bytes of an image file, a PIL "
-            "image, a uint8 array [H, W, 3] or a picture with open() and content()"
+            "image, a uint8 array [H, W, 3] or an object with open() and content()"
         )
     if not data:
         raise ValueError(f"{label} is empty. Fetch the file again, or leave the item out")
@@ -133,21 +133,23 @@ def _opened(source: object, name: str | None) -> tuple[str, Image.Image]:
         raise _unreadable(label, error) from error
 
 
-def _from_picture(picture: Picture, label: str) -> object:
-    """What a picture holds, read now."""
+def _from_lazy(image: LazyImage, label: str) -> object:
+    """The image that the object opens to, read now."""
     try:
-        held = picture.open()
+        held = image.open()
     except OSError as error:
         raise ValueError(
             f"{label} cannot be opened: {error}. Put what it is read from in place, or leave the item out"
         ) from error
-    if isinstance(held, Picture):
-        raise ValueError(f"{label} opens to another picture, a {type(held).__name__}; expected a path, bytes or pixels")
+    if isinstance(held, LazyImage):
+        raise ValueError(
+            f"{label} opens to another lazy image, a {type(held).__name__}; expected a path, bytes or pixels"
+        )
     return held
 
 
 def _from_array(label: str, array: np.ndarray) -> tuple[str, Image.Image]:
-    """A picture of an array of pixels."""
+    """An image of an array of pixels."""
     shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     if array.dtype != np.uint8 or not shaped or array.size == 0:
         raise ValueError(
@@ -158,7 +160,7 @@ def _from_array(label: str, array: np.ndarray) -> tuple[str, Image.Image]:
 
 
 def _rgb(label: str, image: Image.Image, format: str | None) -> Image.Image:
-    """The same picture in 8-bit RGB; `format` is that of the file it was opened from."""
+    """The same image in 8-bit RGB; `format` is that of the file it was opened from."""
     if image.mode in GREY_16 or (image.mode == "I" and format in GREY_16_AS_I):
         image = _grey(image)
     if image.mode == "I":

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.stimuli.datasets.published import jpeg
-from vla.records import Dataset, Item, Picture
+from vla.records import Dataset, Item, LazyImage
 from vla.stimuli import decode_image, read_dataset, sample
 from vla.stimuli.datasets.hugging_face import TableImage, read_hugging_face
 
@@ -38,7 +38,7 @@ def check(dataset, rows=range(6), ids=None):
     assert dataset.ids == tuple(ids or [str(row) for row in rows])
     for item, row in zip(dataset.items, rows, strict=True):
         assert item.captions == (f"caption {row}", f"Bild {row} 🐕")
-        data = item.image.open() if isinstance(item.image, Picture) else item.image.read_bytes()
+        data = item.image.open() if isinstance(item.image, LazyImage) else item.image.read_bytes()
         assert data == JPEGS[row]
         assert decode_image(data).size == (8, 6)
 

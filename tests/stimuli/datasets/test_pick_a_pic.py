@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.stimuli.datasets.published import jpeg, judgment, write_pick_a_pic
-from vla.records import Dataset, Picture
+from vla.records import Dataset, LazyImage
 from vla.stimuli import decode_image, sample
 from vla.stimuli.datasets import pick_a_pic
 from vla.stimuli.datasets.pick_a_pic import ParquetImage, read_pick_a_pic
@@ -238,7 +238,7 @@ def test_the_bytes_of_the_cell(shard, row_group):
     for row in (39, 0, 17):
         picture = image(shard, row_group, row, WANTED)
         expected = jpeg(40 * row_group + row)
-        assert isinstance(picture, Picture)
+        assert isinstance(picture, LazyImage)
         assert picture.open() == expected
         assert picture.content() == hashlib.sha256(expected).hexdigest()
         assert pickle.loads(pickle.dumps(picture)).open() == expected

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.stimuli.datasets.published import coco_instance, jpeg, judgment, write_coco, write_pick_a_pic
-from vla.records import Dataset, Item, Picture, Segmentation
+from vla.records import Dataset, Item, LazyImage, Segmentation
 from vla.stimuli import read_captioned_folder
 from vla.stimuli.datasets import prepare as preparing
 from vla.stimuli.datasets import prepared
@@ -50,7 +50,7 @@ def test_a_folder_comes_back_in_order_and_byte_for_byte(folder, tmp_path):
         data = (folder / name).read_bytes()
         assert item.image.open() == data
         assert item.image.content() == hashlib.sha256(data).hexdigest()
-        assert isinstance(item.image, Picture)
+        assert isinstance(item.image, LazyImage)
     assert place.parent.name.startswith("my_photos-")
 
 
