@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy import stats
-from sklearn.model_selection import GroupKFold, KFold
+from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
 
 import vla
 from tests.metrics.reference import ALPHAS, related, ridge_folds
@@ -14,7 +14,7 @@ from vla.activations.labels import label
 from vla.alignment.measure import pairings
 from vla.alignment.score import score
 from vla.alignment.task import make_tasks
-from vla.metrics import ridge_host
+from vla.metrics import ridge_host, subsets
 
 N = 40
 ITEMS = [f"{i}.jpg" for i in range(N)]
@@ -174,6 +174,33 @@ def test_inner_folds_and_groups_reach_the_metric(pair):
     grouped = score(x, y, groups=groups, outer_folds=4)
     np.testing.assert_allclose(grouped["fold_score"].values[0, 0], r.mean(axis=1), atol=1e-6)
     assert json.loads(grouped.attrs["settings"])["groups"] == groups
+
+
+def test_own_splits_reach_every_measurement(pair):
+    """Scores, chance, nulls and halves of three random test sets of 16 items; some items are never tested."""
+    x, y = pair[0].values[0], pair[1].values[0]
+    splitter = ShuffleSplit(3, test_size=16, random_state=0)
+    folds = list(splitter.split(x))
+    found = score(x, y, metric=["linear_predictivity", "retrieval"], splits=splitter, null=1, halves=1, bootstrap=2)
+    result = found["linear_predictivity"]
+    r, alphas = ridge_folds(x, y, folds=folds)
+    np.testing.assert_allclose(result["fold_score"].values[0, 0], r.mean(axis=1), atol=1e-9)
+    np.testing.assert_allclose(result["alpha"].values[0, 0], alphas)
+    assert json.loads(result.attrs["settings"])["splits"] == [[side.tolist() for side in fold] for fold in folds]
+    assert "splits" not in json.loads(score(x, y).attrs["settings"])  # the keys of stores stay
+    assert found["retrieval"]["chance"].item() == pytest.approx(1 / 16)
+    (task,) = make_tasks(["linear_predictivity"], "paper", 42, 1)
+    order = pairings(task, N)[1]
+    r, _ = ridge_folds(x, y[order], folds=folds)
+    np.testing.assert_allclose(result["null_score"].values.item(), r.mean(), atol=1e-9)
+    for half, rows in zip(result["half_score"].values.ravel(), subsets.halves(N, None, 1, 42)[0], strict=True):
+        left = [tuple(np.searchsorted(rows, side[np.isin(side, rows)]) for side in fold) for fold in folds]
+        r, _ = ridge_folds(x[rows], y[rows], folds=left)
+        assert half == pytest.approx(r.mean(), abs=1e-9)
+    with pytest.raises(ValueError, match=r"halves= scores random halves .* splits\[0\] has too few test items"):
+        score(x, y, splits=[(range(4, N), range(4))], halves=9)
+    draws = score(x, y, splits=splitter, measure="r2", bootstrap=4)["resampled_score"]
+    assert draws.sizes["resample"] == 4 and np.isfinite(draws).all()
 
 
 @pytest.mark.parametrize("sizes", [[2] * 20, [1, 7, 2, 1, 3, 2, 1, 2, 3, 7, 9, 2]], ids=["equal", "unequal"])

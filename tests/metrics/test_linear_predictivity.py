@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.model_selection import ShuffleSplit, StratifiedKFold
 
 from tests.metrics.reference import related, ridge_folds
 from vla.metrics.folds import outer_folds
@@ -162,6 +163,21 @@ def test_grouped_folds_follow_group_k_fold():
     for train, test in folds:
         assert not set(groups[train]) & set(groups[test])
     _agrees([x], [y], settings=RidgeSettings(outer_folds=4, seed=7, groups=groups), folds=folds)
+
+
+@pytest.mark.parametrize("inner", ["loo", 3])
+def test_own_splits(inner):
+    """A fixed test set, several repeats, stratified folds, items left out, training items in any order."""
+    x, y = related(18, 60, 20, 6, noise=3.0)
+    labels, order = np.arange(60) % 3, np.random.default_rng(0).permutation(60)
+    splits = [
+        (order[:40], order[40:]),
+        *ShuffleSplit(2, test_size=7, train_size=31, random_state=0).split(x),
+        *StratifiedKFold(2).split(x, labels),
+    ]
+    settings = RidgeSettings(splits=splits, inner_cv=inner)
+    table = _agrees([x], [y], settings=settings, folds=splits, inner_cv=inner)
+    assert table.fold_score.shape == (1, 1, 1, 5)
 
 
 def test_a_pairing_scores_reordered_targets():

@@ -81,10 +81,18 @@ def test_a_small_memory_bound_changes_nothing():
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 @pytest.mark.parametrize(
-    ("d", "settings"), [(30, {}), (6, {}), (30, {"inner_cv": 3}), (30, {"alpha_per_target": True})]
+    ("d", "settings", "grams"),
+    [
+        (30, {}, True),
+        (6, {}, True),
+        (6, {}, False),
+        (30, {"inner_cv": 3}, True),
+        (6, {"inner_cv": 3}, False),
+        (30, {"alpha_per_target": True}, False),
+    ],
 )
 @devices.in_float64
-def test_the_program_is_exported_for_accelerators(platform, d, settings):
+def test_the_program_is_exported_for_accelerators(platform, d, settings, grams):
     """It lowers without a device of the platform: nothing in it asks for the host."""
     settings = RidgeSettings(alphas=(0.1, 1.0, 10.0), **settings)
     x = jax.ShapeDtypeStruct((2, 20, d), jnp.float32)
@@ -94,11 +102,15 @@ def test_the_program_is_exported_for_accelerators(platform, d, settings):
     def program(x, y):
         predictors = ridge._prepare_predictors(x, train, test, use_test_statistics=False)
         rows = jnp.tile(train, (3, 1)), jnp.tile(test, (3, 1))
-        targets, grams = ridge._prepare_targets(y, *rows, standardize=True, grams=not settings.alpha_per_target)
+        targets, matrices = ridge._prepare_targets(y, *rows, standardize=True, grams=grams)
         compare = functools.partial(
-            ridge._compare, blocks=inner_blocks(16, settings.inner_cv), measures=tuple(MEASURES), units=True
+            ridge._compare,
+            blocks=inner_blocks(16, settings.inner_cv),
+            measures=tuple(MEASURES),
+            units=True,
+            per_unit=settings.alpha_per_target,
         )
-        return compare(predictors, targets, grams, jnp.asarray(settings.alphas))
+        return compare(predictors, targets, matrices, jnp.asarray(settings.alphas))
 
     exported = jax.export.export(jax.jit(program), platforms=[platform])(x, y)
     assert exported.platforms == (platform,)

@@ -71,10 +71,12 @@ def test_hits_are_averaged_over_the_orders_of_tied_targets():
     """By hand: first alone; one of two, one of three that are first; behind others."""
     alike = np.array([[0.9, 0.1, 0.2, 0.1], [0.5, 0.5, 0.3, 0.1], [0.4, 0.4, 0.4, 0], [0.1, 0.2, 0.3, 0.2]])
     alike = jnp.asarray(alike)
-    np.testing.assert_allclose(hits(alike), [1, 1 / 2, 1 / 3, 0])
+    np.testing.assert_allclose(hits(alike.T, jnp.diag(alike)), [1, 1 / 2, 1 / 3, 0])
     order = [2, 0, 3, 1]
     order = np.array(order)
-    np.testing.assert_allclose(hits(alike[order][:, order]), np.array([1, 1 / 2, 1 / 3, 0])[order])
+    shuffled = alike[order][:, order]
+    expected = np.array([1, 1 / 2, 1 / 3, 0])[order]
+    np.testing.assert_allclose(hits(shuffled.T, jnp.diag(shuffled)), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

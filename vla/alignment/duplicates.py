@@ -9,6 +9,7 @@ numbers per item, such as the lengths of captions, may agree by chance and is no
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,7 +19,8 @@ from scipy.sparse.csgraph import connected_components
 
 from vla.alignment.task import Task
 from vla.checks import listed
-from vla.metrics.folds import numbered, outer_folds
+from vla.metrics.folds import Fold, numbered, outer_folds
+from vla.metrics.ridge_settings import RidgeSettings
 
 DUPLICATES = "duplicates"
 
@@ -38,7 +40,8 @@ def same_items(*sides: Float[np.ndarray, "_ N _"]) -> Int[np.ndarray, " N"]:
 
 
 def settle_groups(tasks: Sequence[Task], x: xr.DataArray, y: xr.DataArray) -> list[Task]:
-    """Replace `groups="duplicates"` by labels, and warn about duplicates that folds without groups would split.
+    """Replace `groups="duplicates"` by labels and `splits` by item numbers, and warn about duplicates that folds
+    without groups would split.
 
     Duplicates are searched once for all tasks, and only if a task needs them.
 
@@ -48,24 +51,27 @@ def settle_groups(tasks: Sequence[Task], x: xr.DataArray, y: xr.DataArray) -> li
       y: Activations of the same items in the same order.
 
     Raises:
-      ValueError: `groups` is another string, or has another number of labels than there are items.
+      ValueError: `groups` is another string, or has another number of labels than there are items; splits that do not
+        fit the items or the groups.
     """
-    asked, metrics_by_folds = False, {}
+    asked, metrics_by_folds, n_items = False, {}, x.sizes["item"]
     for task in tasks:
         if isinstance(task.groups, str):
             if task.groups != DUPLICATES:
                 raise ValueError(f"groups={task.groups!r}: expected one label per item, or {DUPLICATES!r}.")
             asked = True
         elif task.groups is not None:
-            numbered(task.groups, x.sizes["item"])  # checks the labels, also for metrics that ignore groups
+            numbered(task.groups, n_items)  # checks the labels, also for metrics that ignore groups
         elif hasattr(task.settings, "groups"):
-            metrics_by_folds.setdefault((task.settings.outer_folds, task.settings.seed), []).append(task.metric.name)
+            splits = getattr(task.settings, "splits", None)
+            key = task.settings.outer_folds, task.settings.seed, splits if isinstance(splits, tuple) else id(splits)
+            metrics_by_folds.setdefault(key, []).append(task)
     if not asked and not metrics_by_folds:
-        return list(tasks)
+        return [task.with_splits(n_items) for task in tasks]
     labels = same_items(x.values, y.values)
     names = x["item"].values.tolist() if "item" in x.coords else list(range(x.sizes["item"]))
-    for (folds, seed), metrics in metrics_by_folds.items():
-        split = _split_duplicates(labels, folds, seed)
+    for alike in metrics_by_folds.values():
+        split, metrics = _split_duplicates(labels, _folds(alike[0].settings, n_items)), [t.metric.name for t in alike]
         if split:
             shown = listed([" = ".join(str(names[row]) for row in rows) for rows in split])
             warnings.warn(
@@ -74,18 +80,22 @@ def settle_groups(tasks: Sequence[Task], x: xr.DataArray, y: xr.DataArray) -> li
                 "groups='duplicates' keeps such items together, or leave them out.",
                 stacklevel=3,
             )
-    return [task.with_groups(tuple(labels.tolist())) if isinstance(task.groups, str) else task for task in tasks]
+    grouped = [task.with_groups(tuple(labels.tolist())) if isinstance(task.groups, str) else task for task in tasks]
+    return [task.with_splits(n_items) for task in grouped]
 
 
-def _split_duplicates(labels: Int[np.ndarray, " N"], folds: int, seed: int) -> list[list[int]]:
-    """Rows of each set of duplicates that is in more than one fold."""
-    sets = [np.flatnonzero(labels == label) for label in np.flatnonzero(np.bincount(labels) > 1)]
-    if not sets:
-        return []
-    fold = np.empty(len(labels), np.int64)
-    for number, (_, test) in enumerate(outer_folds(len(labels), folds, seed)):
-        fold[test] = number
-    return [rows.tolist() for rows in sets if np.ptp(fold[rows])]
+def _folds(settings: Any, n_items: int) -> list[Fold]:
+    if isinstance(settings, RidgeSettings):
+        return settings.folds(n_items)
+    return outer_folds(n_items, settings.outer_folds, settings.seed)
+
+
+def _split_duplicates(labels: Int[np.ndarray, " N"], folds: Sequence[Fold]) -> list[list[int]]:
+    """Rows of each set of duplicates of which a fold trains on some and tests others."""
+    split = np.zeros(labels.max() + 1, bool)
+    for train, test in folds:
+        split[np.intersect1d(labels[train], labels[test])] = True
+    return [np.flatnonzero(labels == label).tolist() for label in np.flatnonzero(split)]
 
 
 def _pairs(side: Float[np.ndarray, "L N D"]) -> Int[np.ndarray, "P 2"]:

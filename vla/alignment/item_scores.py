@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from vla.checks import check_choice, check_names, check_number, check_whole_number
-from vla.metrics.folds import Fold, inner_blocks, outer_folds
+from vla.metrics.folds import Fold, inner_blocks
 from vla.metrics.ridge_host import prepare_predictor, prepare_target, solution_weights, target_gram
 from vla.metrics.ridge_host_search import choose_shared, unit_losses
 from vla.metrics.ridge_measures import rounding
@@ -226,7 +226,7 @@ def fold_maps(x: ArrayLike, y: ArrayLike, settings: RidgeSettings) -> Iterator[F
     x, y = _matrix(x, "x"), _matrix(y, "y")
     if len(x) != len(y):
         raise ValueError(f"x has {len(x)} items, y has {len(y)}: give activations of the same items.")
-    for fold in outer_folds(len(x), settings.outer_folds, settings.seed, settings.groups):
+    for fold in settings.folds(len(x)):
         yield fit(x, y, fold, settings)
 
 

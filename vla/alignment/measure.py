@@ -17,7 +17,7 @@ from vla.alignment.permutations import Permutations
 from vla.alignment.significance import LEAST_DEFINED
 from vla.alignment.task import Task
 from vla.metrics import subsets
-from vla.metrics.folds import Table, outer_folds
+from vla.metrics.folds import Table
 from vla.metrics.linear_predictivity import all_measures
 from vla.metrics.ridge_settings import RidgeSettings
 
@@ -255,10 +255,9 @@ def _without_parts(
 ) -> Float[np.ndarray, "S X Y"]:
     """Deviations of the scores without one part of the items each from their mean, times sqrt(parts - 1)."""
     n_items = x.shape[1]
-    folds = outer_folds(n_items, task.folds, task.settings.seed, task.groups)
+    folds = task.settings.folds(n_items)
     parts = subsets.left_out(n_items, folds, task.groups, splits(task), task.seed)
-    # Folds by group are the folds as they were.
-    settings = dataclasses.replace(task.settings, groups=subsets.fold_of_item(n_items, folds))
+    settings = dataclasses.replace(task.settings, splits=folds)  # items keep their folds
     rest = [np.setdiff1d(np.arange(n_items), part) for part in parts]
     try:
         scores = subsets.all_pairs(task.metric, x, y, settings, rest, advance)
@@ -304,7 +303,7 @@ def _chance(task: Task, n_items: int) -> float | None:
     if task.groups is not None and not hasattr(task.settings, "outer_folds"):
         return None
     if task.metric.name == "retrieval":
-        sizes = [len(test) for _, test in outer_folds(n_items, task.folds, task.settings.seed, task.groups)]
+        sizes = [len(test) for _, test in task.settings.folds(n_items)]
         return float(np.mean(1 / np.array(sizes)))
     return task.chance
 

@@ -52,6 +52,16 @@ class Task:
             settings = dataclasses.replace(settings, groups=groups)
         return dataclasses.replace(self, settings=settings, groups=groups)
 
+    def with_splits(self, n_items: int) -> "Task":
+        """The same task with the `splits` of ridge regression, if there are any, as item numbers.
+
+        Raises:
+          ValueError: Splits that do not fit the items or the groups.
+        """
+        if getattr(self.settings, "splits", None) is None:
+            return self
+        return dataclasses.replace(self, settings=self.settings.for_items(n_items))
+
     @property
     def folds(self) -> int:
         """Number of outer folds; 1 for a metric without folds."""
@@ -75,6 +85,8 @@ class Task:
     def settings_text(self) -> str:
         """The settings and the groups as JSON, because attributes of zarr and netCDF cannot be nested."""
         settings = dataclasses.asdict(self.settings)
+        if settings.get("splits", ()) is None:
+            del settings["splits"]  # the keys of stores are those from before this setting
         if self.groups is not None:
             settings["groups"] = self.groups
         return json.dumps(settings, default=lambda value: np.asarray(value).tolist())

@@ -259,6 +259,8 @@ class Study:
             raise ValueError(
                 f"overrides.groups={groups!r}; expected {DUPLICATES!r}: a study takes other groups from its datasets"
             )
+        if "splits" in self.overrides:
+            raise ValueError("overrides.splits: conditions have different items; give splits to vla.score instead")
         metrics = list(dict.fromkeys(name for each in self.experiments for name in self.metrics_of(each)))
         check_overrides(metrics, self.overrides, also=("outer_folds",))
         for name in metrics:

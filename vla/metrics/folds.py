@@ -1,10 +1,10 @@
-"""Outer cross-validation folds, by scikit-learn, and scores by fold.
+"""Outer cross-validation folds, and scores by fold.
 
 N items, X predictor layers, T target layers, P pairings of items, e target units.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -109,6 +109,74 @@ def outer_folds(n_items: int, n_folds: int, seed: int, groups: Sequence | np.nda
     if min(len(test) for _, test in splits) < 2:
         raise ValueError(f"Grouping leaves a test fold of one item: set outer_folds below {n_folds}.")
     return splits
+
+
+def index_arrays(splits: Any) -> Any:
+    """(train, test) item numbers of every fold as tuples; a scikit-learn splitter is returned unchanged.
+
+    Raises:
+      ValueError: Neither.
+    """
+    if hasattr(splits, "split") and not isinstance(splits, str):
+        return splits
+    try:
+        folds = [[np.asarray(side) for side in fold] for fold in splits]
+    except (TypeError, ValueError):
+        folds = []
+    if not folds or any(len(fold) != 2 or not all(map(_numbers_items, fold)) for fold in folds):
+        raise ValueError(
+            f"splits={splits!r:.80}: expected a scikit-learn splitter, such as KFold(5), or a list of (train, test) "
+            "arrays of item numbers."
+        )
+    return tuple((tuple(train.tolist()), tuple(test.tolist())) for train, test in folds)
+
+
+def _numbers_items(side: np.ndarray) -> bool:
+    return side.ndim == 1 and (not side.size or side.dtype.kind in "iu")
+
+
+def chosen_folds(splits: Any, n_items: int, groups: Sequence | np.ndarray | None = None) -> list[Fold]:
+    """The folds of a scikit-learn splitter, or of (train, test) item numbers, in their order.
+
+    Args:
+      splits: From `index_arrays`; a splitter is given the groups.
+      n_items: Number of items.
+      groups: One label per item; no fold may have a group on both sides.
+
+    Raises:
+      ValueError: The splitter refuses; an item that does not exist, is named twice or is on both sides; a group on both
+        sides; fewer than 2 items on a side.
+    """
+    labels = None if groups is None else numbered(groups, n_items)
+    if not isinstance(splits, tuple):
+        try:
+            splits = index_arrays(list(splits.split(np.empty((n_items, 1)), groups=labels)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"splits={splits!r} does not split {n_items} items: {error}. Give the folds themselves, for example "
+                "splits=list(StratifiedKFold(5).split(x, labels))."
+            ) from error
+    folds = [(np.array(train, np.int64), np.array(test, np.int64)) for train, test in splits]
+    for number, fold in enumerate(folds):
+        for name, side in zip(("training", "test"), fold, strict=True):
+            wrong = side[(side < 0) | (side >= n_items)]
+            if len(wrong):
+                raise ValueError(f"splits[{number}] has item {wrong[0]}: expected numbers in 0..{n_items - 1}.")
+            if len(side) < 2:
+                raise ValueError(f"splits[{number}] has too few {name} items ({len(side)}): give at least 2.")
+            if len(np.unique(side)) < len(side):
+                raise ValueError(f"splits[{number}] has a {name} item twice: name each item once.")
+        both = np.intersect1d(*fold)
+        if len(both):
+            raise ValueError(f"splits[{number}] has item {both[0]} in training and in test: keep it on one side.")
+        shared = [] if labels is None else np.intersect1d(*(labels[side] for side in fold))
+        if len(shared):
+            label = np.asarray(groups)[labels == shared[0]][0]
+            raise ValueError(
+                f"splits[{number}] has group {label!s} in training and in test: keep each group on one side, "
+                "for example with splits=GroupKFold(5)."
+            )
+    return folds
 
 
 def inner_blocks(n: int, inner_cv: str | int) -> Blocks:

@@ -16,10 +16,14 @@ from jaxtyping import Float, Int
 
 from vla import devices
 from vla.metrics import ridge, ridge_host
-from vla.metrics.folds import Table, outer_folds
+from vla.metrics.folds import Fold, Table
 from vla.metrics.metric import Metric
 from vla.metrics.ridge_measures import OF_UNITS
 from vla.metrics.ridge_settings import PredictivitySettings, RidgeSettings
+from vla.metrics.ridge_streamed import can_stream, streamed_predictivity
+
+# Training items up to which the n x n matrices of the host's engine are small.
+_MOST_ITEMS_OF_HOST = 4096
 
 # Held at a time of what is prepared of layers; what exceeds it is scored in portions.
 MOST_BYTES = 1 << 31
@@ -60,9 +64,14 @@ def all_measures(
 ) -> tuple[Table, ...]:
     """Predict every layer of `y` from every layer of `x`.
 
-    One CPU device runs `vla.metrics.ridge_host`; accelerators, several devices and several processes run
-    `vla.metrics.ridge`. Both give the same penalties, and scores that differ by rounding.
-    Factorisations run in float64; the products after them run in the precision of the input.
+    The form of the computation follows from the numbers of items and units and from `most_bytes`; all forms give the
+    same penalties, and scores that differ by rounding.
+      dual: n x n matrices of items, factorised once per layer;
+      primal: with many items of few units, no n x n matrix (`ridge_search.is_primal`);
+      streamed: with arrays that exceed the memory, one pass over the items (`ridge_streamed`), where the settings are
+        such that sums suffice.
+    One CPU device runs the dual form of a few thousand items in `vla.metrics.ridge_host`; all else runs in
+    `vla.metrics.ridge`. Factorisations run in float64; the products after them run in the precision of the input.
 
     Args:
       x: Predictor activations, float32 or float64.
@@ -74,14 +83,14 @@ def all_measures(
       measures: Of the same held-out predictions: keys of `ridge_measures.MEASURES`. Each has a table of its own.
       units: Whether tables have the score of every target unit; measures of items have none.
       most_bytes: Memory for what is prepared of layers.
-      engine: `ridge` or `ridge_host`; None chooses by the devices.
+      engine: `ridge` or `ridge_host`; None chooses.
 
     Raises:
       ValueError: Fewer items than the folds need.
     """
     n_items = x.shape[1]
     pairings = np.arange(n_items)[None] if pairings is None else pairings
-    folds = outer_folds(n_items, settings.outer_folds, settings.seed, settings.groups)
+    folds = settings.folds(n_items)
     shape = (len(pairings), len(x), len(y), len(folds))
     per_unit, of_first = (y.shape[2],), (1, *shape[1:])
     of_alpha = of_first + per_unit if settings.alpha_per_target else of_first
@@ -95,8 +104,16 @@ def all_measures(
         for measure in measures
     )
     alphas = np.asarray(settings.alphas)
+    if engine is None and _is_streamed(x, y, settings, folds, measures, units, pairings, most_bytes):
+        for i, j in np.ndindex(len(x), len(y)):
+            pair = streamed_predictivity(x[i], y[j], settings)
+            for values, of_pair in zip(tables[0][:3], pair[:3], strict=True):
+                values[:, i, j] = of_pair[:, 0, 0]
+            advance(len(folds))
+        return tables
     if engine is None:
-        engine = ridge_host if devices.only_the_host() else ridge
+        small = max(len(train) for train, _ in folds) <= _MOST_ITEMS_OF_HOST
+        engine = ridge_host if small and devices.only_the_host() else ridge
     for block in engine.blocks(x, y, settings, pairings, folds, tuple(measures), units, most_bytes):
         f, i, (p, t) = block.fold, block.x_layers[:, None], np.divmod(block.y_layers, len(y))
         for table, score, undefined in zip(tables, block.scores, block.undefined, strict=True):
@@ -107,6 +124,24 @@ def all_measures(
                 table.unit_score[0, i, t[p == 0], f] = values[:, p == 0]
         advance(block.scores[0].size)
     return tables
+
+
+def _is_streamed(
+    x: Float[np.ndarray, "X N d"],
+    y: Float[np.ndarray, "T N e"],
+    settings: RidgeSettings,
+    folds: Sequence[Fold],
+    measures: Sequence[str],
+    units: bool,
+    pairings: Int[np.ndarray, "P N"],
+    most_bytes: int,
+) -> bool:
+    """Whether sums over items suffice, take less memory than the items, and the items take more than `most_bytes`."""
+    if not can_stream(settings) or tuple(measures) != ("pearson",) or units or len(pairings) > 1:
+        return False
+    (n_items, d), e = x.shape[1:], y.shape[2]
+    # The primal form keeps about three float64 copies of a layer of each side.
+    return 24 * n_items * (d + e) > most_bytes and d * len(folds) * settings.inner_cv < 3 * n_items
 
 
 LINEAR_PREDICTIVITY = Metric(

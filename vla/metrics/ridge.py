@@ -5,7 +5,8 @@ T target layers, P pairings of items, a penalties.
 
 In every outer fold each layer is factorised once, for every penalty, target layer and pairing. Then each predictor
 layer chooses its penalties for all target layers by one product of Gram matrices, and predicts each target layer by one
-product. Layers of both sides are spread over the devices. Factorisations run in float64, the products after them in
+product. With many items of few units (`ridge_search.is_primal`) no array has a size of items by items. Layers of both
+sides are spread over the devices. Factorisations run in float64, the products after them in
 the precision of the activations. TPUs, which have no float64, leave factorisations to the CPU of their host.
 """
 
@@ -24,6 +25,7 @@ from vla.metrics.ridge_measures import MEASURES, NEEDS_MEAN, Predicted, Target
 from vla.metrics.ridge_search import (
     Spectrum,
     choose_shared,
+    is_primal,
     solution_weights,
     unit_losses,
 )
@@ -97,7 +99,11 @@ def prepare_predictor(
     s = spectrum(a)
     # A unit that is constant over the test rows becomes exactly zero there: a constant prediction is seen as one.
     m = moments(a_test)
-    return Predictor(s, (centre(a_test, m) @ a.T) @ s.vectors, (m.mean @ a.T) @ s.vectors)
+    centred = centre(a_test, m)
+    if s.complete:
+        return Predictor(s, (centred @ a.T) @ s.vectors, (m.mean @ a.T) @ s.vectors)
+    directions = a.T @ s.vectors
+    return Predictor(s, centred @ directions, m.mean @ directions)
 
 
 def prepare_target(
@@ -155,17 +161,19 @@ def _compare(
     blocks: Blocks,
     measures: tuple[str, ...],
     units: bool,
+    per_unit: bool,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], Array, tuple[Array | None, ...]]:
     """Score every predictor layer against every target layer.
 
     Args:
       predictors: Some layers.
       targets: Layers of the same fold.
-      grams: Of the targets, for one penalty per target layer; None for one per target unit.
+      grams: Of the targets; None for the primal form, and for one penalty per target unit.
       alphas: Penalties to choose from, ascending.
       blocks: Inner folds.
       measures: Keys of `MEASURES`.
       units: Whether the scores of units are returned.
+      per_unit: Choose one penalty per target unit instead of one per target layer.
 
     Returns:
       Scores and numbers of undefined units [X, T] of each measure, the index of the penalty [X, T] or [X, T, e], and
@@ -183,14 +191,17 @@ def _compare(
             values = [MEASURES[measure](predicted, target) for measure in measures]
             return [(*_summed(of, target), of if units and of.ndim else None) for of in values]
 
-        def per_unit(target: Target) -> tuple:
-            chosen = jnp.argmin(unit_losses(s, alphas, target.train, blocks), axis=0)
-            coefficients = solution_weights(s.values, alphas[chosen]).T * (s.vectors.T @ target.train)
-            return chosen, measured((projected @ coefficients).astype(target.train.dtype), target)
+        def by_directions(of: tuple[Array, Target]) -> list[tuple[Array, Array, Array | None]]:
+            chosen, target = of
+            weights = solution_weights(s.values, alphas[chosen].reshape(-1)).T
+            return measured((projected @ (weights * (s.vectors.T @ target.train))).astype(target.train.dtype), target)
 
+        if per_unit:
+            chosen = jax.lax.map(lambda y: jnp.argmin(unit_losses(s, alphas, y, blocks), axis=0), targets.train)
+        else:
+            chosen = choose_shared(s, alphas, grams, targets.train, targets.scale, blocks)
         if grams is None:
-            return jax.lax.map(per_unit, targets)
-        chosen = choose_shared(s, alphas, grams, targets.train, targets.scale, blocks)
+            return chosen, jax.lax.map(by_directions, (chosen, targets))
         used = jnp.any(chosen[:, None] == jnp.arange(len(alphas)), axis=0)
 
         dtype, nothing = grams.dtype, jnp.zeros((len(projected), len(s.vectors)), grams.dtype)
@@ -243,7 +254,7 @@ def blocks(
         prepared once for each portion of predictors. Beside it come the activations, and the residual makers and the
         predictions of one layer pair.
     """
-    alphas = np.asarray(settings.alphas)
+    alphas, per_unit = np.asarray(settings.alphas), settings.alpha_per_target
     mesh = devices.layer_mesh(len(x), len(pairings) * len(y))
     factorising = devices.factorising(mesh)
     prepare_x = devices.over_layers(
@@ -252,32 +263,36 @@ def blocks(
         ("x_layer", None, None),
         use_test_statistics=settings.test_statistics == "test",
     )
-    prepare_y = devices.over_layers(
-        _prepare_targets,
-        factorising,
-        ("y_layer",) * 3,
-        standardize=settings.standardize_targets,
-        grams=not settings.alpha_per_target,
-    )
     for f, (train, test) in enumerate(folds):
+        n, inner = len(train), inner_blocks(len(train), settings.inner_cv)
+        primal = is_primal(n, x.shape[2], y.shape[2], len(pairings) * len(y), len(alphas), inner, most_bytes)
+        grams = not (primal or per_unit)
+        prepare_y = devices.over_layers(
+            _prepare_targets,
+            factorising,
+            ("y_layer",) * 3,
+            standardize=settings.standardize_targets,
+            grams=grams,
+        )
         compare = devices.over_layers(
             _compare,
             mesh,
             ("x_layer", "y_layer", "y_layer", None),
             ("x_layer", "y_layer"),
-            blocks=inner_blocks(len(train), settings.inner_cv),
+            blocks=inner,
             measures=measures,
             units=units,
+            per_unit=per_unit,
         )
-        n = len(train)
         of_predictor = 8 * min(n, x.shape[2]) * (n + len(test))
-        of_target = y.itemsize * (n * n + y[0].size)
+        of_target = y.itemsize * (grams * n * n + y[0].size)
         for left in devices.portions(len(x), of_predictor, most_bytes // 2, mesh.shape["x_layer"]):
             predictors = prepare_x(x[left.filled], train, test)
             for right in devices.portions(len(pairings) * len(y), of_target, most_bytes // 2, mesh.shape["y_layer"]):
                 p, t = np.divmod(right.filled, len(y))
-                targets, grams = prepare_y(y[t], pairings[p][:, train], pairings[p][:, test])
-                scores, undefined, chosen, by_unit = devices.fetched(compare(predictors, targets, grams, alphas))
+                targets, gram_matrices = prepare_y(y[t], pairings[p][:, train], pairings[p][:, test])
+                compared = compare(predictors, targets, gram_matrices, alphas)
+                scores, undefined, chosen, by_unit = devices.fetched(compared)
                 inside = slice(len(left.layers)), slice(len(right.layers))
                 yield Block(
                     f,

@@ -8,9 +8,10 @@ Predictions and targets are in units of the training scale of each target unit.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 
 class Target(NamedTuple):
@@ -86,39 +87,69 @@ def retrieval(predicted: Predicted, target: Target) -> Float[Array, ""]:
     """Share of test items whose own target is more like their prediction than the target of any other test item, in
     [0, 1]; by chance 1 / m. Of t targets that are equally like it, with the own among them, each is first in 1 / t of
     the orders. Likeness is Pearson r over the units that vary."""
-    similarity = likeness(predicted, target)
-    return _where_defined(similarity, jnp.mean(hits(similarity)))
+    return _mean_over_items(hits, predicted, target)
 
 
-def hits(similarity: Float[Array, "m m"]) -> Float[Array, " m"]:
-    """In which share of the orders of tied targets an item's own target is the one most like its prediction."""
-    ahead = jnp.diagonal(similarity)[:, None] - similarity
-    first = ~jnp.any(ahead < -rounding(similarity), axis=1)
-    ties = jnp.sum(jnp.abs(ahead) <= rounding(similarity), axis=1)
+def hits(likeness: Float[Array, "m i"], own: Float[Array, " i"]) -> Float[Array, " i"]:
+    """In which share of the orders of tied targets an item's own target is the one most like its prediction.
+
+    Args:
+      likeness: Of the predictions of some items (columns) with all targets.
+      own: With their own target.
+    """
+    ahead = own - likeness
+    first = ~jnp.any(ahead < -rounding(likeness), axis=0)
+    ties = jnp.sum(jnp.abs(ahead) <= rounding(likeness), axis=0)
     return jnp.where(first, 1 / jnp.maximum(ties, 1), 0.0)
 
 
 def matching(predicted: Predicted, target: Target) -> Float[Array, ""]:
     """Share of pairs of test items in which a prediction is more like its own target than like the other's, in [0, 1];
     by chance 1/2. Ties count half."""
-    similarity = likeness(predicted, target)
-    m, ahead = len(similarity), jnp.diagonal(similarity)[:, None] - similarity
-    won = (ahead > rounding(similarity)) + 0.5 * (jnp.abs(ahead) <= rounding(similarity))
-    return _where_defined(similarity, (jnp.sum(won) - 0.5 * m) / (m * (m - 1)))
+    return _mean_over_items(_won, predicted, target)
 
 
-def _where_defined(similarity: Float[Array, "m m"], score: Float[Array, ""]) -> Float[Array, ""]:
-    return jnp.where(jnp.all(jnp.isfinite(similarity)), score, jnp.nan)
+def _won(likeness: Float[Array, "m i"], own: Float[Array, " i"]) -> Float[Array, " i"]:
+    ahead, tie = own - likeness, rounding(likeness)
+    # Twice what is won; an item ties with itself.
+    won = jnp.sum((ahead > tie).astype(jnp.int32) + (ahead >= -tie), axis=0) - 1
+    return won / (2 * (len(likeness) - 1))
 
 
-def rounding(similarity: Float[Array, "m m"] | np.ndarray) -> float:
+# Predictions that are compared with all targets at a time.
+_ITEMS = 512
+
+
+def _mean_over_items(
+    measure: Callable[[Float[Array, "m i"], Float[Array, " i"]], Float[Array, " i"]],
+    predicted: Predicted,
+    target: Target,
+) -> Float[Array, ""]:
+    """The mean of a measure of the test items, from Pearson r over units of their predictions with all targets; NaN
+    where a prediction or a target has no r."""
+    rows, targets = _unit_rows(predicted, target)
+    m, size = len(rows), min(_ITEMS, len(rows))
+    starts = np.arange(0, m, size)
+
+    def of_items(start: Int[Array, ""]) -> Float[Array, ""]:
+        items = start + jnp.arange(size)  # beyond the last item they repeat it, and do not count
+        places = jnp.minimum(items, m - 1)
+        likeness = targets @ rows[places].T
+        scores = measure(likeness, likeness[places, jnp.arange(size)])
+        return jnp.sum(jnp.where(items < m, scores, 0.0), dtype=jnp.float64)
+
+    defined = jnp.all(jnp.isfinite(rows)) & jnp.all(jnp.isfinite(targets))
+    return jnp.where(defined, jnp.sum(jax.lax.map(of_items, starts)) / m, jnp.nan)
+
+
+def rounding(likeness: Float[Array, "m i"] | np.ndarray) -> float:
     """Likenesses that differ by no more are equal: of two targets that are the same, a product of matrices may sum in
     other orders."""
-    return 32 * float(np.finfo(similarity.dtype).eps)
+    return 32 * float(np.finfo(likeness.dtype).eps)
 
 
-def likeness(predicted: Predicted, target: Target) -> Float[Array, "m m"]:
-    """Pearson r over units of the prediction of item i with the target of item j."""
+def _unit_rows(predicted: Predicted, target: Target) -> tuple[Float[Array, "m e"], Float[Array, "m e"]]:
+    """Predictions and targets, centred over the units that vary and of unit norm: their products are Pearson r."""
     assert predicted.mean is not None
     varies = ~target.constant
 
@@ -130,7 +161,7 @@ def likeness(predicted: Predicted, target: Target) -> Float[Array, "m m"]:
         return jnp.where(size > 0, values / jnp.where(size > 0, size, 1.0), jnp.nan)
 
     rows = predicted.rows + predicted.mean
-    return normal(rows) @ normal((target.test * target.spread + target.offset).astype(rows.dtype)).T
+    return normal(rows), normal((target.test * target.spread + target.offset).astype(rows.dtype))
 
 
 MEASURES: dict[str, Measure] = {

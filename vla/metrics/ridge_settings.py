@@ -4,8 +4,10 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from vla.checks import check_choice, check_whole_number
+from vla.metrics.folds import Fold, chosen_folds, index_arrays, outer_folds
 
 PAPER_ALPHAS = tuple(10.0**k for k in range(-8, 9))
 
@@ -24,6 +26,9 @@ class RidgeSettings:
       test_statistics: Whose mean and scale standardise the test rows of the predictor: "train" or "test".
       groups: One label per item; items that share a label stay on one side of every outer split.
       seed: Seed of the outer folds.
+      splits: Outer folds to use instead of `outer_folds` shuffled ones: a scikit-learn splitter, or (train, test)
+        arrays of item numbers, such as `list(StratifiedKFold(5).split(x, labels))`. Items may be left out, or be
+        tested several times.
     """
 
     alphas: Any = PAPER_ALPHAS
@@ -34,6 +39,7 @@ class RidgeSettings:
     test_statistics: str = "train"
     groups: Any = None
     seed: int = 42
+    splits: Any = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
@@ -46,6 +52,34 @@ class RidgeSettings:
         object.__setattr__(self, "alphas", tuple(alphas.tolist()))
         check_choice("test_statistics", self.test_statistics, ("test", "train"))
         check_whole_number("inner_cv", self.inner_cv, 2, other=["loo"])
+        if self.splits is not None:
+            object.__setattr__(self, "splits", index_arrays(self.splits))
+
+    def folds(self, n_items: int) -> list[Fold]:
+        """The outer folds.
+
+        Raises:
+          ValueError: As `outer_folds`, or as `chosen_folds` with `splits`.
+        """
+        if self.splits is None:
+            return outer_folds(n_items, self.outer_folds, self.seed, self.groups)
+        return chosen_folds(self.splits, n_items, self.groups)
+
+    def for_items(self, n_items: int) -> "RidgeSettings":
+        """The same settings with `splits`, if there are any, as item numbers, and `outer_folds` as their number."""
+        if self.splits is None:
+            return self
+        splits = self.folds(n_items)
+        return dataclasses.replace(self, splits=splits, outer_folds=len(splits))
+
+    def for_subset(self, rows: Int[np.ndarray, " m"]) -> "RidgeSettings":
+        """The settings for these items alone: with their groups, and with what is left of each of the `splits`."""
+        groups = None if self.groups is None else np.asarray(self.groups)[rows].tolist()
+        splits = self.splits
+        if isinstance(splits, tuple):
+            number = {row: i for i, row in enumerate(rows.tolist())}
+            splits = [[[number[item] for item in side if item in number] for side in fold] for fold in splits]
+        return dataclasses.replace(self, groups=groups, splits=splits)
 
 
 UNIT_MEASURES = ("explained_variance", "pearson", "r2")

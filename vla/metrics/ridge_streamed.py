@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import linalg
 
-from vla.metrics.folds import Table, inner_blocks, outer_folds
+from vla.metrics.folds import Table, inner_blocks
 from vla.metrics.ridge_settings import RidgeSettings
 
 
@@ -34,6 +34,12 @@ class Sums(NamedTuple):
         return jax.tree.map(lambda a, b: a + b, self, other)
 
 
+def can_stream(settings: RidgeSettings) -> bool:
+    """Whether sums over items suffice for the settings."""
+    inner = not isinstance(settings.inner_cv, str) and not settings.alpha_per_target
+    return inner and settings.test_statistics == "train" and getattr(settings, "measure", "pearson") == "pearson"
+
+
 def streamed_predictivity(x: Any, y: Any, settings: RidgeSettings, rows: int = 4096) -> Table:
     """Predict one layer from another as `linear_predictivity` does, reading each once, a chunk of rows at a time.
 
@@ -49,32 +55,35 @@ def streamed_predictivity(x: Any, y: Any, settings: RidgeSettings, rows: int = 4
     Raises:
       ValueError: Settings that sums cannot serve; shapes that do not match; values that are not finite; too few items.
     """
-    if isinstance(settings.inner_cv, str) or settings.alpha_per_target:
+    if not can_stream(settings):
         raise ValueError(
-            "streamed ridge regression keeps sums, not items: give inner_cv as a number of folds, such as 5, and "
-            "alpha_per_target=False."
+            "streamed ridge regression keeps sums, not items: give inner_cv as a number of folds, such as 5, "
+            "alpha_per_target=False, test_statistics='train' and measure='pearson'."
         )
-    if settings.test_statistics != "train" or getattr(settings, "measure", "pearson") != "pearson":
-        raise ValueError("streamed ridge regression knows test_statistics='train' and measure='pearson' only.")
     if len(x.shape) != 2 or len(y.shape) != 2 or x.shape[0] != y.shape[0]:
         raise ValueError(f"x is {tuple(x.shape)}, y {tuple(y.shape)}: expected [items, units] of the same items.")
     if rows < 1:
         raise ValueError(f"rows={rows!r}: expected a number of items of at least 1.")
-    folds = outer_folds(x.shape[0], settings.outer_folds, settings.seed, settings.groups)
+    folds = settings.folds(x.shape[0])
     cells, origin = _accumulate(x, y, _memberships(x.shape[0], folds, settings.inner_cv), rows)
     shape = (1, 1, 1, len(folds))
     table = Table(np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, np.int64))
     for f in range(len(folds)):
-        test = _total(sums for cell, sums in cells.items() if cell[f] < 0)
+        test = _total(sums for cell, sums in cells.items() if cell[f] == _TEST)
         parts = [_total(sums for cell, sums in cells.items() if cell[f] == k) for k in range(settings.inner_cv)]
         table.fold_score[..., f], table.alpha[..., f], table.undefined[..., f] = _score(parts, test, origin, settings)
     return table
 
 
+# In place of an inner fold: of test items, and of items that the outer fold leaves out.
+_TEST, _NEITHER = -1, -2
+
+
 def _memberships(n_items: int, folds: list, inner: int) -> Int[np.ndarray, "N F"]:
-    """For every item and outer fold the inner fold that it validates, -1 where it is a test item."""
-    member = np.full((n_items, len(folds)), -1)
-    for f, (train, _) in enumerate(folds):
+    """For every item and outer fold the inner fold that it validates, or _TEST, or _NEITHER."""
+    member = np.full((n_items, len(folds)), _NEITHER)
+    for f, (train, test) in enumerate(folds):
+        member[test, f] = _TEST
         blocks = inner_blocks(len(train), inner)
         assert blocks is not None
         for k, (start, stop) in enumerate(blocks):

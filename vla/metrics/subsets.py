@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 from vla import devices
 from vla.metrics.folds import Fold, Table, numbered
 from vla.metrics.metric import Metric, Pairwise
+from vla.metrics.ridge_settings import RidgeSettings
 from vla.metrics.signatures import portions
 
 # Matrices over pairs of items held at a time, of both sides together.
@@ -71,8 +72,8 @@ def left_out(n_items: int, folds: Sequence[Fold], groups: Any, count: int, seed:
 
 
 def fold_of_item(n_items: int, folds: Sequence[Fold]) -> np.ndarray:
-    """The number of the fold in which each item is tested."""
-    fold = np.empty(n_items, int)
+    """The number of the last fold in which each item is tested; -1 for none."""
+    fold = np.full(n_items, -1)
     for number, (_, test) in enumerate(folds):
         fold[test] = number
     return fold
@@ -111,7 +112,9 @@ def all_pairs(
 
 
 def settings_of(settings: Any, rows: Int[np.ndarray, " m"]) -> Any:
-    """The settings of a metric for a subset of the items: with the groups of these items alone."""
+    """The settings of a metric for a subset of the items: with the groups and the splits of these items alone."""
+    if isinstance(settings, RidgeSettings):
+        return settings.for_subset(rows)
     if getattr(settings, "groups", None) is None:
         return settings
     return dataclasses.replace(settings, groups=np.asarray(settings.groups)[rows].tolist())
