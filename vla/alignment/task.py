@@ -89,7 +89,10 @@ class Task:
             del settings["splits"]  # the keys of stores are those from before this setting
         if self.groups is not None:
             settings["groups"] = self.groups
-        return json.dumps(settings, default=lambda value: np.asarray(value).tolist())
+        # A splitter becomes item numbers once these are known (`with_splits`); until then its text stands for it.
+        return json.dumps(
+            settings, default=lambda value: repr(value) if hasattr(value, "split") else np.asarray(value).tolist()
+        )
 
     def determines(self) -> dict[str, Any]:
         """JSON values of all that determines the scores, except the activations."""

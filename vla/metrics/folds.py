@@ -169,7 +169,7 @@ def chosen_folds(splits: Any, n_items: int, groups: Sequence | np.ndarray | None
         both = np.intersect1d(*fold)
         if len(both):
             raise ValueError(f"splits[{number}] has item {both[0]} in training and in test: keep it on one side.")
-        shared = [] if labels is None else np.intersect1d(*(labels[side] for side in fold))
+        shared = [] if labels is None else np.intersect1d(labels[fold[0]], labels[fold[1]])
         if len(shared):
             label = np.asarray(groups)[labels == shared[0]][0]
             raise ValueError(

@@ -132,7 +132,7 @@ def unit_losses(s: Spectrum, alphas: Float[Array, " a"], y: Float[Array, "n e"],
 def _unit_loss(s: Spectrum, y: Float[Array, "n e"], blocks: Blocks) -> Callable[[Float[Array, ""]], Float[Array, " e"]]:
     """A function from a penalty to the loss of every unit."""
     n, y = s.vectors.shape[0], y.astype(jnp.float64)
-    if blocks is not None and (s.complete or not _few_refits(*s.vectors.shape, blocks)):
+    if blocks is not None and (s.complete or not _few_refits(n, len(s.values), blocks)):
         maker = _residual_maker(s, blocks, np.dtype("float64"), careful=True)
         return lambda alpha: jnp.sum((maker(alpha)[0] @ y) ** 2, axis=0)
     if blocks is not None:
