@@ -377,3 +377,10 @@ def test_what_cannot_be_mapped_is_refused():
         ridge_settings(alpha=3)
     with pytest.raises(ValueError, match="protocol="):
         ridge_settings("papers")
+
+
+def test_splits_that_do_not_test_every_item_once_are_refused():
+    x, y = np.random.default_rng(0).standard_normal((2, 20, 3))
+    maps = list(fold_maps(x, y, ridge_settings(splits=[(range(10), range(10, 20))])))
+    with pytest.raises(ValueError, match="every item is tested once"):
+        held_out(maps)

@@ -97,7 +97,7 @@ def test_settings_that_there_are_not(changes, words):
 
 
 def test_every_setting_of_every_metric_can_be_given_on_the_command_line():
-    """With the values as they are typed, in `overrides` or in `settings`."""
+    """With the values as they are typed, in `overrides` or in `settings`. `splits` name the items of one call."""
     typed = {
         "alphas": "(1.0,10.0)", "outer_folds": "3", "inner_cv": "5", "alpha_per_target": "True",
         "standardize_targets": "False", "test_statistics": "test", "measure": "r2", "groups": "duplicates",
@@ -106,7 +106,10 @@ def test_every_setting_of_every_metric_can_be_given_on_the_command_line():
         "components": "2", "regularisation": "0.1", "squared": "True", "variance": "0.9", "weights": "y",
         "alpha": "0.5", "absolute": "True",
     }  # fmt: skip
-    known = {field.name for metric in METRICS.values() for field in dataclasses.fields(metric.settings)} - {"seed"}
+    known = {field.name for metric in METRICS.values() for field in dataclasses.fields(metric.settings)} - {
+        "seed",
+        "splits",
+    }
     assert set(typed) == known | {"groups"}
     script = """
 import sys
