@@ -258,7 +258,9 @@ def held_out(maps: Sequence[FoldMap]) -> HeldOut:
     """
     tested = np.sort(np.concatenate([fold_map.test for fold_map in maps]))
     if not np.array_equal(tested, np.arange(len(tested))):
-        raise ValueError("splits leave items untested, or test them twice: give folds in which every item is tested once.")
+        raise ValueError(
+            "splits leave items untested, or test them twice: give folds in which every item is tested once."
+        )
     n, e = sum(len(fold_map.test) for fold_map in maps), maps[0].predicted.shape[1]
     predicted, actual, fold = np.zeros((n, e)), np.zeros((n, e)), np.zeros(n, np.int64)
     for number, fold_map in enumerate(maps):

@@ -90,14 +90,14 @@ def retrieval(predicted: Predicted, target: Target) -> Float[Array, ""]:
     return _mean_over_items(hits, predicted, target)
 
 
-def hits(likeness: Float[Array, "m i"], own: Float[Array, " i"]) -> Float[Array, " i"]:
+def hits(likeness: Float[Array, "m i"], paired: Float[Array, " i"]) -> Float[Array, " i"]:
     """In which share of the orders of tied targets an item's own target is the one most like its prediction.
 
     Args:
       likeness: Of the predictions of some items (columns) with all targets.
-      own: With their own target.
+      paired: Of the predictions with their own target.
     """
-    ahead = own - likeness
+    ahead = paired - likeness
     first = ~jnp.any(ahead < -rounding(likeness), axis=0)
     ties = jnp.sum(jnp.abs(ahead) <= rounding(likeness), axis=0)
     return jnp.where(first, 1 / jnp.maximum(ties, 1), 0.0)
@@ -109,8 +109,8 @@ def matching(predicted: Predicted, target: Target) -> Float[Array, ""]:
     return _mean_over_items(_won, predicted, target)
 
 
-def _won(likeness: Float[Array, "m i"], own: Float[Array, " i"]) -> Float[Array, " i"]:
-    ahead, tie = own - likeness, rounding(likeness)
+def _won(likeness: Float[Array, "m i"], paired: Float[Array, " i"]) -> Float[Array, " i"]:
+    ahead, tie = paired - likeness, rounding(likeness)
     # Twice what is won; an item ties with itself.
     won = jnp.sum((ahead > tie).astype(jnp.int32) + (ahead >= -tie), axis=0) - 1
     return won / (2 * (len(likeness) - 1))
