@@ -129,6 +129,16 @@ def refuse_absent(setting: str, policy: str, absent: Sequence[str], what: str, r
         )
 
 
+def refuse_listed(names: Sequence[str], fault: str, remedy: str) -> None:
+    """Refuse things by their names, if there are any: `fault: a, b (and 7 more). remedy`.
+
+    Raises:
+      ValueError: There are such things.
+    """
+    if names:
+        raise ValueError(f"{fault}: {listed(names)}. {remedy}")
+
+
 def listed(names: Sequence[str], most: int = 5) -> str:
     """The first few names and how many more there are, for messages: `a, b, c (and 7 more)`."""
     shown = ", ".join(names[:most])

@@ -127,7 +127,7 @@ def safe_name(text: str) -> str:
 def file_hash(path: Path, algorithm: str = "sha256") -> str:
     """Hex digest of a file's bytes."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def is_git_lfs_pointer(data: bytes) -> bool:

@@ -130,8 +130,11 @@ def test_a_picture_is_opened(tmp_path):
         (b"<html>", r"image of item 'x' \(6 bytes\) cannot be read"),
         (np.zeros((2, 2)), "image of item 'x' is an array of float64"),
         (None, "image of item 'x' is a NoneType; expected a path"),
-        (Held(QUADRANTS), "image of item 'x' opens to another lazy image, a Held; expected a path, bytes or pixels"),
-        (OSError("the disk is gone"), "image of item 'x' cannot be opened: the disk is gone. Put what it is read from"),
+        (Held(QUADRANTS), "image of item 'x' opens to a Held; expected a path, bytes or pixels"),
+        (
+            OSError("the disk is gone"),
+            "image of item 'x' cannot be opened: the disk is gone. Restore the file that it is read from",
+        ),
         (ValueError("row 7 is damaged"), "^row 7 is damaged$"),
     ],
 )

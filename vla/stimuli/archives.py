@@ -1,6 +1,5 @@
 """Unpacks zip and tar archives into one folder, and never outside of it."""
 
-import dataclasses
 import os
 import posixpath
 import shutil
@@ -10,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from filelock import FileLock
 
@@ -20,21 +19,16 @@ CHUNK = 1 << 20
 # Limit of total unpacked size / archive size. Images and label maps hardly shrink, JSON shrinks by a factor of ten;
 # the limit of deflate is about 1,030.
 MAX_GROWTH = 100
+# What the libraries raise for a damaged archive.
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error)
 # Below this total size in bytes, growth is not limited.
 HARMLESS = 1 << 24
 
 
-@dataclasses.dataclass(frozen=True)
-class Member:
-    """One entry of an archive.
+class Member(NamedTuple):
+    """One entry of an archive, which opens it by its handle: its path below the folder and its stated unpacked size.
 
-    Attributes:
-      path: Its path below the folder, with `/`.
-      name: Its name in the archive.
-      size: Its unpacked size in bytes, as the archive states it.
-      is_folder: Whether it is a folder.
-      handle: Its entry, by which the archive opens it.
-      fault: Why it is refused, as a phrase that follows its name; empty if it is not.
+    `fault` is the reason why it is refused, as a phrase that follows its name; empty if it is not.
     """
 
     path: str
@@ -42,7 +36,7 @@ class Member:
     size: int
     is_folder: bool
     handle: Any
-    fault: str = ""
+    fault: str
 
 
 def extract(
@@ -52,25 +46,22 @@ def extract(
     wanted: Callable[[str], bool] | None = None,
     max_growth: int = MAX_GROWTH,
 ) -> Path:
-    """Unpack an archive into a new folder, in one step.
+    """Unpack an archive into a new folder in one step; returns the folder's absolute path.
 
-    All members are checked before anything is written. Files are unpacked beside the folder, which is then renamed,
-    so a folder that exists is complete and is returned as it is. Times, owners and permissions are not restored.
-    Archives within the archive are not unpacked.
+    All members are checked before anything is written. Files are unpacked beside the folder, which is then renamed, so
+    a folder that exists is complete and is kept. Times, owners and permissions are not restored, and archives within
+    the archive are not unpacked.
 
     Args:
       archive: A zip, or a tar with or without gzip, bzip2 or xz.
       folder: The folder to create.
-      wanted: Which files to unpack, by their path in the archive with `/`; None for all.
+      wanted: Whether to unpack a file, by its path in the archive with `/`; None for all files.
       max_growth: Largest ratio of the total unpacked size to the size of the archive.
 
-    Returns:
-      The folder's absolute path.
-
     Raises:
-      ValueError: The archive is truncated, damaged, encrypted or not an archive; a member has an absolute path or one
-        that leaves the folder, is a link to anything but an earlier file, is a device, or occurs twice; the unpacked
-        size is too large for the archive or the disk; it has no wanted file. Archive and member are named.
+      ValueError: The archive is damaged, encrypted or no archive; a member leaves the folder, occurs twice, is a device
+      or
+        a link to anything but an earlier file; it is too large for the archive or the disk; it has no wanted file.
     """
     source, target = (Path(os.path.abspath(Path(path).expanduser())) for path in (archive, folder))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -85,41 +76,36 @@ def extract(
 def _unpack(archive: Path, draft: Path, wanted: Callable[[str], bool] | None, max_growth: int) -> None:
     """Check all members, and write the wanted ones below `draft`."""
     try:
-        size = archive.stat().st_size
-        limit = max(size * max_growth, HARMLESS)
         # Test for tar first: zips are recognised by their end, and a tar can end in a zip.
         if tarfile.is_tarfile(archive):
             with tarfile.open(archive) as opened:
-                members = _checked(archive, tar_members(opened), limit, size)
+                members = _checked(archive, tar_members(opened), max_growth)
                 _write_all(archive, draft, members, wanted, opened.extractfile)
                 # Read to the end: the checksums of gzip, bzip2 and xz come after the last member.
                 while opened.fileobj is not None and opened.fileobj.read(CHUNK):
                     pass
         elif zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:
-                members = _checked(archive, zip_members(opened), limit, size)
+                members = _checked(archive, zip_members(opened), max_growth)
                 _write_all(archive, draft, members, wanted, opened.open)
         else:
             raise ValueError(
                 f"{archive} is neither a zip nor a tar archive, or it is truncated. Delete it to download it again"
             )
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, NotImplementedError) as error:
+    except (*DAMAGE, NotImplementedError) as error:
         raise _broken(archive, error) from error
 
 
-def _checked(archive: Path, members: Iterable[Member], limit: int, size: int) -> list[Member]:
-    """The files among the members, after all members are checked.
-
-    Raises:
-      ValueError: A member is refused, two have the same path, or their total size is above the limit.
-    """
+def _checked(archive: Path, members: Iterable[Member], max_growth: int) -> list[Member]:
+    """The files among the members, after all members are checked."""
+    size = archive.stat().st_size
+    limit = max(size * max_growth, HARMLESS)
     by_path: dict[str, Member] = {}
     total = 0
     for member in members:
-        if member.fault:
-            raise ValueError(f"{archive} was not unpacked: its member {member.name!r} {member.fault}")
-        if member.path in by_path and not member.is_folder:
-            raise ValueError(f"{archive} was not unpacked: its member {member.name!r} occurs twice")
+        fault = member.fault or ("occurs twice" if member.path in by_path and not member.is_folder else "")
+        if fault:
+            raise ValueError(f"{archive} was not unpacked: its member {member.name!r} {fault}")
         by_path[member.path] = member
         total += member.size
         if total > limit:
@@ -137,7 +123,6 @@ def _write_all(
     wanted: Callable[[str], bool] | None,
     open_member: Callable[[Any], IO[bytes] | None],
 ) -> None:
-    """Write the wanted ones of checked members."""
     chosen = [member for member in members if wanted is None or wanted(member.path)]
     if not chosen:
         raise ValueError(f"{archive} holds nothing that is wanted: none of its {len(members)} files")
@@ -156,14 +141,13 @@ def _write_all(
             with source, target.open("xb") as file:
                 shutil.copyfileobj(source, file, CHUNK)
                 written = file.tell()
-        except (RuntimeError, zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        except (*DAMAGE, RuntimeError) as error:
             raise _broken(archive, error, member) from error
         if written != member.size:
             raise ValueError(f"{archive} is damaged: its member {member.name!r} does not have {member.size:,} bytes")
 
 
 def _broken(archive: Path, error: BaseException, member: Member | None = None) -> ValueError:
-    """The error for an archive that cannot be read."""
     location = f" at its member {member.name!r}" if member else ""
     # Decompressors raise OSError without an error number.
     if isinstance(error, OSError) and error.errno is not None:
@@ -188,7 +172,7 @@ def zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
 def tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
     """The members of a tar; a link to an earlier file of the archive is unpacked as a copy of it.
 
-    Stricter than `tarfile.data_filter`: that allows links to any path within the folder.
+    Stricter than `tarfile.data_filter`, which allows links to any path within the folder.
     """
     files: dict[str, int] = {}
     for info in archive:

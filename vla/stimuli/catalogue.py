@@ -3,11 +3,11 @@
 import dataclasses
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vla.checks import POLICIES, check_choice, check_names
+from vla.checks import POLICIES, WholeNumber, check_choice, check_names
 from vla.records import Dataset
 from vla.stimuli.datasets import sources
 from vla.stimuli.datasets.captioned_folder import read_captioned_folder
@@ -28,22 +28,27 @@ READERS: dict[str, Callable[..., Dataset]] = {
     "flickr8k": read_flickr8k,
     "pick_a_pic": read_pick_a_pic,
 }
-# Downloads of whole datasets; each returns the prepared folder.
-ARCHIVES: dict[str, Callable[..., Path]] = {"coco_val2017": sources.coco_val2017, "flickr8k": sources.flickr8k}
+# Downloads of whole datasets, which return the prepared folder, and of a sample, which is returned.
+DOWNLOADS: dict[str, Callable[..., Any]] = {
+    "coco_val2017": sources.coco_val2017,
+    "flickr8k": sources.flickr8k,
+    "pick_a_pic": pick_a_pic,
+}
 # Tables with any columns.
 TABLES: dict[str, Callable[..., Dataset]] = {"hugging_face": read_hugging_face, "tfds": read_tfds}
 NAMES = tuple(sorted({*READERS, *TABLES}))
 # Passed by read_dataset itself.
-OWN = frozenset({"n", "seed", "missing_images", "data_dir", "source", "directory", "folder", "name"})
+NOT_OPTIONS = frozenset({"n", "seed", "missing_images", "data_dir", "source", "directory", "folder", "name"})
+Directory = str | os.PathLike[str] | None
 
 
 def read_dataset(
     name: str,
-    directory: str | os.PathLike[str] | None = None,
+    directory: Directory = None,
     *,
-    n: Any = None,
+    n: WholeNumber | str | None = None,
     seed: int = 42,
-    data_dir: str | os.PathLike[str] | None = None,
+    data_dir: Directory = None,
     missing_images: str = "refuse",
     called: str = "",
     **options: Any,
@@ -60,7 +65,7 @@ def read_dataset(
     | `tfds` | | `image`, `text`, ... as of `read_tfds` |
 
     Downloads are verified, packed as array_record files under `data_dir`, and read from there. A directory is read in
-    place; it may also be one that `prepare_dataset` made.
+    place; it may also be one that `prepare_dataset` returns.
 
     Args:
       name: One of the above.
@@ -76,43 +81,47 @@ def read_dataset(
     Raises:
       ValueError: An unknown dataset or option; or as the reader.
     """
-    _check_name(name)
-    check_choice("missing_images", missing_images, POLICIES)
-    dataset = _found(name, directory, n, seed, data_dir, missing_images, options)
+    check_asked(name, directory, missing_images=missing_images, options=options)
+    reader, store = _reader(name, directory), _data_dir(data_dir)
+    if directory is not None and name in READERS and is_prepared(directory):
+        _check_prepared(name, directory, options)
+        dataset = sample(read_prepared(directory), n, seed)
+    elif name in TABLES:
+        more = {"data_dir": data_dir} if name == "tfds" else {}
+        dataset = reader(directory, n=n, seed=seed, missing_images=missing_images, **more, **options)
+    elif name == "pick_a_pic":
+        dataset = reader(store if directory is None else directory, n=n, seed=seed, **options)
+    elif directory is None:
+        dataset = sample(read_prepared(reader(store, **options)), n, seed)
+    else:
+        dataset = sample(reader(directory, missing_images=missing_images, **options), n, seed)
     return dataclasses.replace(dataset, name=called) if called else dataset
 
 
 def check_asked(
-    name: str,
-    directory: str | os.PathLike[str] | None = None,
-    *,
-    missing_images: str = "refuse",
-    options: Iterable[str] = (),
+    name: str, directory: Directory = None, *, missing_images: str = "refuse", options: Iterable[str] = ()
 ) -> None:
-    """Check the arguments of `read_dataset`; nothing is read.
-
-    Args:
-      name: As of `read_dataset`.
-      directory: As of `read_dataset`.
-      missing_images: As of `read_dataset`.
-      options: Names of the reader's options.
+    """Check the arguments of `read_dataset`, and the names of its options; nothing is read.
 
     Raises:
       ValueError: An unknown dataset or option, or a missing directory.
     """
-    _check_name(name)
+    if name not in NAMES:
+        raise ValueError(f"no dataset is called {name!r}; known are {', '.join(NAMES)}")
     check_choice("missing_images", missing_images, POLICIES)
-    if directory is None and name not in (*ARCHIVES, "pick_a_pic"):
-        _given(name, directory)
-    if directory is None or not is_prepared(directory):
-        _check_options(name, _reader(name, directory), options)
+    if directory is None and name not in DOWNLOADS:
+        what = "the dataset's name there, or a directory" if name in TABLES else "the directory with its files"
+        raise ValueError(f"{name} needs directory=: {what}")
+    if directory is None or name in TABLES or not is_prepared(directory):
+        known = set(inspect.signature(_reader(name, directory)).parameters) - NOT_OPTIONS
+        check_names(name, options, known, "option")
 
 
 def prepare_dataset(
     name: str,
-    directory: str | os.PathLike[str] | None = None,
+    directory: Directory = None,
     *,
-    data_dir: str | os.PathLike[str] | None = None,
+    data_dir: Directory = None,
     missing_images: str = "refuse",
     **options: Any,
 ) -> Path:
@@ -126,101 +135,43 @@ def prepare_dataset(
       **options: Options of the reader.
 
     Returns:
-      The folder to pass to `read_dataset` as `directory`. Its name contains a hash of the content, so changed files are
-      packed again.
+      The folder to pass to `read_dataset`; its name has a hash of the content, so changed files are packed again.
 
     Raises:
       ValueError: As `read_dataset`.
     """
-    _check_name(name)
-    store = _data_dir(data_dir)
     if name in TABLES:
         raise ValueError(f"{name} keeps its own files; datasets that can be packed are {', '.join(sorted(READERS))}")
-    if directory is None and name in ARCHIVES:
-        _check_options(name, ARCHIVES[name], options)
-        return ARCHIVES[name](store, **options)
+    if directory is None and name == "pick_a_pic":
+        raise ValueError(f"{name} needs directory=: the directory with its files")
+    check_asked(name, directory, missing_images=missing_images, options=options)
+    if directory is None:
+        return DOWNLOADS[name](_data_dir(data_dir), **options)
     from vla.stimuli.datasets.prepare import folder_config, prepare
 
-    dataset = _read(name, _given(name, directory), missing_images, options)
-    return prepare(name, folder_config(dataset), lambda: dataset, store)
+    more = {} if name == "pick_a_pic" else {"missing_images": missing_images}
+    dataset = READERS[name](directory, **more, **options)
+    return prepare(name, folder_config(dataset), lambda: dataset, _data_dir(data_dir))
 
 
-def _found(
-    name: str,
-    directory: str | os.PathLike[str] | None,
-    n: Any,
-    seed: int,
-    data_dir: str | os.PathLike[str] | None,
-    missing_images: str,
-    options: dict[str, Any],
-) -> Dataset:
-    """The sample, from a directory, a prepared folder or a download."""
-    reader = _reader(name, directory)
-    if name in TABLES:
-        _check_options(name, reader, options)
-        kept = {"data_dir": data_dir} if name == "tfds" else {}
-        return reader(_given(name, directory), n=n, seed=seed, missing_images=missing_images, **kept, **options)
-    if directory is not None and is_prepared(directory):
-        _check_prepared(name, directory, options)
-        return sample(read_prepared(directory), n, seed)
-    if name == "pick_a_pic":
-        _check_options(name, reader, options)
-        return reader(_data_dir(data_dir) if directory is None else directory, n=n, seed=seed, **options)
-    if directory is None and name in ARCHIVES:
-        _check_options(name, reader, options)
-        return sample(read_prepared(reader(_data_dir(data_dir), **options)), n, seed)
-    return sample(_read(name, _given(name, directory), missing_images, options), n, seed)
-
-
-def _reader(name: str, directory: str | os.PathLike[str] | None) -> Callable[..., Any]:
+def _reader(name: str, directory: Directory) -> Callable[..., Any]:
     """The function that reads or downloads a dataset; its parameters are the options."""
-    if name in TABLES:
-        return TABLES[name]
-    if directory is None:
-        return pick_a_pic if name == "pick_a_pic" else ARCHIVES.get(name, READERS[name])
-    return READERS[name]
+    return DOWNLOADS[name] if directory is None and name in DOWNLOADS else {**READERS, **TABLES}[name]
 
 
-def _read(name: str, directory: str | os.PathLike[str], missing_images: str, options: dict[str, Any]) -> Dataset:
-    """All items of a directory."""
-    reader = READERS[name]
-    _check_options(name, reader, options)
-    kept = {} if name == "pick_a_pic" else {"missing_images": missing_images}
-    return reader(directory, **kept, **options)
-
-
-def _data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
+def _data_dir(data_dir: Directory) -> Path:
     return default_data_dir() if data_dir is None else Path(data_dir).expanduser().absolute()
 
 
-def _given(name: str, directory: str | os.PathLike[str] | None) -> str | os.PathLike[str]:
-    """The directory, which this dataset requires."""
-    if directory is None:
-        what = "the dataset's name there, or a directory" if name in TABLES else "the directory with its files"
-        raise ValueError(f"{name} needs directory=: {what}")
-    return directory
-
-
-def _check_name(name: str) -> None:
-    if name not in NAMES:
-        raise ValueError(f"no dataset is called {name!r}; known are {', '.join(NAMES)}")
-
-
-def _check_prepared(name: str, directory: str | os.PathLike[str], options: dict[str, Any]) -> None:
+def _check_prepared(name: str, directory: str | os.PathLike[str], options: Mapping[str, Any]) -> None:
     """Refuse a prepared dataset of another name, and options, which have no effect on it."""
     import tensorflow_datasets as tfds
 
-    found = tfds.builder_from_directory(str(Path(directory).expanduser())).name
-    if found != name:
-        raise ValueError(f"{directory} ({MARK}) holds {found}, not {name}")
+    actual = tfds.builder_from_directory(str(Path(directory).expanduser())).name
+    if actual != name:
+        raise ValueError(f"{directory} ({MARK}) holds {actual}, not {name}")
     if options:
         raise ValueError(
             f"{', '.join(sorted(options))}: {directory} is already prepared. Give options when it is prepared, or "
             "name the directory of the original files"
         )
-
-
-def _check_options(name: str, reader: Callable[..., Any], options: Iterable[str]) -> None:
-    """Refuse options that the reader does not have."""
-    taken = inspect.signature(reader).parameters
-    check_names(name, options, set(taken) - OWN, "option")

@@ -1,7 +1,6 @@
 """Downloads published files: resumed after interruptions, and verified before they get their final name."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -9,11 +8,12 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import requests
 from filelock import FileLock
 
-from vla.files import write_file
+from vla.files import file_hash, write_file
 from vla.progress import bar
 
 ATTEMPTS = 6
@@ -26,15 +26,8 @@ TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 HEX_DIGITS = {"sha256": 64, "md5": 32}
 
 
-@dataclasses.dataclass(frozen=True)
-class Checksum:
-    """The expected checksum of a file.
-
-    Attributes:
-      algorithm: "sha256" or "md5".
-      digest: Lower-case hex digits.
-      origin: Origin of the checksum, for messages.
-    """
+class Checksum(NamedTuple):
+    """The expected checksum of a file: "sha256" or "md5", lower-case hex digits, and its origin, for messages."""
 
     algorithm: str
     digest: str
@@ -52,13 +45,13 @@ def fetch(
     attempts: int = ATTEMPTS,
     show_progress: bool = True,
 ) -> Path:
-    """Download a file.
+    """Download a file; returns its absolute path.
 
     The bytes go to `<path>.part`, which is renamed when size and checksum are correct. A later call resumes the part
-    file if the server still has the same version (its ETag or date). A file that exists at `path` is verified and
-    kept, so on a machine without network access it can be put there by hand. If no checksum is published, the SHA-256
-    of the first download is recorded in `<path>.sha256`, and later downloads must match it. Proxies are taken from the
-    environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY).
+    file if the server still has the same version (its ETag or date). A file that exists is verified and kept, so on a
+    machine without network access it can be put there by hand. If no checksum is published, the SHA-256 of the first
+    download is recorded in `<path>.sha256`, and later downloads must match it. Proxies come from the environment
+    (HTTP_PROXY, HTTPS_PROXY, NO_PROXY).
 
     Args:
       url: Address, http or https; redirects are followed.
@@ -70,12 +63,8 @@ def fetch(
       attempts: Largest number of consecutive attempts without progress, with waits of 1, 2, 4, ... seconds.
       show_progress: Show a progress bar on standard error.
 
-    Returns:
-      The absolute path of the file.
-
     Raises:
-      ValueError: The server refuses or cannot be reached; the disk is too small; size or checksum differ (both values
-        are named, and no new file is left at `path`).
+      ValueError: The server refuses or cannot be reached; the disk is too small; size or checksum differ.
     """
     target = Path(os.path.abspath(Path(path).expanduser()))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -87,16 +76,14 @@ def fetch(
             if fault:
                 raise ValueError(f"{target} is not the published file: {fault}. Delete it to download it again")
             if expected is None:
-                _record_checksum(target, digest_of(target, "sha256"))
+                _record_checksum(target, target)
             return target
         transfer = Transfer(url, part, size, dict(headers or {}), attempts, show_progress)
         resumed = transfer.run()
-        fault = _difference(part, expected, size)
-        if fault and resumed:
+        while (fault := _difference(part, expected, size)) and resumed:
             # The part file may be from another version of the file: download again from the first byte.
             transfer.restart()
-            transfer.run()
-            fault = _difference(part, expected, size)
+            resumed = transfer.run()
         if fault:
             transfer.restart()
             raise ValueError(
@@ -105,7 +92,7 @@ def fetch(
                 f"{target}"
             )
         if expected is None:
-            _record_checksum(target, digest_of(part, "sha256"))
+            _record_checksum(target, part)
         transfer.note.unlink(missing_ok=True)
         os.replace(part, target)
     return target
@@ -116,17 +103,13 @@ def _difference(path: Path, expected: Checksum | None, size: int | None) -> str:
     actual = path.stat().st_size
     if size is not None and actual != size:
         return f"it has {actual} bytes, {size} are published"
-    if expected is not None and (digest := digest_of(path, expected.algorithm)) != expected.digest:
+    if expected is not None and (digest := file_hash(path, expected.algorithm)) != expected.digest:
         return f"its {expected.algorithm} is {digest}, but {expected.digest} is {expected.origin}"
     return ""
 
 
 def expected_checksum(path: Path, sha256: str | None = None, md5: str | None = None) -> Checksum | None:
-    """The checksum that the file at `path` must have: the published one, else the one of its first download.
-
-    Raises:
-      ValueError: The checksum is not one.
-    """
+    """The checksum that the file at `path` must have: the published one, else the one of its first download."""
     for algorithm, digest in (("sha256", sha256), ("md5", md5)):
         if digest is not None:
             if not re.fullmatch(f"[0-9a-f]{{{HEX_DIGITS[algorithm]}}}", digest):
@@ -148,15 +131,8 @@ def _record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _record_checksum(path: Path, digest: str) -> None:
-    """Record the SHA-256 of the file at `path`."""
-    write_file(_record_path(path), f"{digest}  {path.name}\n")
-
-
-def digest_of(path: Path, algorithm: str) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+def _record_checksum(path: Path, content: Path) -> None:
+    write_file(_record_path(path), f"{file_hash(content)}  {path.name}\n")
 
 
 class _Interrupted(Exception):
@@ -173,14 +149,7 @@ class Transfer:
 
     A note beside the part file records the URL and the version (ETag or date) of the file on the server, so that
     bytes of two versions are never joined. (`huggingface_hub`'s `http_get` resumes too, but does not check this.)
-
-    Attributes:
-      url: Address of the file.
-      part: The part file.
-      size: Published size in bytes, if known.
-      headers: Headers of every request.
-      attempts: Largest number of consecutive attempts without progress.
-      show_progress: Show a progress bar.
+    The other attributes are those of `fetch`.
     """
 
     url: str
@@ -196,11 +165,7 @@ class Transfer:
         return self.part.with_name(f"{self.part.name}.json")
 
     def run(self) -> bool:
-        """Receive the missing bytes; returns whether bytes of an earlier run were kept.
-
-        Raises:
-          ValueError: As for `fetch`, except checksums.
-        """
+        """Receive the missing bytes; returns whether bytes of an earlier run were kept."""
         resumed, failures = self._recorded_version() is not None and self._received() > 0, 0
         while True:
             before = self._received()
@@ -223,7 +188,6 @@ class Transfer:
         self.note.unlink(missing_ok=True)
 
     def _received(self) -> int:
-        """Bytes in the part file."""
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _recorded_version(self) -> str | None:
@@ -235,7 +199,6 @@ class Transfer:
         return note.get("version") if note.get("url") == self.url else None
 
     def _attempt(self) -> bool:
-        """Make one request; returns whether it resumed the part file."""
         start, version = self._received(), self._recorded_version()
         # With Content-Encoding, lengths and ranges would be those of the compressed bytes.
         headers = {**self.headers, "Accept-Encoding": "identity"}
@@ -243,10 +206,10 @@ class Transfer:
             headers |= {"Range": f"bytes={start}-", "If-Range": version}
         try:
             with requests.get(self.url, headers=headers, stream=True, timeout=TIMEOUTS) as response:
-                if response.status_code == 416 and start and _total(response) == str(start):
-                    # The part file is already complete.
-                    return True
-                resumed = response.status_code == 206 and _range_start(response) == start
+                content_range = response.headers.get("Content-Range", "")
+                if response.status_code == 416 and start and content_range.rpartition("/")[2] == str(start):
+                    return True  # the part file is already complete
+                resumed = response.status_code == 206 and content_range.startswith(f"bytes {start}-")
                 if response.status_code in (206, 416) and not resumed:
                     self.restart()
                     raise _Interrupted("the server did not resume at the end of the part file", wait=0)
@@ -262,7 +225,6 @@ class Transfer:
             raise ValueError(f"{self.url} cannot be fetched: {error}") from error
 
     def _check(self, response: requests.Response) -> None:
-        """Raise an error if the answer is not the file."""
         status = f"{response.status_code} {response.reason}"
         if response.status_code in TRANSIENT_STATUS:
             retry_after = response.headers.get("Retry-After", "")
@@ -303,18 +265,7 @@ class Transfer:
             raise _Interrupted(f"the answer ended after {received:,} of {self.size:,} bytes")
 
 
-def _range_start(response: requests.Response) -> int | None:
-    """The position of the first byte of a partial answer."""
-    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return int(match[1]) if match else None
-
-
 def _version(response: requests.Response) -> str | None:
     """The identifier of this version of the file: a strong ETag, else the date."""
     etag = response.headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
-
-
-def _total(response: requests.Response) -> str:
-    """The size of the complete file, from the header of a partial answer."""
-    return response.headers.get("Content-Range", "").rpartition("/")[2]

@@ -16,9 +16,9 @@ from vla.records import LazyImage
 
 WHITE = (255, 255, 255, 255)
 GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
-# The formats whose 16-bit grey PIL hands out, or once handed out, as whole numbers of 32 bits.
+# Formats whose 16-bit grey some versions of PIL return as 32-bit integers.
 GREY_16_AS_I = ("PNG", "PPM")
-# Suffixes of the image files that people keep; .heic and .heif need a plugin of PIL.
+# Suffixes of image files; .heic and .heif need a plugin of PIL.
 IMAGE_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 ORIENTATION = ExifTags.Base.Orientation
 # Orientations 5 to 8 exchange height and width.
@@ -40,13 +40,13 @@ def decode_image(source: object, name: str | None = None) -> Image.Image:
 
     Args:
       source: A path; the bytes of an image file; a PIL image (it is not changed); a uint8 array of values
-        0..255 and shape [H, W, 3], [H, W, 4] (red, green, blue, opacity) or [H, W] (grey); or a `LazyImage`, which is
-        opened.
+        0..255 and shape [H, W, 3], [H, W, 4] (red, green, blue, opacity) or [H, W] (grey); or an object with `open()`
+        that returns one of these, see `vla.records.LazyImage`.
       name: The item's id, for messages.
 
     Raises:
       ValueError: The file is missing, empty, truncated, no image, or so large that PIL takes it for a
-        decompression bomb; the array is not as above; the pixels have no fixed range; or PIL was told to accept
+        decompression bomb; the array is not as above; the pixels have no fixed range; or PIL is set to accept
         truncated files. The message names the item, the file and the remedy.
     """
     label, image = _opened(source, name)
@@ -62,15 +62,8 @@ def decode_image(source: object, name: str | None = None) -> Image.Image:
 def image_orientation(source: object, name: str | None = None) -> tuple[int, tuple[int, int]]:
     """The EXIF orientation of an image and its upright size, from the file's header alone.
 
-    Args:
-      source: As of `decode_image`.
-      name: As of `decode_image`.
-
-    Returns:
-      The orientation, 1 (stored upright) to 8, and the size (W, H) of what `decode_image` returns.
-
-    Raises:
-      ValueError: The file is missing, empty or no image; the array is not as for `decode_image`.
+    The orientation is from 1 (stored upright) to 8, the size is the (W, H) of what `decode_image` returns. Arguments
+    and errors are as of `decode_image`, except that pixels are not decoded.
     """
     label, image = _opened(source, name)
     try:
@@ -86,23 +79,26 @@ def image_orientation(source: object, name: str | None = None) -> tuple[int, tup
     return orientation, (H, W) if swapped else (W, H)
 
 
-def _refuse_partial_decoding() -> None:
-    """Refuse PIL's setting that fills the missing part of truncated files with grey."""
+def _opened(source: object, name: str | None) -> tuple[str, Image.Image]:
+    """The label of the image in messages, and the image, its pixels not yet decoded."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise ValueError(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is switched on, so the missing part of a truncated image "
             "would be silently read as grey; set it to False"
         )
-
-
-def _opened(source: object, name: str | None) -> tuple[str, Image.Image]:
-    """What to call the image in messages, and the image, its pixels not yet decoded."""
-    _refuse_partial_decoding()
     item = "" if name is None else f" of item {name!r}"
     if isinstance(source, Image.Image):
         return f"image{item}", source
     if isinstance(source, LazyImage):
-        return _opened(_from_lazy(source, f"image{item}"), name)
+        try:
+            content = source.open()
+        except OSError as error:
+            raise ValueError(
+                f"image{item} cannot be opened: {error}. Restore the file that it is read from, or leave the item out"
+            ) from error
+        if isinstance(content, LazyImage):
+            raise ValueError(f"image{item} opens to a {type(content).__name__}; expected a path, bytes or pixels")
+        return _opened(content, name)
     if isinstance(source, str) and (reason := not_an_image(source)):
         raise ValueError(f"image{item} ({source[:80]}) {reason}")
     if isinstance(source, str | os.PathLike):
@@ -133,23 +129,8 @@ def _opened(source: object, name: str | None) -> tuple[str, Image.Image]:
         raise _unreadable(label, error) from error
 
 
-def _from_lazy(image: LazyImage, label: str) -> object:
-    """The image that the object opens to, read now."""
-    try:
-        held = image.open()
-    except OSError as error:
-        raise ValueError(
-            f"{label} cannot be opened: {error}. Put what it is read from in place, or leave the item out"
-        ) from error
-    if isinstance(held, LazyImage):
-        raise ValueError(
-            f"{label} opens to another lazy image, a {type(held).__name__}; expected a path, bytes or pixels"
-        )
-    return held
-
-
 def _from_array(label: str, array: np.ndarray) -> tuple[str, Image.Image]:
-    """An image of an array of pixels."""
+    """Label and image of an array of pixels."""
     shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     if array.dtype != np.uint8 or not shaped or array.size == 0:
         raise ValueError(
@@ -160,13 +141,13 @@ def _from_array(label: str, array: np.ndarray) -> tuple[str, Image.Image]:
 
 
 def _rgb(label: str, image: Image.Image, format: str | None) -> Image.Image:
-    """The same image in 8-bit RGB; `format` is that of the file it was opened from."""
+    """The image in 8-bit RGB; `format` is that of the file it was opened from."""
     if image.mode in GREY_16 or (image.mode == "I" and format in GREY_16_AS_I):
         image = _grey(image)
     if image.mode == "I":
         raise ValueError(
-            f"{label} has pixels of PIL's mode 'I', whole numbers of which nothing says what is white; save it with 8 "
-            "or 16 bits a channel"
+            f"{label} has pixels of PIL's mode 'I', whole numbers without a defined white; save it with 8 or 16 bits a "
+            "channel"
         )
     if image.mode not in EIGHT_BITS:
         raise ValueError(
@@ -174,13 +155,13 @@ def _rgb(label: str, image: Image.Image, format: str | None) -> Image.Image:
             f"{', '.join(EIGHT_BITS)}"
         )
     if image.has_transparency_data:
-        seen = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", seen.size, WHITE), seen)
+        opaque = Image.new("RGBA", image.size, WHITE)
+        image = Image.alpha_composite(opaque, image.convert("RGBA"))
     return image.convert("RGB")
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """16-bit grey, 0..65535, in 8 bits, with what is transparent on white."""
+    """16-bit grey, 0..65535, in 8 bits, with transparent pixels white."""
     # PIL's own conversion clips at 255 and turns nearly everything white.
     grey_hw = np.asarray(image).astype(np.int64)
     if "transparency" in image.info:
@@ -189,7 +170,6 @@ def _grey(image: Image.Image) -> Image.Image:
 
 
 def _unreadable(label: str, error: Exception) -> ValueError:
-    """The error for an image that could not be decoded."""
     if isinstance(error, Image.DecompressionBombError):
         return ValueError(f"{label} is too large to decode safely: {error}. Shrink the image, or leave the item out")
     reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else error or type(error).__name__
@@ -204,7 +184,7 @@ def has_image_suffix(name: str) -> bool:
 
 
 def not_an_image(source: str | bytes) -> str:
-    """What a string or the content of a file is instead of an image, with the remedy; "" where it is not recognised.
+    """Why a string or the content of a file is no image, with the remedy; "" if unknown.
 
     Recognised are URLs, images in base64, Git LFS pointers, and HEIC files where PIL has no plugin for them.
     """

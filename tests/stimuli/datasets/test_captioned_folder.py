@@ -1,4 +1,4 @@
-"""Folders of photographs: as Kaggle and Hugging Face lay them out, incomplete, contradictory."""
+"""Folders of images: as Kaggle and Hugging Face lay them out, incomplete, contradictory."""
 
 import csv
 import json
@@ -54,7 +54,7 @@ def test_images_folder_may_be_a_link(flickr):
     (flickr / "Images").symlink_to(flickr.parent / "disk", target_is_directory=True)
     assert read_captioned_folder(flickr / "Images").ids == ("b", "a")
     touch(flickr.parent / "disk", "c.jpg")
-    with pytest.raises(ValueError, match="1 photographs .* have no caption"):
+    with pytest.raises(ValueError, match="1 images .* have no caption"):
         read_captioned_folder(flickr)
 
 
@@ -102,7 +102,7 @@ def test_missing_images_refused_or_dropped(flickr):
 
 def test_missing_captions_refused_or_dropped(flickr):
     touch(flickr / "Images", "c.jpg", "more/d.png", "a.png", ".hidden.jpg", "__MACOSX/e.jpg", "notes.md")
-    with pytest.raises(ValueError, match=r"3 photographs .*: a.png, c.jpg, more/d.png. .*missing_captions=\"drop\""):
+    with pytest.raises(ValueError, match=r"3 images .*: a.png, c.jpg, more/d.png. .*missing_captions=\"drop\""):
         read_captioned_folder(flickr / "Images")
     dataset = read_captioned_folder(flickr, missing_captions="drop")
     # a.png is recorded by its name: `a` is kept.
@@ -114,7 +114,7 @@ def test_an_empty_list_of_captions_is_a_missing_caption(tmp_path):
     (tmp_path / "captions.jsonl").write_text(
         '{"image": "a.jpg", "captions": []}\n{"image": "b.jpg", "captions": ["B"]}\n'
     )
-    with pytest.raises(ValueError, match="1 photographs .*: a.jpg. "):
+    with pytest.raises(ValueError, match="1 images .*: a.jpg. "):
         read_captioned_folder(tmp_path)
     dataset = read_captioned_folder(tmp_path, missing_captions="drop")
     assert (dataset.ids, dataset.dropped) == (("b",), ("a",))
@@ -202,10 +202,10 @@ def test_one_file_under_two_names_is_refused(tmp_path):
     assert read_captioned_folder(tmp_path).ids == ("a", "A")
 
 
-def test_heic_photographs_without_captions_count_too(tmp_path):
+def test_heic_images_without_captions_count_too(tmp_path):
     touch(tmp_path, "a.jpg", "b.HEIC")
     (tmp_path / "captions.csv").write_text("image,caption\na.jpg,one\n")
-    with pytest.raises(ValueError, match="1 photographs in .* have no caption in .*: b.HEIC"):
+    with pytest.raises(ValueError, match="1 images in .* have no caption in .*: b.HEIC"):
         read_captioned_folder(tmp_path)
 
 

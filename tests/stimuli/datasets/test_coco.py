@@ -1,4 +1,4 @@
-"""COCO's directories: as published, parts by name, incomplete, contradictory; and the real photographs."""
+"""COCO's directories: as published, parts by name, incomplete, contradictory; and the real images."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def test_masks_by_choice(coco):
 
 def test_parts_by_name(coco, tmp_path):
     whole = read_coco_directory(coco)
-    moved = (tmp_path / "photographs", tmp_path / "said.json", tmp_path / "outlined.json", tmp_path / "maps")
+    moved = (tmp_path / "images", tmp_path / "said.json", tmp_path / "outlined.json", tmp_path / "maps")
     (coco / "val2017").rename(moved[0])
     (coco / "annotations/captions_val2017.json").rename(moved[1])
     (coco / "annotations/instances_val2017.json").rename(moved[2])
@@ -101,9 +101,9 @@ def test_flat_layout_and_pixel_maps_beside_the_annotations(coco):
 def test_incomplete_directories(coco, tmp_path):
     with pytest.raises(ValueError, match="gone is not a folder"):
         locate_coco(tmp_path / "gone")
-    with pytest.raises(ValueError, match=r"has no photographs \(train2017/.*and no captions .*train2017.zip and annot"):
+    with pytest.raises(ValueError, match=r"has no images \(train2017/.*and no captions .*train2017.zip and annot"):
         locate_coco(coco, "train2017")
-    with pytest.raises(ValueError, match="gone is not a folder; expected the folder of COCO's photographs"):
+    with pytest.raises(ValueError, match="gone is not a folder; expected the folder of COCO's images"):
         read_coco(tmp_path / "gone", coco / "annotations/captions_val2017.json")
     with pytest.raises(ValueError, match="gone is not a folder; expected the folder of COCO-Stuff's pixel maps"):
         read_coco(coco / "val2017", coco / "annotations/captions_val2017.json", stuffthingmaps=tmp_path / "gone")
@@ -135,9 +135,7 @@ def test_absent_masks_refused_dropped_or_kept_without(coco, masks):
     path = coco / "annotations/instances_val2017.json"
     part = json.loads(path.read_text())
     write_json(path, {**part, "images": [i for i in part["images"] if i["id"] != 139], "annotations": []})
-    with pytest.raises(
-        ValueError, match=r"1 of the 3 photographs have no masks in .*: 000000000139.*\"keep\".*\"drop\""
-    ):
+    with pytest.raises(ValueError, match=r"1 of the 3 images have no masks in .*: 000000000139.*\"keep\".*\"drop\""):
         read_coco_directory(coco, masks=masks)
     dropped = read_coco_directory(coco, masks=masks, missing_masks="drop")
     assert (dropped.ids, dropped.dropped) == (IDS[1:], (IDS[0],))
@@ -150,14 +148,14 @@ def test_instances_of_other_sizes(coco):
     path = coco / "annotations/instances_val2017.json"
     images = [coco_image(139, width=6, height=8), coco_image(632)]
     write_json(path, {**json.loads(path.read_text()), "images": images})
-    with pytest.raises(ValueError, match=r"another size .*: 000000000139 \(8 x 6 there, 6 x 8 here\); a mask must be"):
+    with pytest.raises(ValueError, match=r"another size .*: 000000000139 \(8 x 6 there, 6 x 8 here\). A mask must be"):
         read_coco_directory(coco, masks="instances", missing_masks="drop")
 
 
 @pytest.mark.parametrize("side", [6, 8])
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("masks", ["instances", "pixel_maps", "upright_pixel_maps"])
-def test_masks_of_photographs_with_an_exif_orientation(masks, orientation, side, tmp_path):
+def test_masks_of_images_with_an_exif_orientation(masks, orientation, side, tmp_path):
     # The thing is white, at the top left of the stored pixels; stuff and what is unlabelled is black.
     thing = np.zeros((side, 8), bool)
     thing[:3, :4] = True
@@ -222,11 +220,11 @@ def real() -> Path:
     return folder
 
 
-def test_real_captions_and_photographs():
+def test_real_captions_and_images():
     folder = real()
     with pytest.raises(ValueError, match="4735 of the 5000 images"):
         read_coco_directory(folder)
-    with pytest.raises(ValueError, match="77 of the 265 photographs have no masks in .*subset_merged.json"):
+    with pytest.raises(ValueError, match="77 of the 265 images have no masks in .*subset_merged.json"):
         read_coco_directory(folder, missing_images="drop")
     dataset = read_coco_directory(folder, missing_images="drop", missing_masks="keep")
     assert (len(dataset), len(dataset.dropped)) == (265, 4735)

@@ -115,9 +115,7 @@ def test_absent_images_refused_or_dropped(original):
 def test_absent_captions_refused_or_dropped(original):
     (original / "Flicker8k_Dataset/7.jpg").write_bytes(b"pixels")
     (original / "Flicker8k_Dataset/._7.jpg").write_bytes(b"left by an archiver")
-    with pytest.raises(
-        ValueError, match=r"1 photographs in .* have no caption in .*: 7.jpg. Caption them, or pass miss"
-    ):
+    with pytest.raises(ValueError, match=r"1 images in .* have no caption in .*: 7.jpg. Caption them, or pass miss"):
         read_flickr8k(original)
     dataset = read_flickr8k(original, missing_captions="drop")
     assert (len(dataset), dataset.dropped) == (3, ("2258277193_586949ec62.jpg", "7"))
@@ -126,7 +124,7 @@ def test_absent_captions_refused_or_dropped(original):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("a.jpg#0 no tab", r"not `name.jpg#number<TAB>caption`: line 21\. Mend"),
+        ("a.jpg#0 no tab", r"not `name.jpg#number<TAB>caption`: line 21\. Correct"),
         ("a.jpg\tno number", "not `name.jpg#number<TAB>caption`: line 21"),
         ("a.jpg#0\t \t", r"empty caption: line 21 \(a.jpg#0\)"),
         ("102455176_5f8ead62d5.jpg#3\tagain", r"second caption of this number: line 21 \(102455176_5f8ead62d5.jpg#3\)"),

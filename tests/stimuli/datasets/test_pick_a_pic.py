@@ -110,7 +110,7 @@ def test_a_sample_reads_only_its_own_images(tmp_path, monkeypatch):
     assert read_pick_a_pic(tmp_path, n=3, seed=7).ids == drawn.ids[:3]
     found = opened(drawn)
     cells = {(p.path, p.column, p.row_group, p.row) for item in drawn.items for p in (item.image, item.rejected)}
-    assert {(p.path, p.column, p.row_group, row) for p in reads for row in p.wanted} == cells
+    assert {(p.path, p.column, p.row_group, row) for p in reads for row in p.needed} == cells
     # One pass over each column of each row group that has some.
     assert len(reads) == len({cell[:3] for cell in cells})
     assert found == opened(sample(whole, 6, 7))

@@ -111,7 +111,7 @@ def test_other_settings_are_another_dataset(hub, tmp_path):
         ({"n": 1, "split": "dev"}, "train, validation"),
         ({"n": 1, "ties": "keep"}, "ties='keep'"),
         ({"n": 1, "masks": "none"}, "no option masks.*empty_prompts, repository, revision, shards, split, ties"),
-        ({"n": 1, "repository": "nobody/nothing"}, "nobody/nothing .main. cannot be had"),
+        ({"n": 1, "repository": "nobody/nothing"}, "nobody/nothing .main. cannot be fetched"),
     ],
 )
 def test_what_cannot_be_is_told(hub, tmp_path, options, words):

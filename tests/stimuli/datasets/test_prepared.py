@@ -71,7 +71,8 @@ def test_coco_comes_back_with_its_masks(tmp_path):
             assert np.array_equal(got.things(), want.things())
             assert (got.stuff() is None) == (want.stuff() is None) == (masks == "instances")
             assert got.stuff() is None or np.array_equal(got.stuff(), want.stuff())
-            assert got.encoded() == want.encoded() and (got.height, got.width) == (6, 8)
+            masks_packed = got.decoded()
+            assert masks_packed.encoded() == want.encoded() and (masks_packed.height, masks_packed.width) == (6, 8)
     assert np.array_equal(back.items[0].captions, direct.items[0].captions)
 
 

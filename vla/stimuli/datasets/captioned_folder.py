@@ -7,10 +7,10 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from vla.checks import POLICIES, check_choice, listed, refuse_absent
+from vla.checks import POLICIES, check_choice, listed, refuse_absent, refuse_listed
 from vla.files import is_git_lfs_pointer
 from vla.records import Dataset, Item
 from vla.stimuli.images import has_image_suffix, not_an_image
@@ -29,14 +29,7 @@ COLUMNS = "`image,caption` (as Kaggle publishes Flickr8k) or `file_name,text` (H
 
 @dataclasses.dataclass(frozen=True)
 class CaptionRow:
-    """One line of a captions file.
-
-    Attributes:
-      line: Line number, from 1.
-      image: Path of the image, relative, with `/` between its parts.
-      captions: Captions in order, none of them empty; () for an empty list.
-      id: The item's id, if the line gives one.
-    """
+    """One line of a captions file, with its number from 1, the image's relative path and the id, if it has one."""
 
     line: int
     image: str
@@ -57,12 +50,11 @@ def read_captions(path: Path) -> list[CaptionRow]:
 
     CSV has the header `image,caption` or `file_name,text` and one caption per row, quoted as usual in CSV. JSON lines
     have one object per line: `image` or `file_name`, with `caption` or `text` (a string) or `captions` (a list of
-    strings). Both may give an `id`; other columns and keys are not read. White space around captions is removed, blank
-    lines are skipped.
+    strings). Both may give an `id`; other columns and keys are not read. White space around captions is removed.
 
     Raises:
-      ValueError: The file is not UTF-8, has no rows, an unknown suffix or a bad header; or lines are malformed, have
-        an empty caption, or name an image outside the folder. One error lists all such lines.
+      ValueError: The file is not UTF-8, has no rows, an unknown suffix or a bad header; or lines are malformed, have an
+        empty caption, or name an image outside the folder.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(
@@ -77,9 +69,7 @@ def read_captions(path: Path) -> list[CaptionRow]:
             rows.append(_row(line, fields))
         except _BadRow as error:
             bad.setdefault(error.why, []).append(f"line {line}" + f" ({error.known_by})" * bool(error.known_by))
-    if bad:
-        reasons = "; ".join(f"{why}: {listed(lines)}" for why, lines in bad.items())
-        raise ValueError(f"{path} has lines that cannot be used. {reasons}. Correct or delete these lines")
+    refuse_lines(path, bad)
     refuse_swallowed_lines(
         str(path),
         [(f"line {row.line}", row.image, caption) for row in rows for caption in row.captions],
@@ -90,16 +80,18 @@ def read_captions(path: Path) -> list[CaptionRow]:
     return rows
 
 
+def refuse_lines(path: Path, bad: Mapping[str, Sequence[str]]) -> None:
+    """Raise a ValueError for lines that cannot be used, by the reason, if there are any."""
+    if bad:
+        reasons = "; ".join(f"{reason}: {listed(lines)}" for reason, lines in bad.items())
+        raise ValueError(f"{path} has lines that cannot be used. {reasons}. Correct or delete these lines")
+
+
 def refuse_swallowed_lines(source: str, captions: Iterable[tuple[str, str, str]], images: Collection[str]) -> None:
-    """Refuse captions that contain further lines of their file.
+    """Refuse captions, (line, image, caption), that contain further lines of their file.
 
     In a file written without CSV quoting, a caption that begins with a quotation mark extends to the next quotation
     mark, over the lines in between. So a caption of several lines must not contain the name of an image as a field.
-
-    Args:
-      source: The file, for messages.
-      captions: (line, image, caption).
-      images: The names of all images of the file.
 
     Raises:
       ValueError: There are such captions; the message names their lines.
@@ -114,13 +106,13 @@ def refuse_swallowed_lines(source: str, captions: Iterable[tuple[str, str, str]]
         if name is not None:
             name = name if isinstance(name, str) else name[0].strip(' ,;\t|"\n')
             bad.append(f"{line} ({image}, whose caption holds {name!r} and {len(caption.splitlines())} lines)")
-    if bad:
-        raise ValueError(
-            f"{source} has captions that run over several lines and hold names of images: {listed(bad)}. A "
-            "quotation mark at the start of a caption opens a quoted field, which took in the lines up to the next "
-            'quotation mark. Write such a caption in quotation marks, the inner ones doubled: a.jpg,"""Stop"" says the '
-            'sign"; csv.writer and pandas do so by themselves'
-        )
+    refuse_listed(
+        bad,
+        f"{source} has captions that run over several lines and hold names of images",
+        "A quotation mark at the start of a caption opens a quoted field, which took in the lines up to the next "
+        'quotation mark. Write such a caption in quotation marks, the inner ones doubled: a.jpg,"""Stop"" says the '
+        'sign"; csv.writer and pandas do so by themselves',
+    )
 
 
 def read_text(path: Path) -> str:
@@ -177,7 +169,6 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict | _BadRow]]:
 
 
 def _row(line: int, fields: dict | _BadRow) -> CaptionRow:
-    """One checked row."""
     if isinstance(fields, _BadRow):
         raise fields
     image = _text_of(fields, IMAGE_KEYS)
@@ -195,15 +186,18 @@ def _row(line: int, fields: dict | _BadRow) -> CaptionRow:
     missing = [caption for caption in captions if caption in MISSING]
     if missing:
         raise _BadRow(f"caption {missing[0]!r}, which stands for a missing one", image)
-    return CaptionRow(line, _inside(image), captions, _id(fields, image))
+    id = fields.get("id")
+    if isinstance(id, bool) or not isinstance(id, str | int | None):
+        raise _BadRow("`id` is neither text nor a whole number", image)
+    return CaptionRow(line, _inside(image), captions, None if id is None else str(id).strip() or None)
 
 
 def _text_of(fields: dict, keys: Iterable[str], known_by: str = "") -> str:
     """The string under the only one of `keys` that the row has."""
-    found = [key for key in keys if key in fields]
-    if len(found) != 1 or not isinstance(fields[found[0]], str):
+    values = [fields[key] for key in keys if key in fields]
+    if len(values) != 1 or not isinstance(values[0], str):
         raise _BadRow(f"expected one string under {' or '.join(f'`{key}`' for key in keys)}", known_by)
-    return fields[found[0]]
+    return values[0]
 
 
 def _inside(image: str) -> str:
@@ -216,16 +210,6 @@ def _inside(image: str) -> str:
     if ".." in parts or parts[0] == "" or parts[0].endswith(":"):
         raise _BadRow("image path leads out of the folder (expected a relative path without `..`)", image)
     return str(PurePosixPath(image))
-
-
-def _id(fields: dict, image: str) -> str | None:
-    """The id of the row as text; None if it is absent or blank."""
-    given = fields.get("id")
-    if given is None:
-        return None
-    if isinstance(given, bool) or not isinstance(given, str | int):
-        raise _BadRow("`id` is neither text nor a whole number", image)
-    return str(given).strip() or None
 
 
 CAPTION_FILES = ("captions.txt", "captions.csv", "captions.jsonl", "metadata.jsonl", "metadata.csv")
@@ -241,86 +225,101 @@ def read_captioned_folder(
 ) -> Dataset:
     """The images of a folder with the captions of a file.
 
-    Items are in the order in which the captions file first names them, captions in published order (see
-    `read_captions` for the formats). Kaggle's Flickr8k is read as published, from `flickr8k` (`captions.txt` beside
-    `Images/`) or from `flickr8k/Images`.
+    Items are in the order in which the captions file first names them, captions in published order (see `read_captions`
+    for the formats). Kaggle's Flickr8k is read as published, from `flickr8k` (`captions.txt` beside `Images/`) or from
+    `flickr8k/Images`. An item's id is given by its lines, else it is the file name without suffix.
 
     Args:
       folder: The folder with the images, directly, in its `Images` (or `images`) folder, or in the subfolders that the
         captions file names.
       captions: The captions file, or its name in the folder; by default the first of CAPTION_FILES in the folder, then
-        in its parent.
+      in
+        its parent.
       name: Name of the dataset; by default that of the folder (for `flickr8k/Images`: `flickr8k`).
       missing_images: For captions without an image: "refuse", or "drop" to record their ids in `Dataset.dropped`.
       missing_captions: The same for images in the folder without a caption.
 
-    Returns:
-      The dataset. An item's id is given by its lines, else it is the file name without suffix.
-
     Raises:
       ValueError: No such folder; no captions file; a line that cannot be used; a missing image or caption; two images
-        with one id, or one image with two; no item left. The message lists what is wrong and the remedy.
+      with
+        one id, or one image with two; no item left.
     """
-    for setting, value in (("missing_images", missing_images), ("missing_captions", missing_captions)):
-        check_choice(setting, value, POLICIES)
-    # Absolute but not resolved: if Images is a link, its parent is the folder that the user sees.
-    base = Path(os.path.abspath(Path(folder).expanduser()))
-    if not base.is_dir():
-        raise ValueError(f"{folder} is not a folder; expected the folder that holds the photographs")
+    base = existing_folder(folder, "that holds the images")
     file = find_captions_file(base, captions, CAPTION_FILES)
     captions_of, ids = _by_image(file, read_captions(file))
-    root = _root(base, file, list(captions_of))
+    # The folder to which images are relative: the first with the most of them.
+    roots = [root for root in (base, base / "Images", base / "images", file.parent) if root.is_relative_to(base)]
+    root = max(roots, key=lambda root: sum((root / image).is_file() for image in captions_of))
+    _refuse_one_file_twice(file, [root / image for image in captions_of if (root / image).is_file()])
+    known = {os.path.realpath(root / image) for image in captions_of}
+    unnamed = [str(path.relative_to(base)) for path in _image_files(root) if os.path.realpath(path) not in known]
+    # For flickr8k/Images, the name is flickr8k.
+    name = name or (base.parent.name if base.name.lower() == "images" else "") or base.name
+    return join_captions(name, file, root, captions_of, ids, unnamed, missing_images, missing_captions)
 
-    paths = {image: root / image for image in captions_of}
-    absent = [image for image in captions_of if not _present(paths[image], base)]
-    refuse_absent(
-        "missing_images",
-        missing_images,
-        absent,
-        f"of the {len(captions_of)} images named in {file} are not in {root}",
-        f"Put them there{_same_but_for_spelling(absent, root) if absent else ''}",
-    )
-    _refuse_one_file_twice(file, [paths[image] for image in captions_of if image not in absent])
-    known = {os.path.realpath(path) for path in paths.values()}
+
+def existing_folder(path: str | os.PathLike[str], description: str) -> Path:
+    """The absolute path of a folder. Links are kept: the parent of a linked `Images` is the folder that users see.
+
+    Raises:
+      ValueError: It does not exist; the message has the description, such as "that holds the images".
+    """
+    folder = Path(os.path.abspath(Path(path).expanduser()))
+    if not folder.is_dir():
+        raise ValueError(f"{path} is not a folder; expected the folder {description}")
+    return folder
+
+
+def join_captions(
+    name: str,
+    file: Path,
+    root: Path,
+    captions_of: Mapping[str, tuple[str, ...]],
+    ids: Mapping[str, str],
+    unnamed: Sequence[str],
+    missing_images: str,
+    missing_captions: str,
+    expected_absent: Collection[str] = (),
+) -> Dataset:
+    """Images of the folder `root` joined with the captions of a file, as of `read_captioned_folder`.
+
+    Items are in the order of `captions_of`. `unnamed` are images that the captions file does not name; the absence of
+    those in `expected_absent` is no error.
+
+    Raises:
+      ValueError: Images or captions are missing, if refused; no item is left.
+    """
+    check_choice("missing_images", missing_images, POLICIES)
+    check_choice("missing_captions", missing_captions, POLICIES)
+    absent = [image for image in captions_of if not (root / image).is_file()]
+    lost = [image for image in absent if image not in expected_absent]
+    remedy = f"Put them there{_same_but_for_spelling(lost, root) if lost else ''}"
+    fault = f"of the {len(captions_of)} images named in {file} are not in {root}"
+    refuse_absent("missing_images", missing_images, lost, fault, remedy)
     uncaptioned = sorted({image for image, captions in captions_of.items() if not captions}.difference(absent))
-    unnamed = [
-        path
-        for path in _photographs(root if root.is_relative_to(base) else base)
-        if os.path.realpath(path) not in known
-    ]
-    refuse_absent(
-        "missing_captions",
-        missing_captions,
-        uncaptioned + [str(path.relative_to(base)) for path in unnamed],
-        f"photographs in {base} have no caption in {file}",
-        "Caption them",
-    )
+    fault = f"images in {root} have no caption in {file}"
+    refuse_absent("missing_captions", missing_captions, [*uncaptioned, *unnamed], fault, "Caption them")
     left_out = {*absent, *uncaptioned}
-    items = tuple(Item(ids[image], paths[image], captions_of[image]) for image in captions_of if image not in left_out)
+    items = tuple(Item(ids[image], root / image, captions_of[image]) for image in captions_of if image not in left_out)
     if not items:
         raise ValueError(
-            f"no item is left: none of the {len(captions_of)} images named in {file} is in {base} with a caption. "
-            f"{listed(list(captions_of))} were looked for in {root}"
+            f"no item is left: none of the {len(captions_of)} images named in {file} is in {root} with a caption. "
+            f"{listed(list(captions_of))} were looked for"
         )
-    dropped = {ids[image] for image in left_out}
     # An image that no line names has no id: never record it under the id of an item.
-    borne = {item.id for item in items}
-    dropped |= {path.name if path.stem in borne else path.stem for path in unnamed}
-    return Dataset(name or _name(base), items, tuple(sorted(dropped)))
+    taken = {item.id for item in items}
+    dropped = {Path(image).name if Path(image).stem in taken else Path(image).stem for image in unnamed}
+    return Dataset(name, items, tuple(sorted(dropped | {ids[image] for image in left_out})))
 
 
 def find_captions_file(base: Path, captions: str | os.PathLike[str] | None, names: Sequence[str]) -> Path:
-    """The captions file that is given, or the first of `names` in a folder, then in its parent.
-
-    Raises:
-      ValueError: There is no such file.
-    """
+    """The captions file that the user names, or the first of `names` in a folder, then in its parent."""
     if captions is not None:
-        given = Path(captions).expanduser()
-        for path in (given, base / given):
+        named = Path(captions).expanduser()
+        for path in (named, base / named):
             if path.is_file():
                 return Path(os.path.abspath(path))
-        raise ValueError(f"no captions file {captions}: looked for {given} and for {base / given}")
+        raise ValueError(f"no captions file {captions}: looked for {named} and for {base / named}")
     for folder in (base, base.parent):
         for name in names:
             if (folder / name).is_file():
@@ -334,29 +333,35 @@ def find_captions_file(base: Path, captions: str | os.PathLike[str] | None, name
 def _by_image(file: Path, rows: Sequence[CaptionRow]) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     """Captions and id of each image, in order of first appearance; no two images share an id."""
     captions_of: dict[str, tuple[str, ...]] = {}
-    given: dict[str, dict[str, int]] = {}
+    lines_of: dict[str, dict[str, int]] = {}
     for row in rows:
         captions_of[row.image] = captions_of.get(row.image, ()) + row.captions
         if row.id is not None:
-            given.setdefault(row.image, {}).setdefault(row.id, row.line)
-    ambiguous = [
-        f"{image} ({', '.join(f'{id!r} on line {line}' for id, line in lines.items())})"
-        for image, lines in given.items()
-        if len(lines) > 1
-    ]
-    if ambiguous:
-        raise ValueError(f"{file} gives one image several ids: {listed(ambiguous)}. Give each image one id")
-    ids = {image: next(iter(given.get(image, [PurePosixPath(image).stem]))) for image in captions_of}
-    sharing: dict[str, list[str]] = {}
-    for image, id in ids.items():
-        sharing.setdefault(id, []).append(image)
-    shared = [f"{id!r} ({listed(images)})" for id, images in sharing.items() if len(images) > 1]
-    if shared:
-        raise ValueError(
-            f"{file} has several images with the same id: {listed(shared)}. An id is the file name without "
-            "extension unless a column or key `id` gives another: give one"
-        )
+            lines_of.setdefault(row.image, {}).setdefault(row.id, row.line)
+    refuse_listed(
+        [
+            f"{image} ({', '.join(f'{id!r} on line {line}' for id, line in lines.items())})"
+            for image, lines in lines_of.items()
+            if len(lines) > 1
+        ],
+        f"{file} gives one image several ids",
+        "Give each image one id",
+    )
+    ids = {image: next(iter(lines_of.get(image, [PurePosixPath(image).stem]))) for image in captions_of}
+    refuse_shared_ids(file, ids)
     return captions_of, ids
+
+
+def refuse_shared_ids(file: Path, ids: Mapping[str, str]) -> None:
+    """Raise a ValueError for images with the same id, if there are any."""
+    images_of: dict[str, list[str]] = {}
+    for image, id in ids.items():
+        images_of.setdefault(id, []).append(image)
+    refuse_listed(
+        [f"{id!r} ({listed(images)})" for id, images in images_of.items() if len(images) > 1],
+        f"{file} has several images with the same id",
+        "An id is the file name without extension unless a column or key `id` gives another: give one",
+    )
 
 
 def _spelling(name: str) -> str:
@@ -365,12 +370,11 @@ def _spelling(name: str) -> str:
 
 
 def _same_but_for_spelling(absent: Sequence[str], root: Path) -> str:
-    """A sentence about files whose names differ from absent ones only in case or Unicode normalisation; else ""."""
-    files = {_spelling(str(path.relative_to(root))): str(path.relative_to(root)) for path in _photographs(root)}
+    """A sentence about files whose names differ from absent ones only in what `_spelling` ignores, if any."""
+    files = {_spelling(str(path.relative_to(root))): str(path.relative_to(root)) for path in _image_files(root)}
     pairs = [f"{image!r} and {files[_spelling(image)]!r}" for image in absent if _spelling(image) in files]
-    if not pairs:
-        return ""
-    return f". Some names differ from files there in case or Unicode normalisation alone: {listed(pairs)}; rename them"
+    difference = "Some names differ from files there in case or Unicode normalisation alone"
+    return f". {difference}: {listed(pairs)}; rename them" if pairs else ""
 
 
 def _refuse_one_file_twice(file: Path, paths: Sequence[Path]) -> None:
@@ -378,43 +382,24 @@ def _refuse_one_file_twice(file: Path, paths: Sequence[Path]) -> None:
     by_spelling: dict[str, list[Path]] = {}
     for path in paths:
         by_spelling.setdefault(_spelling(str(path)), []).append(path)
-    twice = [
-        " and ".join(repr(path.name) for path in same)
-        for same in by_spelling.values()
-        if len(same) > 1 and any(os.path.samefile(same[0], path) for path in same[1:])
-    ]
-    if twice:
-        raise ValueError(
-            f"{file} names one image file in several ways, so its captions would belong to several items: "
-            f"{listed(twice)}. Write each name as the file is called"
-        )
+    same_file = [same for same in by_spelling.values() if any(os.path.samefile(same[0], path) for path in same[1:])]
+    twice = [" and ".join(repr(path.name) for path in same) for same in same_file]
+    refuse_listed(
+        twice,
+        f"{file} names one image file in several ways, so its captions would belong to several items",
+        "Write each name as the file is called",
+    )
 
 
-def _root(base: Path, file: Path, images: Sequence[str]) -> Path:
-    """The folder to which paths in the captions file are relative: the first with the most images."""
-    places = [base, base / "Images", base / "images", file.parent]
-    return max(places, key=lambda place: sum(_present(place / image, base) for image in images))
-
-
-def _present(path: Path, base: Path) -> bool:
-    """Whether `path` is a file in the folder `base`."""
-    return path.is_relative_to(base) and path.is_file()
-
-
-def _photographs(root: Path) -> list[Path]:
+def _image_files(root: Path) -> list[Path]:
     """All images below `root`, sorted; links are followed, hidden files left out."""
-    found, visited = [], set()
-    for place, folders, files in os.walk(root, followlinks=True):
-        visited.add(os.path.realpath(place))
-        folders[:] = [
-            folder
-            for folder in folders
-            if not folder.startswith((".", "__MACOSX")) and os.path.realpath(os.path.join(place, folder)) not in visited
+    paths, visited = [], set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        visited.add(os.path.realpath(folder))
+        subfolders[:] = [
+            name
+            for name in subfolders
+            if not name.startswith((".", "__MACOSX")) and os.path.realpath(os.path.join(folder, name)) not in visited
         ]
-        found += [Path(place, file) for file in files if not file.startswith(".") and has_image_suffix(file)]
-    return sorted(found)
-
-
-def _name(base: Path) -> str:
-    """The name of the dataset in this folder."""
-    return base.parent.name if base.name.lower() == "images" and base.parent.name else base.name
+        paths += [Path(folder, file) for file in files if not file.startswith(".") and has_image_suffix(file)]
+    return sorted(paths)

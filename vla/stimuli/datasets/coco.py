@@ -1,5 +1,6 @@
 """Reads MS-COCO as published: images, captions, and masks of things and stuff."""
 
+import collections
 import dataclasses
 import json
 import os
@@ -7,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vla.checks import POLICIES, check_choice, listed, refuse_absent
+from vla.checks import POLICIES, check_choice, listed, refuse_absent, refuse_listed
 from vla.files import is_git_lfs_pointer
 from vla.records import Dataset, Item, Segmentation
+from vla.stimuli.datasets.captioned_folder import existing_folder
 from vla.stimuli.datasets.coco_masks import InstanceMasks, PixelMap, label_convention
 
 THING_IDS = range(1, 91)
@@ -17,14 +19,7 @@ THING_IDS = range(1, 91)
 
 @dataclasses.dataclass(frozen=True)
 class CocoImage:
-    """One entry of `images`.
-
-    Attributes:
-      number: COCO's id of the image, used by annotations.
-      file_name: Its file, relative to the folder of images.
-      height: Pixels.
-      width: Pixels.
-    """
+    """One entry of `images`: COCO's id, its file relative to the folder of images, and its size in pixels."""
 
     number: int
     file_name: str
@@ -48,12 +43,9 @@ class CocoCategory:
 
 @dataclasses.dataclass(frozen=True)
 class Instances:
-    """An instances file.
+    """An instances file by image number: annotated images, their instances as published, and their categories.
 
-    Attributes:
-      images: Every annotated image by number; one without instances shows no things.
-      segmentations: Polygons or run lengths of the instances of each image, as published, by number.
-      categories: The categories in each image, each once, in order of id, by number.
+    An image without instances shows no things. Categories are each once, in order of id.
     """
 
     images: dict[int, CocoImage]
@@ -64,19 +56,15 @@ class Instances:
 def read_coco_captions(path: str | os.PathLike[str]) -> tuple[dict[int, CocoImage], dict[int, tuple[str, ...]]]:
     """The images of a captions file, and the captions of each image in published order; both by image number.
 
-    White space around captions is removed (3,541 of the published ones end in some).
-
-    Raises:
-      ValueError: The file is missing, truncated or not in COCO's format, or a caption is empty.
+    White space around captions is removed (3,541 of the published ones end in some). A ValueError names what is
+    missing, truncated or not in COCO's format, and empty captions.
     """
     path = Path(path)
     data = _read(path)
     images = _images(path, data)
-    annotations = _records(path, data, "annotations", {"id": int, "image_id": int, "caption": str})
-    _check_references(path, annotations, images)
+    annotations = _annotations(path, data, images, {"caption": str})
     empty = [f"{images[a['image_id']].item} (annotation {a['id']})" for a in annotations if not a["caption"].strip()]
-    if empty:
-        raise ValueError(f"{path} has captions that are empty: {listed(empty)}. Mend or delete these annotations")
+    refuse_listed(empty, f"{path} has captions that are empty", "Correct or delete these annotations")
     captions: dict[int, tuple[str, ...]] = {}
     for annotation in annotations:
         number = annotation["image_id"]
@@ -89,35 +77,31 @@ def read_coco_instances(path: str | os.PathLike[str]) -> Instances:
 
     Raises:
       ValueError: The file is missing, truncated or not in COCO's format, or has a category that is not in its table or
-        is not a thing (COCO-Stuff's JSON has the ids 92..183).
+      is
+        not a thing (COCO-Stuff's JSON has the ids 92..183).
     """
     path = Path(path)
     data = _read(path)
     images = _images(path, data)
-    table = {
-        record["id"]: CocoCategory(record["id"], record["name"], record["supercategory"])
-        for record in _records(path, data, "categories", {"id": int, "name": str, "supercategory": str})
-    }
-    annotations = _records(
-        path, data, "annotations", {"id": int, "image_id": int, "category_id": int, "segmentation": (list, dict)}
+    records = _records(path, data, "categories", {"id": int, "name": str, "supercategory": str})
+    table = {r["id"]: CocoCategory(r["id"], r["name"], r["supercategory"]) for r in records}
+    annotations = _annotations(path, data, images, {"category_id": int, "segmentation": (list, dict)})
+    refuse_listed(
+        [
+            f"{a['category_id']} (annotation {a['id']} of {images[a['image_id']].item})"
+            for a in annotations
+            if a["category_id"] not in table or a["category_id"] not in THING_IDS
+        ],
+        f"{path} has instances of categories that are no things",
+        "Expected ids of its own table `categories`, from 1 to 90; give COCO's instances_*.json, not the stuff or "
+        "panoptic annotations",
     )
-    _check_references(path, annotations, images)
-    unknown = [
-        f"{a['category_id']} (annotation {a['id']} of {images[a['image_id']].item})"
-        for a in annotations
-        if a["category_id"] not in table or a["category_id"] not in THING_IDS
-    ]
-    if unknown:
-        raise ValueError(
-            f"{path} has instances of categories that are no things: {listed(unknown)}. Expected ids of its own "
-            "table `categories`, from 1 to 90; give COCO's instances_*.json, not the stuff or panoptic annotations"
-        )
     segmentations: dict[int, list[Any]] = {number: [] for number in images}
-    kinds: dict[int, set[int]] = {number: set() for number in images}
+    ids: dict[int, set[int]] = {number: set() for number in images}
     for annotation in annotations:
         segmentations[annotation["image_id"]].append(annotation["segmentation"])
-        kinds[annotation["image_id"]].add(annotation["category_id"])
-    categories = {number: tuple(table[id] for id in sorted(ids)) for number, ids in kinds.items()}
+        ids[annotation["image_id"]].add(annotation["category_id"])
+    categories = {number: tuple(table[id] for id in sorted(of_image)) for number, of_image in ids.items()}
     return Instances(images, segmentations, categories)
 
 
@@ -125,16 +109,12 @@ def coco_categories(instances: str | os.PathLike[str]) -> dict[str, tuple[CocoCa
     """The categories of things in each annotated image, by item id; () for an image without instances.
 
     For analyses by supercategory: `{c.supercategory for c in coco_categories(path)["000000000139"]}`.
-
-    Raises:
-      ValueError: As `read_coco_instances`.
     """
     read = read_coco_instances(instances)
     return {image.item: read.categories[number] for number, image in read.images.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The JSON object in the file."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -151,27 +131,21 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _images(path: Path, data: Mapping[str, Any]) -> dict[int, CocoImage]:
-    """The images of the file by number, in published order."""
     records = _records(path, data, "images", {"id": int, "file_name": str, "height": int, "width": int})
     images = {r["id"]: CocoImage(r["id"], r["file_name"], r["height"], r["width"]) for r in records}
-    outside = [
-        image.file_name
-        for image in images.values()
-        if not image.file_name or ".." in image.file_name.split("/") or image.file_name.startswith("/")
-    ]
-    if outside:
-        raise ValueError(f"{path} names images outside their folder: {listed(outside)}. Expected relative file names")
+    names = [image.file_name for image in images.values()]
+    outside = [name for name in names if not name or ".." in name.split("/") or name.startswith("/")]
+    refuse_listed(outside, f"{path} names images outside their folder", "Expected relative file names")
     flat = [image.file_name for image in images.values() if image.height < 1 or image.width < 1]
-    if flat:
-        raise ValueError(f"{path} gives images no positive height and width: {listed(flat)}")
-    sharing: dict[str, list[str]] = {}
+    refuse_listed(flat, f"{path} gives images no positive height and width", "Correct these entries")
+    files: dict[str, list[str]] = {}
     for image in images.values():
-        sharing.setdefault(image.item, []).append(image.file_name)
-    shared = [f"{item!r} ({listed(files)})" for item, files in sharing.items() if len(files) > 1]
-    if shared:
-        raise ValueError(
-            f"{path} has several images with the same id, the file name without extension: {listed(shared)}"
-        )
+        files.setdefault(image.item, []).append(image.file_name)
+    refuse_listed(
+        [f"{item!r} ({listed(of_item)})" for item, of_item in files.items() if len(of_item) > 1],
+        f"{path} has several images with the same id, the file name without extension",
+        "Rename all but one",
+    )
     return images
 
 
@@ -184,37 +158,30 @@ def _records(path: Path, data: Mapping[str, Any], section: str, types: Mapping[s
             f"entry of it. It has {listed([repr(key) for key in sorted(data)]) or 'nothing'}"
         )
     bad = [
-        f"number {place}" + (f" ({key})" if isinstance(record, dict) else "")
-        for place, record in enumerate(records)
-        for key, kind in types.items()
-        if not isinstance(record, dict) or not isinstance(record.get(key), kind) or isinstance(record[key], bool)
+        f"number {number}" + (f" ({key})" if isinstance(record, dict) else "")
+        for number, record in enumerate(records)
+        for key, of_type in types.items()
+        if not isinstance(record, dict) or not isinstance(record.get(key), of_type) or isinstance(record[key], bool)
     ]
-    if bad:
-        named = ", ".join(f"{key} ({_named(kind)})" for key, kind in types.items())
-        raise ValueError(f"{path} has entries of `{section}` that lack a field: {listed(bad)}. Each needs {named}")
-    seen, twice = set(), []
-    for record in records:
-        if record["id"] in seen:
-            twice.append(str(record["id"]))
-        seen.add(record["id"])
-    if twice:
-        raise ValueError(f"{path} has ids twice in `{section}`: {listed(twice)}. Keep one entry for each id")
+    named = {key: of_type if isinstance(of_type, tuple) else (of_type,) for key, of_type in types.items()}
+    fields = ", ".join(f"{key} ({' or '.join(each.__name__ for each in several)})" for key, several in named.items())
+    refuse_listed(bad, f"{path} has entries of `{section}` that lack a field", f"Each needs {fields}")
+    twice = [str(id) for id, times in collections.Counter(r["id"] for r in records).items() if times > 1]
+    refuse_listed(twice, f"{path} has ids twice in `{section}`", "Keep one entry for each id")
     return records
 
 
-def _named(kind: Any) -> str:
-    """The type of a field, for messages."""
-    return " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
-
-
-def _check_references(path: Path, annotations: Sequence[dict[str, Any]], images: Mapping[int, CocoImage]) -> None:
-    """Refuse annotations of images that the file does not list."""
-    dangling = [f"{a['id']} (image {a['image_id']})" for a in annotations if a["image_id"] not in images]
-    if dangling:
-        raise ValueError(
-            f"{path} has annotations of images that are not in its list `images`: {listed(dangling)}. "
-            "The file is incomplete: fetch it again, or delete these annotations"
-        )
+def _annotations(
+    path: Path, data: Mapping[str, Any], images: Mapping[int, CocoImage], types: Mapping[str, Any]
+) -> Sequence[dict[str, Any]]:
+    """The annotations, whose images the file must list."""
+    annotations = _records(path, data, "annotations", {"id": int, "image_id": int, **types})
+    refuse_listed(
+        [f"{a['id']} (image {a['image_id']})" for a in annotations if a["image_id"] not in images],
+        f"{path} has annotations of images that are not in its list `images`",
+        "The file is incomplete: fetch it again, or delete these annotations",
+    )
+    return annotations
 
 
 MASKS = ("auto", "instances", "none", "pixel_maps")
@@ -223,14 +190,7 @@ MASK_POLICIES = ("drop", "keep", "refuse")
 
 @dataclasses.dataclass(frozen=True)
 class CocoFiles:
-    """The files of one split.
-
-    Attributes:
-      images: Folder of the images.
-      captions: The captions file.
-      instances: The instances file, or None.
-      stuffthingmaps: Folder of COCO-Stuff's pixel maps, or None.
-    """
+    """The folder of images, captions file, instances file and folder of COCO-Stuff's pixel maps of one split."""
 
     images: Path
     captions: Path
@@ -248,27 +208,20 @@ def locate_coco(directory: str | os.PathLike[str], split: str = "val2017") -> Co
     Raises:
       ValueError: No such directory, no images, no captions, or several instances files.
     """
-    base = Path(os.path.abspath(Path(directory).expanduser()))
-    if not base.is_dir():
-        raise ValueError(f"{directory} is not a folder; expected the folder that holds {split}/ and annotations/")
+    base = existing_folder(directory, f"that holds {split}/ and annotations/")
     images = _first(base, Path.is_dir, split, f"images/{split}", "images")
     captions = _first(base, Path.is_file, f"annotations/captions_{split}.json", f"captions_{split}.json")
-    lost = [
-        what
-        for what, found in (
-            (f"photographs ({split}/, images/{split}/ or images/)", images),
-            (f"captions (annotations/captions_{split}.json or captions_{split}.json)", captions),
-        )
-        if found is None
-    ]
     if images is None or captions is None:
+        missing = [] if images else [f"images ({split}/, images/{split}/ or images/)"]
+        missing += [] if captions else [f"captions (annotations/captions_{split}.json or captions_{split}.json)"]
         raise ValueError(
-            f"{base} has no {' and no '.join(lost)}. Unpack {split}.zip and annotations_trainval{split[-4:]}.zip "
+            f"{base} has no {' and no '.join(missing)}. Unpack {split}.zip and annotations_trainval{split[-4:]}.zip "
             "there, or name the parts to read_coco"
         )
     instances = _first(base, Path.is_file, f"annotations/instances_{split}.json", f"instances_{split}.json")
     if instances is None:
-        others = [path for place in (base / "annotations", base) for path in place.glob(f"instances_{split}*.json")]
+        folders = (base / "annotations", base)
+        others = [path for folder in folders for path in folder.glob(f"instances_{split}*.json")]
         if len(others) > 1:
             names = listed(sorted(str(path.relative_to(base)) for path in others))
             raise ValueError(f"{base} has several files of instances: {names}. Name one to read_coco")
@@ -289,15 +242,8 @@ def read_coco_directory(
 ) -> Dataset:
     """A split of COCO from a directory with the published files (see `locate_coco`).
 
-    Args:
-      directory: The directory.
-      split: Such as "val2017".
-      masks: "pixel_maps" (COCO-Stuff's: things and stuff), "instances" (things only), "none", or "auto" for the first
-        of these that is there.
-      name: Name of the dataset; by default `coco_<split>`.
-      missing_images: As of `read_coco`.
-      missing_captions: As of `read_coco`.
-      missing_masks: As of `read_coco`.
+    Masks are "pixel_maps" (COCO-Stuff's: things and stuff), "instances" (things only), "none", or "auto" for the first
+    of these that exists. The name is `coco_<split>` by default, the policies are as of `read_coco`.
 
     Raises:
       ValueError: The requested masks are missing; or as `locate_coco` and `read_coco`.
@@ -341,14 +287,14 @@ def read_coco(
 
     The captions file lists the images; other files in the folder are ignored. Items are in order of image number,
     captions in published order (most images have five, a few six or seven). An item's id is the file name without
-    suffix, "000000000139".
+    suffix, "000000000139". Masks are read when they are used; they cover the stored pixels, see
+    `vla.records.Segmentation`.
 
     Args:
-      images: Folder of the images.
-      captions: A file such as `captions_val2017.json`.
-      instances: A file such as `instances_val2017.json`: masks of things, from polygons and run lengths.
-      stuffthingmaps: Folder of COCO-Stuff's pixel maps: masks of things and stuff; they take precedence over
-        `instances`. Labels are those of `stuffthingmaps` or of `stuff_*_pixelmaps` (see `label_convention`).
+      images: Folder of the images. captions: A file such as `captions_val2017.json`. instances: A file such as
+      `instances_val2017.json`: masks of things, from polygons and run lengths. stuffthingmaps: Folder of COCO-Stuff's
+      pixel maps: masks of things and stuff; they take precedence over `instances`.
+        Labels are those of `stuffthingmaps` or of `stuff_*_pixelmaps` (see `label_convention`).
       name: Name of the dataset.
       missing_images: For captions without an image: "refuse", or "drop" to record their ids in `Dataset.dropped`.
       missing_captions: The same for images without captions.
@@ -356,65 +302,48 @@ def read_coco(
         items without masks, which views of things or stuff cannot show. An image that the instances file lists without
         instances is not missing: its mask of things is empty.
 
-    Returns:
-      The dataset; masks are read when they are used. They cover the stored pixels: if an image has an EXIF
-      orientation, its masks are turned with it. A mask is taken as upright only if its size fits the upright image
-      alone.
-
     Raises:
       ValueError: A folder or file is missing, truncated or not in COCO's format; a caption is empty; an image, caption
-        or mask is missing; the annotations disagree on the size of an image; no item left. The message lists what is
-        wrong and the remedy.
+      or
+        mask is missing; the annotations disagree on the size of an image; no item left.
     """
     check_choice("missing_images", missing_images, POLICIES)
     check_choice("missing_captions", missing_captions, POLICIES)
     check_choice("missing_masks", missing_masks, MASK_POLICIES)
-    folder = Path(os.path.abspath(Path(images).expanduser()))
-    if not folder.is_dir():
-        raise ValueError(f"{images} is not a folder; expected the folder of COCO's photographs")
+    folder = existing_folder(images, "of COCO's images")
     listing, captions_of = read_coco_captions(captions)
     ordered = sorted(listing.values(), key=lambda image: image.number)
 
     absent = [image.item for image in ordered if not (folder / image.file_name).is_file()]
-    refuse_absent(
-        "missing_images",
-        missing_images,
-        absent,
-        f"of the {len(ordered)} images in {captions} are not in {folder}",
-        "Put them there",
-    )
+    fault = f"of the {len(ordered)} images in {captions} are not in {folder}"
+    refuse_absent("missing_images", missing_images, absent, fault, "Put them there")
     uncaptioned = [image.item for image in ordered if image.number not in captions_of]
-    refuse_absent(
-        "missing_captions", missing_captions, uncaptioned, f"images in {captions} have no caption", "Caption them"
-    )
+    fault = f"images in {captions} have no caption"
+    refuse_absent("missing_captions", missing_captions, uncaptioned, fault, "Caption them")
     left_out = {*absent, *uncaptioned}
-    here = [image for image in ordered if image.item not in left_out]
-    masks, source = _masks(here, instances, stuffthingmaps)
-    without_masks = [image.item for image in here if source and image.number not in masks]
-    refuse_absent(
-        "missing_masks",
-        missing_masks,
-        without_masks,
-        f"of the {len(here)} photographs have no masks in {source}",
-        'Add them, pass missing_masks="keep" to have these items without masks',
-    )
-    left_out |= {*(without_masks if missing_masks == "drop" else ())}
+    complete = [image for image in ordered if image.item not in left_out]
+    masks, source = _masks(complete, instances, stuffthingmaps)
+    without_masks = [image.item for image in complete if source and image.number not in masks]
+    fault = f"of the {len(complete)} images have no masks in {source}"
+    remedy = 'Add them, pass missing_masks="keep" for items without masks'
+    refuse_absent("missing_masks", missing_masks, without_masks, fault, remedy)
+    if missing_masks == "drop":
+        left_out |= {*without_masks}
     items = tuple(
         Item(image.item, folder / image.file_name, captions_of[image.number], segmentation=masks.get(image.number))
-        for image in here
+        for image in complete
         if image.item not in left_out
     )
     if not items:
         raise ValueError(
-            f"no item is left: none of the {len(ordered)} images in {captions} is in {folder} with all that was asked "
-            f"for. {listed([image.file_name for image in ordered])} were looked for"
+            f"no item is left: none of the {len(ordered)} images in {captions} is in {folder} with captions and the "
+            f"requested masks. {listed([image.file_name for image in ordered])} were looked for"
         )
     return Dataset(name, items, tuple(sorted(left_out)))
 
 
-def _first(base: Path, there: Callable[[Path], bool], *names: str) -> Path | None:
-    """The first of several paths in a folder that exists."""
-    return next((base / name for name in names if there(base / name)), None)
+def _first(base: Path, exists: Callable[[Path], bool], *names: str) -> Path | None:
+    return next((base / name for name in names if exists(base / name)), None)
 
 
 def _masks(
@@ -422,9 +351,7 @@ def _masks(
 ) -> tuple[Mapping[int, Segmentation], str]:
     """The available masks by image number, and their source; both empty if none were requested."""
     if maps is not None:
-        folder = Path(os.path.abspath(Path(maps).expanduser()))
-        if not folder.is_dir():
-            raise ValueError(f"{maps} is not a folder; expected the folder of COCO-Stuff's pixel maps")
+        folder = existing_folder(maps, "of COCO-Stuff's pixel maps")
         files = {image: folder / f"{image.item}.png" for image in images}
         files = {image: file for image, file in files.items() if file.is_file()}
         labels = label_convention(list(files.values()))
@@ -433,20 +360,16 @@ def _masks(
     if instances is None:
         return {}, ""
     read = read_coco_instances(instances)
-    both = [(image, read.images[image.number]) for image in images if image.number in read.images]
-    different = [
-        f"{image.item} ({image.width} x {image.height} there, {other.width} x {other.height} here)"
-        for image, other in both
-        if (image.height, image.width) != (other.height, other.width)
-    ]
-    if different:
-        raise ValueError(
-            f"{instances} gives images another size than the captions file: {listed(different)}; a mask must be of its "
-            "image's size. Give annotations of the same images"
-        )
-    return {
-        image.number: InstanceMasks(
-            image.item, image.height, image.width, json.dumps(read.segmentations[image.number], separators=(",", ":"))
-        )
-        for image, _ in both
-    }, str(instances)
+    pairs = [(image, read.images[image.number]) for image in images if image.number in read.images]
+    refuse_listed(
+        [
+            f"{image.item} ({image.width} x {image.height} there, {other.width} x {other.height} here)"
+            for image, other in pairs
+            if (image.height, image.width) != (other.height, other.width)
+        ],
+        f"{instances} gives images another size than the captions file",
+        "A mask must be of its image's size: give annotations of the same images",
+    )
+    outlines = {image: json.dumps(read.segmentations[image.number], separators=(",", ":")) for image, _ in pairs}
+    masks = {i.number: InstanceMasks(i.item, i.height, i.width, outline) for i, outline in outlines.items()}
+    return masks, str(instances)

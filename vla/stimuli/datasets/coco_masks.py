@@ -24,13 +24,7 @@ from vla.records import canonical_hash
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """The meaning of the labels of a pixel map; other labels are neither things nor stuff.
-
-    Attributes:
-      things: Labels of things.
-      stuff: Labels of stuff.
-      unlabelled: The label of unlabelled pixels.
-    """
+    """The labels of things, of stuff and of unlabelled pixels in a pixel map."""
 
     things: range
     stuff: range
@@ -52,17 +46,10 @@ LABELS = {
 
 @dataclasses.dataclass(frozen=True)
 class PixelMap:
-    """Masks from an image of labels, as COCO-Stuff publishes them.
+    """Masks from an image of labels, a PNG file or its bytes, as COCO-Stuff publishes them.
 
-    The map covers the stored pixels of the image. Height and width may be exchanged: that is a map of the upright
-    image whose EXIF orientation is a quarter turn.
-
-    Attributes:
-      item: The item's id, for messages.
-      png: The file, or its bytes.
-      height: Pixels of the image.
-      width: Pixels of the image.
-      labels: The meaning of the labels, a key of `LABELS`.
+    The map covers the stored pixels of the image, which has this height and width. They may be exchanged: that is a map
+    of the upright image whose EXIF orientation is a quarter turn. `labels` is a key of `LABELS`.
     """
 
     item: str
@@ -103,33 +90,31 @@ class PixelMap:
             ) from error
 
     def _labels(self) -> UInt8[np.ndarray, "H W"]:
-        """The label of each pixel, checked."""
         label = f"pixel map of item {self.item!r}" + (f" ({self.png})" if isinstance(self.png, Path) else "")
         mode, orientation, label_hw = _read_map(label, self._bytes())
-        if mode not in ("L", "P"):
-            raise ValueError(
-                f"{label} has pixels of PIL's mode {mode!r}; expected one byte a pixel, its label, as in COCO-Stuff's "
-                "stuffthingmaps (not the coloured pictures made of them)"
-            )
-        if orientation != 1:
-            raise ValueError(
-                f"{label} has an EXIF orientation of its own ({orientation}); save it without: masks are of the "
-                "photograph's stored pixels"
-            )
-        if label_hw.shape not in ((self.height, self.width), (self.width, self.height)):
-            raise ValueError(
-                f"{label} is {label_hw.shape[1]} x {label_hw.shape[0]} pixels, but its image is {self.width} x "
-                f"{self.height}; a mask must be of its image's size. Give the published map of this very image"
-            )
         meaning = LABELS[self.labels]
-        unknown = sorted(
-            {*np.unique(label_hw).tolist()}.difference(meaning.things, meaning.stuff, [meaning.unlabelled])
-        )
-        if unknown:
-            raise ValueError(
-                f"{label} has the labels {listed(list(map(str, unknown)))}; expected {meaning}, as in COCO-Stuff's "
-                f"{self.labels}"
+        known = {*meaning.things, *meaning.stuff, meaning.unlabelled}
+        unknown = [str(each) for each in np.unique(label_hw).tolist() if each not in known]
+        fault = ""
+        if mode not in ("L", "P"):
+            fault = (
+                f"has pixels of PIL's mode {mode!r}; expected one byte a pixel, its label, as in COCO-Stuff's "
+                "stuffthingmaps (not the coloured images made of them)"
             )
+        elif orientation != 1:
+            fault = (
+                f"has an EXIF orientation of its own ({orientation}); save it without: masks are of the image's stored "
+                "pixels"
+            )
+        elif label_hw.shape not in ((self.height, self.width), (self.width, self.height)):
+            fault = (
+                f"is {label_hw.shape[1]} x {label_hw.shape[0]} pixels, but its image is {self.width} x {self.height}; "
+                "a mask must be of its image's size. Give the published map of this very image"
+            )
+        elif unknown:
+            fault = f"has the labels {listed(unknown)}; expected {meaning}, as in COCO-Stuff's {self.labels}"
+        if fault:
+            raise ValueError(f"{label} {fault}")
         return label_hw
 
 
@@ -139,22 +124,18 @@ def label_convention(maps: Sequence[Path]) -> str:
     Raises:
       ValueError: Neither a map nor the name of the folder decides it.
     """
-    only = {
-        "stuffthingmaps": {*range(1, 92), 255},
-        "stuff_pixelmaps": {182, 183},
-    }
+    only = {"stuffthingmaps": {*range(1, 92), 255}, "stuff_pixelmaps": {182, 183}}
     for path in maps:
         with contextlib.suppress(ValueError, OSError):  # reported when the masks of the item are read
             present = {*np.unique(_read_map(str(path), path.read_bytes())[2]).tolist()}
             for convention, labels in only.items():
                 if present & labels:
                     return convention
-    where = str(maps[0].parent) if maps else ""
     for convention, word in (("stuff_pixelmaps", "pixelmaps"), ("stuffthingmaps", "stuffthing")):
         if not maps or any(word in part for part in maps[0].parts[-3:-1]):
             return convention
     raise ValueError(
-        f"the pixel maps in {where} have no label but 0 and 92..181, which mean one thing in COCO-Stuff's "
+        f"the pixel maps in {maps[0].parent} have no label but 0 and 92..181, which mean one thing in COCO-Stuff's "
         "stuffthingmaps and another in its stuff_*_pixelmaps (where 0 is unlabelled). Rename the folder to "
         "stuffthingmaps or stuff_pixelmaps, whichever it is"
     )
@@ -177,14 +158,9 @@ def _read_map(label: str, data: bytes) -> tuple[str, int, np.ndarray]:
 class InstanceMasks:
     """A mask of things from outlines of instances; the rest of the image is unknown.
 
-    The mask is the union of all instances, crowds included; it is empty for an image without instances.
-
-    Attributes:
-      item: The item's id, for messages.
-      height: Pixels of the image.
-      width: Pixels of the image.
-      segmentations: JSON list with one entry per instance, as published: polygons `[[x0, y0, x1, y1, ...], ...]`, or
-        run lengths `{"size": [H, W], "counts": [...] or "..."}`.
+    The mask is the union of all instances, crowds included; it is empty for an image without instances. `segmentations`
+    is a JSON list with one entry per instance, as published: polygons `[[x0, y0, x1, y1, ...], ...]`, or run lengths
+    `{"size": [H, W], "counts": [...] or "..."}`.
     """
 
     item: str
@@ -197,13 +173,11 @@ class InstanceMasks:
         from pycocotools import mask
 
         runs = []
-        for place, segmentation in enumerate(json.loads(self.segmentations)):
-            if isinstance(segmentation, list):
-                drawable: Any = self._polygons(segmentation, place)
-                runs += mask.frPyObjects(drawable, self.height, self.width)
-            else:
-                drawable = {"size": [self.height, self.width], "counts": self._counts(segmentation, place)}
-                runs.append(mask.frPyObjects(drawable, self.height, self.width))
+        for index, segmentation in enumerate(json.loads(self.segmentations)):
+            is_outline = isinstance(segmentation, list)
+            checked: Any = (self._polygons if is_outline else self._counts)(segmentation, index)
+            drawn: Any = mask.frPyObjects(checked, self.height, self.width)
+            runs += drawn if is_outline else [drawn]
         if not runs:
             return np.zeros((self.height, self.width), bool)
         return mask.decode(mask.merge(runs)).astype(bool)
@@ -220,44 +194,41 @@ class InstanceMasks:
         """The name of the format, "instances", and the JSON, as `decode_masks` takes them."""
         return "instances", self.segmentations.encode()
 
-    def _fault(self, place: int, why: str) -> ValueError:
-        return ValueError(
-            f"instance {place} of item {self.item!r} {why}. Fetch the annotations again, or delete the instance"
-        )
-
-    def _polygons(self, polygons: list[Any], place: int) -> list[list[int | float]]:
-        """The polygons, checked."""
-        if not polygons:
-            raise self._fault(place, "has no polygon; expected at least one, [x0, y0, x1, y1, x2, y2, ...]")
+    def _polygons(self, polygons: list[Any], index: int) -> list[list[int | float]]:
         # pycocotools reads four numbers as a box and draws lines of any length; both are errors here.
-        most = 2 * max(self.height, self.width)
+        most, fault = 2 * max(self.height, self.width), ""
+        if not polygons:
+            fault = "has no polygon; expected at least one, [x0, y0, x1, y1, x2, y2, ...]"
         for polygon in polygons:
             if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-                raise self._fault(
-                    place, f"has a polygon {str(polygon)[:60]}; expected three points or more, x and y each"
-                )
-            if not all(isinstance(v, int | float) and math.isfinite(v) and abs(v) <= most for v in polygon):
-                raise self._fault(place, f"has points that are no numbers or far outside {self.width} x {self.height}")
+                fault = f"has a polygon {str(polygon)[:60]}; expected three points or more, x and y each"
+            elif not all(isinstance(v, int | float) and math.isfinite(v) and abs(v) <= most for v in polygon):
+                fault = f"has points that are no numbers or far outside {self.width} x {self.height}"
+        self._refuse(index, fault)
         return polygons
 
-    def _counts(self, run_lengths: dict[str, Any], place: int) -> list[int]:
-        """The run lengths, checked to add up to the image."""
-        if run_lengths.get("size") != [self.height, self.width]:
-            raise self._fault(
-                place,
+    def _counts(self, run_lengths: dict[str, Any], index: int) -> dict[str, Any]:
+        """The run lengths, uncompressed and checked to add up to the image."""
+        size, counts = [self.height, self.width], run_lengths.get("counts")
+        if isinstance(counts, str):
+            counts = _uncompressed(counts)
+        is_valid = isinstance(counts, list) and all(type(count) is int and count >= 0 for count in counts)
+        if run_lengths.get("size") != size:
+            self._refuse(
+                index,
                 f"has run lengths of the size {run_lengths.get('size')}, but its image is {self.height} high and "
                 f"{self.width} wide; a mask must be of its image's size",
             )
-        counts: Any = run_lengths.get("counts")
-        if isinstance(counts, str):
-            counts = _uncompressed(counts)
-        whole = isinstance(counts, list) and all(type(count) is int and count >= 0 for count in counts)
-        if not whole or sum(counts) != self.height * self.width:
-            raise self._fault(
-                place,
-                f"has damaged run lengths; expected whole numbers that add up to {self.height * self.width} pixels",
+        if not is_valid or sum(counts or ()) != self.height * self.width:
+            n_pixels = self.height * self.width
+            self._refuse(index, f"has damaged run lengths; expected whole numbers that add up to {n_pixels} pixels")
+        return {"size": size, "counts": counts}
+
+    def _refuse(self, index: int, fault: str) -> None:
+        if fault:
+            raise ValueError(
+                f"instance {index} of item {self.item!r} {fault}. Fetch the annotations again, or delete the instance"
             )
-        return counts
 
 
 # Formats of packed pixel maps, and the keys of their labels.
@@ -265,11 +236,7 @@ _FORMS = {"pixel_map": "stuffthingmaps", "stuff_pixel_map": "stuff_pixelmaps"}
 
 
 def decode_masks(form: str, data: bytes, item: str, height: int, width: int) -> PixelMap | InstanceMasks:
-    """The masks of which `encoded()` returned `form` and `data`.
-
-    Raises:
-      ValueError: The format is unknown.
-    """
+    """The masks of which `encoded()` returned `form` and `data`; a ValueError for an unknown format."""
     if form in _FORMS:
         return PixelMap(item, data, height, width, _FORMS[form])
     if form == "instances":

@@ -1,10 +1,11 @@
 """Turns the rows of a table into items, by the names of its columns."""
 
+import collections
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vla.checks import POLICIES, check_choice, listed, refuse_absent
+from vla.checks import POLICIES, WholeNumber, check_choice, refuse_absent, refuse_listed
 from vla.records import Dataset, ImageSource, Item
 from vla.stimuli.datasets.captioned_folder import MISSING
 from vla.stimuli.draws import sample
@@ -12,28 +13,15 @@ from vla.stimuli.draws import sample
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table that is read by column.
+    """A table that is read by column: of some rows or, for None, of all.
 
-    Attributes:
-      source: Its name in messages.
-      columns: Names of its columns.
-      length: Number of rows.
-      cells: The cells of a column: of all rows, or of those given.
-      picture: The image of a row, not read yet; None if the cell is empty.
+    `source` is its name in messages; `images` has the image of each row, not read yet, or None if its cell is empty.
     """
 
     source: str
     columns: Sequence[str]
-    length: int
     cells: Callable[[str, Sequence[int] | None], Sequence[Any]]
-    picture: Callable[[int, str], ImageSource | None]
-
-    def check(self, setting: str, column: str) -> None:
-        """Refuse a column that does not exist; `sentences.raw` is the field `raw` of the column `sentences`."""
-        if column.split(".")[0] not in self.columns:
-            raise ValueError(
-                f"{setting}={column!r}: {self.source} has no such column; it has {', '.join(sorted(self.columns))}"
-            )
+    images: Sequence[ImageSource | None]
 
 
 def read_table(
@@ -41,26 +29,14 @@ def read_table(
     image: str,
     text: str | Sequence[str],
     id: str | None,
-    *,
     name: str,
-    n: Any,
+    n: WholeNumber | str | None,
     seed: int,
     missing_images: str,
 ) -> Dataset:
-    """A sample of the rows of a table as items.
+    """A sample of the rows of a table as items, as of `read_hugging_face`.
 
     The sample is drawn from the ids. Captions are read for the sampled rows only, images when they are opened.
-
-    Args:
-      table: The table.
-      image: Column of images.
-      text: Column of captions, a string or a list of strings per row; or several columns. A field of a nested column is
-        named with a dot: `sentences.raw`.
-      id: Column of ids, text or whole numbers; None for row numbers from 0.
-      name: Name of the dataset.
-      n: Number of rows; None or "all" for all.
-      seed: Seed of the sample.
-      missing_images: For rows without an image: "refuse", or "drop" to record their ids in `Dataset.dropped`.
 
     Raises:
       ValueError: A column is missing or of another type; repeated ids; an empty image or caption.
@@ -68,35 +44,33 @@ def read_table(
     check_choice("missing_images", missing_images, POLICIES)
     texts = [text] if isinstance(text, str) else list(text)
     for setting, column in [("image", image), *(("text", each) for each in texts), *([("id", id)] if id else [])]:
-        table.check(setting, column)
+        if column.split(".")[0] not in table.columns:
+            raise ValueError(
+                f"{setting}={column!r}: {table.source} has no such column; it has {', '.join(sorted(table.columns))}"
+            )
     if not texts:
         raise ValueError("text=(): name at least one column of captions")
-    ids = [str(row) for row in range(table.length)] if id is None else _ids(table, id)
-    pictures = [table.picture(row, image) for row in range(table.length)]
-    empty = [ids[row] for row, picture in enumerate(pictures) if picture is None]
+    ids = [str(row) for row in range(len(table.images))] if id is None else _ids(table, id)
+    empty = [id for id, source in zip(ids, table.images, strict=True) if source is None]
     refuse_absent("missing_images", missing_images, empty, f"rows of {table.source} have no image", "Fill them")
-    rows = {ids[row]: row for row in range(table.length)}
-    items = tuple(Item(id, picture, ()) for id, picture in zip(ids, pictures, strict=True) if picture is not None)
+    rows = {id: row for row, id in enumerate(ids)}
+    items = tuple(Item(id, source, ()) for id, source in zip(ids, table.images, strict=True) if source is not None)
     if not items:
         raise ValueError(f"{table.source} has no row with an image in the column {image!r}")
     drawn = sample(Dataset(name, items, tuple(sorted(empty))), n, seed)
-    captions = _captions(table, texts, [rows[id] for id in drawn.ids])
-    empty = [
-        item.id
-        for item, texts_of_item in zip(drawn.items, captions, strict=True)
-        if not texts_of_item or not all(texts_of_item) or not MISSING.isdisjoint(texts_of_item)
-    ]
-    if empty:
-        raise ValueError(
-            f"{len(empty)} rows of {table.source} have an empty caption, none, or one that stands for none "
-            f"({', '.join(sorted(MISSING))}), in {', '.join(texts)}: {listed(empty)}. Fill or delete them"
-        )
-    pairs = zip(drawn.items, captions, strict=True)
-    return dataclasses.replace(drawn, items=tuple(dataclasses.replace(item, captions=text) for item, text in pairs))
+    captions = dict(zip(drawn.ids, _captions(table, texts, [rows[id] for id in drawn.ids]), strict=True))
+    empty = [id for id, of_item in captions.items() if not of_item or not MISSING.union([""]).isdisjoint(of_item)]
+    refuse_listed(
+        empty,
+        f"{len(empty)} rows of {table.source} have an empty caption, none, or one that stands for none "
+        f"({', '.join(sorted(MISSING))}), in {', '.join(texts)}",
+        "Fill or delete them",
+    )
+    items = tuple(dataclasses.replace(item, captions=captions[item.id]) for item in drawn.items)
+    return dataclasses.replace(drawn, items=items)
 
 
 def _ids(table: Table, column: str) -> list[str]:
-    """The ids of all rows; repeated ids are refused."""
     ids = []
     for row, cell in enumerate(table.cells(column, None)):
         value: Any = cell.decode() if isinstance(cell, bytes) else cell
@@ -107,30 +81,28 @@ def _ids(table: Table, column: str) -> list[str]:
                 "another column, or none to take the row's number"
             )
         ids.append(str(value))
-    if len(set(ids)) < len(ids):
-        seen: set[str] = set()
-        twice = [id for id in ids if id in seen or seen.add(id)]
-        raise ValueError(
-            f"id={column!r}: {table.source} has ids more than once: {listed(twice)}. An item is one row, all its "
-            "captions in it; name another column, or none to take the row's number"
-        )
+    refuse_listed(
+        [id for id, times in collections.Counter(ids).items() if times > 1],
+        f"id={column!r}: {table.source} has ids more than once",
+        "An item is one row, all its captions in it; name another column, or none to take the row's number",
+    )
     return ids
 
 
 def _captions(table: Table, texts: Sequence[str], rows: Sequence[int]) -> list[tuple[str, ...]]:
-    """The captions of the given rows, without white space around them."""
+    """The captions of these rows, without white space around them."""
     captions: list[tuple[str, ...]] = [()] * len(rows)
     for column in texts:
         first, *fields = column.split(".")
-        for place, cell in enumerate(table.cells(first, rows)):
+        for index, cell in enumerate(table.cells(first, rows)):
             strings = _strings(cell, fields)
             if strings is None:
                 raise ValueError(
-                    f"text={column!r}: row {rows[place]} of {table.source} has a {type(cell).__name__}, "
+                    f"text={column!r}: row {rows[index]} of {table.source} has a {type(cell).__name__}, "
                     f"{str(cell)[:60]!r}; expected a string or a list of strings"
                     + (f". Name one of its fields: {_fields(column, cell)}" if _fields(column, cell) else "")
                 )
-            captions[place] += tuple(string.strip() for string in strings)
+            captions[index] += tuple(string.strip() for string in strings)
     return captions
 
 
@@ -147,7 +119,6 @@ def _strings(cell: Any, fields: Sequence[str]) -> list[str] | None:
 
 
 def _fields(column: str, cell: Any) -> str:
-    """The names of the fields of a nested cell."""
     while isinstance(cell, list | tuple) and cell:
         cell = cell[0]
     return ", ".join(f"{column}.{key}" for key in sorted(cell)) if isinstance(cell, dict) else ""

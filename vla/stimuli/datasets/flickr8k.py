@@ -4,9 +4,17 @@ import os
 import re
 from pathlib import Path
 
-from vla.checks import POLICIES, check_choice, listed, refuse_absent
-from vla.records import Dataset, Item
-from vla.stimuli.datasets.captioned_folder import find_captions_file, read_captions, read_text
+from vla.checks import check_choice, refuse_listed
+from vla.records import Dataset
+from vla.stimuli.datasets.captioned_folder import (
+    existing_folder,
+    find_captions_file,
+    join_captions,
+    read_captions,
+    read_text,
+    refuse_lines,
+    refuse_shared_ids,
+)
 
 CAPTION_FILES = tuple(
     folder + file
@@ -33,69 +41,44 @@ def read_flickr8k(
     """Flickr8k's images with five captions each; both published formats give the same items.
 
     The first line of the captions file decides its format: `name.jpg#0<TAB>caption` is the original's, `image,caption`
-    is Kaggle's. Items are in order of file name, captions in published order. The captions of
-    `2258277193_586949ec62.jpg.1`, a file that was never published, are left out and its id is in `Dataset.dropped`,
-    unless the file is there.
+    is Kaggle's. Items are in order of file name, captions in published order; an item's id is the file name without
+    suffix. The captions of `2258277193_586949ec62.jpg.1`, a file that was never published, are left out and its id is
+    in `Dataset.dropped`, unless the file exists.
 
     Args:
       directory: Kaggle's folder (`captions.txt` beside `Images/`), the unpacked original (`Flicker8k_Dataset/`, with
         `Flickr8k.token.txt` beside it or in `Flickr8k_text/`), or the folder of images beside either file.
-      captions: The captions file, if it is elsewhere or there are several; also `Flickr8k.lemma.token.txt`.
-      split: "train", "dev" or "test": a published split, from `Flickr_8k.trainImages.txt` etc. beside the captions
-        file. By default all images, of which 91 are in no split.
+      captions: The captions file, if it is elsewhere or there are several; also `Flickr8k.lemma.token.txt`. split:
+      "train", "dev" or "test": a published split, from `Flickr_8k.trainImages.txt` etc. beside the captions file. By
+        default all images, of which 91 are in no split.
       name: Name of the dataset.
       missing_images: For captions without an image: "refuse", or "drop" to record their ids in `Dataset.dropped`.
       missing_captions: The same for images without a caption.
 
-    Returns:
-      The dataset; an item's id is the file name without suffix.
-
     Raises:
-      ValueError: No such folder or captions file; a line that cannot be used; a missing image or caption; the list of
-        a split is missing or names images without captions; no item left. The message lists what is wrong and the
-        remedy.
+      ValueError: No such folder or captions file; a line that cannot be used; a missing image or caption; the list of a
+        split is missing or names images without captions; no item left.
     """
-    check_choice("missing_images", missing_images, POLICIES)
-    check_choice("missing_captions", missing_captions, POLICIES)
     if split is not None:
         check_choice("split", split, SPLITS)
-    base = Path(os.path.abspath(Path(directory).expanduser()))
-    if not base.is_dir():
-        raise ValueError(f"{directory} is not a folder; expected the folder that holds the photographs")
+    base = existing_folder(directory, "that holds the images")
     file = find_captions_file(base, captions, CAPTION_FILES)
     captions_of = _captions(file)
-    folder, present = _photographs(base, captions_of)
-    unnamed = sorted(present.difference(captions_of))
-    refuse_absent(
-        "missing_captions",
-        missing_captions,
-        unnamed,
-        f"photographs in {folder} have no caption in {file}",
-        "Caption them",
-    )
-    wanted = sorted(captions_of) if split is None else _split(file, split, captions_of)
-    absent = [image for image in wanted if image not in present]
-    refuse_absent(
-        "missing_images",
+    folder, present = _image_files(base, captions_of)
+    images = sorted(captions_of) if split is None else _split(file, split, captions_of)
+    ids = {image: Path(image).stem for image in images}
+    refuse_shared_ids(file, {image: id for image, id in ids.items() if image in present})
+    return join_captions(
+        name,
+        file,
+        folder,
+        {image: captions_of[image] for image in images},
+        ids,
+        sorted(present.difference(captions_of)),
         missing_images,
-        [image for image in absent if image not in NEVER_PUBLISHED],
-        f"of the {len(wanted)} images named in {file} are not in {folder}",
-        "Put them there",
+        missing_captions,
+        NEVER_PUBLISHED,
     )
-    items = tuple(Item(Path(image).stem, folder / image, captions_of[image]) for image in wanted if image in present)
-    if not items:
-        raise ValueError(
-            f"no item is left: none of the {len(wanted)} images named in {file} is in {folder}. "
-            f"{listed(wanted)} were looked for"
-        )
-    ids = [item.id for item in items]
-    twice = sorted({id for id in ids if ids.count(id) > 1}) if len(set(ids)) < len(ids) else []
-    if twice:
-        raise ValueError(
-            f"{file} has several images with the same id, the file name without extension: {listed(twice)}"
-        )
-    dropped = {Path(image).stem for image in (*absent, *unnamed)}
-    return Dataset(name, items, tuple(sorted(dropped)))
 
 
 def _captions(file: Path) -> dict[str, tuple[str, ...]]:
@@ -116,39 +99,37 @@ def _captions(file: Path) -> dict[str, tuple[str, ...]]:
             bad.setdefault("not `name.jpg#number<TAB>caption`", []).append(f"line {line}")
             continue
         image, number, caption = parts[1], int(parts[2]), parts[3].strip()
-        place = f"line {line} ({image}#{number})"
+        location = f"line {line} ({image}#{number})"
         if not image or "/" in image or "\\" in image:
-            bad.setdefault("no plain file name", []).append(place)
+            bad.setdefault("no plain file name", []).append(location)
         elif not caption:
-            bad.setdefault("empty caption", []).append(place)
+            bad.setdefault("empty caption", []).append(location)
         elif number in numbered.setdefault(image, {}):
-            bad.setdefault("second caption of this number", []).append(place)
+            bad.setdefault("second caption of this number", []).append(location)
         else:
             numbered[image][number] = caption
-    if bad:
-        told = "; ".join(f"{why}: {listed(places)}" for why, places in bad.items())
-        raise ValueError(f"{file} has lines that cannot be used. {told}. Mend or delete these lines")
+    refuse_lines(file, bad)
     return {image: tuple(caption for _, caption in sorted(of.items())) for image, of in numbered.items()}
 
 
-def _photographs(base: Path, captions_of: dict[str, tuple[str, ...]]) -> tuple[Path, set[str]]:
-    """The first folder with the most images, and the names of its files."""
-    places = [place / folder for place in (base, base.parent) for folder in IMAGE_FOLDERS]
+def _image_files(base: Path, captions_of: dict[str, tuple[str, ...]]) -> tuple[Path, set[str]]:
+    """The first folder with the most images, and the names of its images."""
+    folders = [parent / folder for parent in (base, base.parent) for folder in IMAGE_FOLDERS]
     # Not in the parent itself, only in folders beside a folder of text.
-    places = [place for place in places if place != base.parent and place.is_dir()]
-    files = {place: {entry.name for entry in os.scandir(place) if entry.is_file()} for place in places}
-    folder = max(places, key=lambda place: len(files[place].intersection(captions_of)))
-    photographs = {file for file in files[folder] if file in captions_of or file.lower().endswith((".jpg", ".jpeg"))}
-    return folder, {file for file in photographs if not file.startswith(".")}
+    folders = [folder for folder in folders if folder != base.parent and folder.is_dir()]
+    files = {folder: {entry.name for entry in os.scandir(folder) if entry.is_file()} for folder in folders}
+    folder = max(folders, key=lambda folder: len(files[folder].intersection(captions_of)))
+    images = {file for file in files[folder] if file in captions_of or file.lower().endswith((".jpg", ".jpeg"))}
+    return folder, {file for file in images if not file.startswith(".")}
 
 
 def _split(file: Path, split: str, captions_of: dict[str, tuple[str, ...]]) -> list[str]:
-    """The images of a published split, in order of file name."""
     path = file.parent / f"Flickr_8k.{split}Images.txt"
     if not path.is_file():
         raise ValueError(f"split={split!r} needs the published list {path}. Unpack Flickr8k_text.zip there")
     images = sorted({line.strip() for line in read_text(path).split("\n") if line.strip()})
     unknown = [image for image in images if image not in captions_of]
-    if unknown:
-        raise ValueError(f"{path} names {len(unknown)} images that have no caption in {file}: {listed(unknown)}")
+    refuse_listed(
+        unknown, f"{path} names {len(unknown)} images that have no caption in {file}", "Give the file of all captions"
+    )
     return images

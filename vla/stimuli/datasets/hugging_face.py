@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vla.checks import listed
+from vla.checks import WholeNumber, listed
 from vla.files import is_git_lfs_pointer
 from vla.records import Dataset, ImageSource
 from vla.stimuli.datasets.captioned_folder import refuse_swallowed_lines
@@ -23,13 +23,7 @@ SHUFFLE_BUFFER = 1000
 # Not compared by value: that would compare whole tables.
 @dataclasses.dataclass(frozen=True, eq=False)
 class TableImage:
-    """An encoded image in a cell of a Hugging Face dataset, read when it is opened.
-
-    Attributes:
-      rows: The dataset with its image column only, not decoded.
-      row: Row number, from 0.
-      column: The column of images.
-    """
+    """An encoded image in a cell of a Hugging Face dataset, whose columns are not decoded; read when it is opened."""
 
     rows: Any
     row: int
@@ -49,13 +43,13 @@ def read_hugging_face(
     source: str | os.PathLike[str],
     *,
     image: str = "image",
-    text: Any = "text",
+    text: str | Sequence[str] = "text",
     id: str | None = None,
     split: str | None = None,
     config: str | None = None,
     revision: str | None = None,
     name: str | None = None,
-    n: Any = None,
+    n: WholeNumber | str | None = None,
     seed: int = 42,
     streaming: bool = False,
     missing_images: str = "refuse",
@@ -86,89 +80,82 @@ def read_hugging_face(
       ValueError: No such dataset, split or column; a column of another type; repeated ids; an empty image or caption;
         `streaming` without a number of rows.
     """
-    place = Path(source).expanduser()
-    local = place.exists()
-    where = str(place.absolute() if local else source)
+    path = Path(source).expanduser()
+    local = path.exists()
+    address = str(path.absolute() if local else source)
     try:
-        rows = _loaded(where, local, split, config, revision, streaming, cache_dir)
+        rows = _loaded(address, local, split, config, revision, streaming, cache_dir)
     # The library raises errors of many types, those of the network among them.
     except Exception as error:
-        if pointers := _lfs_pointers(place):
+        if pointers := _lfs_pointers(path):
             raise ValueError(
-                f"{where} holds Git LFS pointers, not the files themselves: {listed(pointers)}. Run `git lfs pull` "
+                f"{address} holds Git LFS pointers, not the files themselves: {listed(pointers)}. Run `git lfs pull` "
                 "there"
             ) from error
-        raise ValueError(f"{where} cannot be loaded as a Hugging Face dataset: {error}") from error
+        raise ValueError(f"{address} cannot be loaded as a Hugging Face dataset: {error}") from error
     if streaming:
-        rows, n = _head(rows, where, image, n, seed), None
-    folder = (place if place.is_dir() else place.parent) if local else None
-    pictures = _pictures(rows, image, where, folder) if image in rows.column_names else []
+        rows, n = _head(rows, address, image, n, seed), None
+    folder = (path if path.is_dir() else path.parent) if local else None
+    images = _images(rows, image, address, folder) if image in rows.column_names else []
 
-    def cells(column: str, wanted: Sequence[int] | None) -> Sequence[Any]:
-        chosen = rows.select_columns([column])
-        return (chosen if wanted is None else chosen.select(wanted)).with_format(None)[:][column]
+    def cells(column: str, numbers: Sequence[int] | None) -> Sequence[Any]:
+        cells_of = rows.select_columns([column])
+        return (cells_of if numbers is None else cells_of.select(numbers)).with_format(None)[:][column]
 
     if local:
-        _check_csv(place, id, rows)
-    table = Table(where, rows.column_names, len(rows), cells, lambda row, _: pictures[row])
+        _check_csv(path, id, rows)
     # The suffix of a file is not part of the name; dots in names of folders and of the Hub are.
-    own = place.stem if place.is_file() else Path(where).name
-    called = own if name is None else name
-    return read_table(table, image, text, id, name=called, n=n, seed=seed, missing_images=missing_images)
+    name = name or (path.stem if path.is_file() else Path(address).name)
+    return read_table(Table(address, rows.column_names, cells, images), image, text, id, name, n, seed, missing_images)
 
 
 def _loaded(
-    where: str, local: bool, split: str | None, config: str | None, revision: str | None, streaming: bool, cache: Any
+    address: str,
+    local: bool,
+    split: str | None,
+    config: str | None,
+    revision: str | None,
+    streaming: bool,
+    cache_dir: str | os.PathLike[str] | None,
 ) -> Any:
     """One split of the dataset, perhaps as a stream."""
     import datasets
 
-    path = Path(where)
+    path = Path(address)
     if local and ((path / "state.json").is_file() or (path / "dataset_dict.json").is_file()):
-        kept = _split(datasets.load_from_disk(where), split)
-        return kept.to_iterable_dataset() if streaming else kept
-    options: dict[str, Any] = {"streaming": streaming, "cache_dir": None if cache is None else str(cache)}
+        rows = _split(datasets.load_from_disk(address), split)
+        return rows.to_iterable_dataset() if streaming else rows
+    options: dict[str, Any] = {"streaming": streaming, "cache_dir": None if cache_dir is None else str(cache_dir)}
     if local and path.is_file():
         if path.suffix.lower() not in FILES:
             raise ValueError(f"its suffix is {path.suffix!r}; known are {', '.join(sorted(FILES))}")
-        kind = FILES[path.suffix.lower()]
-        if kind == "csv":
+        if FILES[path.suffix.lower()] == "csv":
             # As strings: pandas would read the id 007 as 7 and the captions "null" and "NA" as missing.
             with path.open(newline="", encoding="utf-8-sig") as file:
                 columns = next(csv.reader(file), [])
             text = datasets.Features({column: datasets.Value("string") for column in columns})
             options |= {"features": text, "keep_default_na": False}
-        return _split(datasets.load_dataset(kind, data_files=where, **options), split)
+        return _split(datasets.load_dataset(FILES[path.suffix.lower()], data_files=address, **options), split)
     if local:
-        return _split(datasets.load_dataset(where, config, **options), split)
+        return _split(datasets.load_dataset(address, config, **options), split)
     if split is None:
-        (split,) = _only(datasets.get_dataset_split_names(where, config, revision=revision))
-    return datasets.load_dataset(where, config, split=split, revision=revision, **options)
+        (split,) = _only(datasets.get_dataset_split_names(address, config, revision=revision))
+    return datasets.load_dataset(address, config, split=split, revision=revision, **options)
 
 
-def _lfs_pointers(place: Path) -> list[str]:
-    """Names of local files that are Git LFS pointers."""
-    files = [place] if place.is_file() else sorted(place.rglob("*")) if place.is_dir() else []
-    pointers = []
-    for path in files:
-        if path.is_file() and path.stat().st_size < 1024 and is_git_lfs_pointer(path.read_bytes()):
-            pointers.append(path.name)
-    return pointers
+def _lfs_pointers(path: Path) -> list[str]:
+    files = [path] if path.is_file() else sorted(path.rglob("*"))
+    small = (file for file in files if file.is_file() and file.stat().st_size < 1024)
+    return [file.name for file in small if is_git_lfs_pointer(file.read_bytes())]
 
 
-def _check_csv(place: Path, id: str | None, rows: Any) -> None:
-    """Refuse local CSV files that are read wrongly: swallowed lines, and ids that lose leading zeros.
-
-    Raises:
-      ValueError: A field of several lines contains a file name, or ids are read as numbers.
-    """
+def _check_csv(source: Path, id: str | None, rows: Any) -> None:
+    """Refuse local CSV files that are read wrongly: swallowed lines, and ids that lose leading zeros."""
     numbers = str(getattr(rows.features.get(id), "dtype", "")).startswith(("int", "uint"))
-    for path in [place] if place.is_file() else sorted(place.rglob("*.csv")):
-        if path.suffix.lower() != ".csv":
-            continue
+    for path in [source] if source.is_file() else sorted(source.rglob("*.csv")):
         long: list[tuple[str, str, str]] = []
-        for line, fields, lines in _csv_lines(path):
-            if lines > 1:
+        for line, fields, n_lines in _csv_rows(path) if path.suffix.lower() == ".csv" else ():
+            if n_lines > 1:
                 long += [(f"line {line}", next(iter(fields.values()))[:60], field) for field in fields.values()]
             value = fields.get(id or "", "")
             if numbers and len(value) > 1 and value.startswith("0") and value.isdigit():
@@ -179,21 +166,18 @@ def _check_csv(place: Path, id: str | None, rows: Any) -> None:
         refuse_swallowed_lines(str(path), long, ())
 
 
-def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, str], int]]:
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str], int]]:
     """First line, fields by column and number of lines of each row of a CSV file."""
     # Fields above Python's limit of 128 KiB are images, which are refused when the image column is read.
     with contextlib.suppress(csv.Error), path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, restkey="", restval="")
-        if not reader.fieldnames:
-            return
-        end = reader.line_num
+        end = reader.line_num if reader.fieldnames else 0
         for fields in reader:
             yield end + 1, {key: str(value) for key, value in fields.items()}, reader.line_num - end
             end = reader.line_num
 
 
 def _split(loaded: Any, split: str | None) -> Any:
-    """The split of that name, or the only one."""
     if not isinstance(loaded, dict):
         if split is not None:
             raise ValueError(f"split={split!r}, but it has no splits; leave split out")
@@ -211,8 +195,7 @@ def _only(splits: Sequence[str]) -> Sequence[str]:
     return splits
 
 
-def _head(stream: Any, where: str, image: str, n: Any, seed: int) -> Any:
-    """The first `n` rows of a shuffled stream, in memory."""
+def _head(stream: Any, address: str, image: str, n: Any, seed: int) -> Any:
     import datasets
 
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
@@ -221,45 +204,44 @@ def _head(stream: Any, where: str, image: str, n: Any, seed: int) -> Any:
         stream = stream.cast_column(image, datasets.Image(decode=False))
     rows = list(stream.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER).take(n))
     if len(rows) < n:
-        raise ValueError(f"{where} has {len(rows)} rows; {n} were asked for. Ask for fewer, or leave streaming out")
+        raise ValueError(f"{address} has {len(rows)} rows; {n} were asked for. Ask for fewer, or leave streaming out")
     return datasets.Dataset.from_list(rows, features=stream.features)
 
 
-def _pictures(rows: Any, column: str, where: str, folder: Path | None) -> list[ImageSource | None]:
+def _images(rows: Any, column: str, address: str, folder: Path | None) -> list[ImageSource | None]:
     """The image of each row, not read yet; None if there is none."""
     import datasets
-    import pyarrow
+    from pyarrow import types
 
     if isinstance(rows.features[column], datasets.Image):
         rows = rows.cast_column(column, datasets.Image(decode=False))
     rows = rows.select_columns([column]).with_format(None)
-    found: list[ImageSource | None] = []
+    prefix = f"image={column!r}: the column of {address}"
+    images: list[ImageSource | None] = []
     for batch in rows.with_format("arrow").iter(1000):
         cells = batch.column(column).combine_chunks()
-        kind = cells.type
-        if pyarrow.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind}:
+        is_struct = types.is_struct(cells.type)
+        if is_struct and {"bytes", "path"} <= {field.name for field in cells.type}:
             # Flattened, because the fields of an empty struct may hold anything in memory.
-            fields = dict(zip((field.name for field in kind), cells.flatten(), strict=True))
+            fields = dict(zip((field.name for field in cells.type), cells.flatten(), strict=True))
             filled, paths = fields["bytes"].is_valid().to_pylist(), fields["path"].to_pylist()
-        elif pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):
+        elif types.is_binary(cells.type) or types.is_large_binary(cells.type):
             filled, paths = cells.is_valid().to_pylist(), [None] * len(cells)
-        elif pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
+        elif types.is_string(cells.type) or types.is_large_string(cells.type):
             filled, paths = [False] * len(cells), cells.to_pylist()
             if folder is None and not any(path and not_an_image(path) for path in paths):
                 raise ValueError(
-                    f"image={column!r}: the column of {where} holds text, such as {paths[0]!r}; expected images or the "
-                    "bytes of image files. Paths are read of local tables only"
+                    f"{prefix} holds text, such as {paths[0]!r}; expected images or the bytes of image files. Paths "
+                    "are read of local tables only"
                 )
         else:
             raise ValueError(
-                f"image={column!r}: the column of {where} is of the type {kind}; expected images or the bytes of image "
-                "files; in local tables paths, too. URLs are not fetched"
+                f"{prefix} is of the type {cells.type}; expected images or the bytes of image files; in local tables "
+                "paths, too. URLs are not fetched"
             )
         for inline, path in zip(filled, paths, strict=True):
             if path and not inline and (reason := not_an_image(path)):
-                raise ValueError(f"image={column!r}: the column of {where} has {path[:60]!r}, which {reason}")
-        if folder is not None and not pyarrow.types.is_struct(kind):
-            paths = [path and str(folder / path) for path in paths]
-        for inline, path in zip(filled, paths, strict=True):
-            found.append(TableImage(rows, len(found), column) if inline else Path(path) if path else None)
-    return found
+                raise ValueError(f"{prefix} has {path[:60]!r}, which {reason}")
+            file = (Path(path) if folder is None or is_struct else folder / path) if path else None
+            images.append(TableImage(rows, len(images), column) if inline else file)
+    return images

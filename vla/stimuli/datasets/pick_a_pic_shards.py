@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vla.checks import check_whole_number, listed
+from vla.checks import WholeNumber, check_whole_number, listed, refuse_listed
 from vla.files import write_file
 from vla.records import Dataset, canonical_hash
 from vla.stimuli.datasets.pick_a_pic import SHARD, read_pick_a_pic
@@ -25,13 +25,7 @@ SPLIT = "train"
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """A parquet file of the Hub.
-
-    Attributes:
-      path: In the repository.
-      bytes: Its size.
-      sha256: As the Hub gives it.
-    """
+    """A parquet file of the Hub: its path in the repository, size, and SHA-256 as the Hub gives it."""
 
     path: str
     bytes: int
@@ -45,13 +39,13 @@ class Shard:
 
 def pick_a_pic(
     data_dir: Path,
-    n: Any = None,
+    n: WholeNumber | str | None = None,
     seed: int = 42,
     *,
     repository: str = REPOSITORY,
     revision: str | None = None,
     split: str = SPLIT,
-    shards: Any = None,
+    shards: WholeNumber | str | None = None,
     ties: str = "drop",
     unlabelled: str = "drop",
     empty_prompts: str = "refuse",
@@ -59,29 +53,36 @@ def pick_a_pic(
     """A sample of judgments from Pick-a-Pic, from as few shards as contain that many.
 
     A split has up to hundreds of shards of about 500 MB, each with about 1,500 judgments. Shards are downloaded in the
-    order of a hash of seed and name until there are `n` judgments, and the sample is drawn from all of these. So it
-    depends only on the seed, `n` and the published files. Set `shards` to draw from more shards, and so from more
-    prompts. Each shard becomes a prepared dataset and its parquet file is deleted. The list of shards is kept in
-    `data_dir/downloads`, so prepared shards are read without a network and from one version.
+    order of a hash of seed and name until there are `n` judgments, and the sample is drawn from all of these, so it
+    depends only on the seed, `n` and the published files. Each shard becomes a prepared dataset and its parquet file is
+    deleted. The list of shards is kept in `data_dir/downloads`, so prepared shards are read without a network and from
+    one version.
 
     Args:
-      data_dir: The folder of datasets.
-      n: Number of judgments; None or "all" for all in `shards` shards.
-      seed: Seed of the order of shards and of the sample.
-      repository: "yuvalkirstain/pickapic_v1" or "yuvalkirstain/pickapic_v2".
-      revision: Branch, tag or commit; None for the one in the register.
-      split: "train" (the most prompts), "validation", "test", "validation_unique" or "test_unique" (500 judgments,
-        one per prompt).
-      shards: Number of shards to draw from, or "all"; None for as few as contain `n` judgments.
+      data_dir: The folder of datasets. n: Number of judgments; None or "all" for all in `shards` shards. seed: Seed of
+      the order of shards and of the sample. repository: "yuvalkirstain/pickapic_v1" or "yuvalkirstain/pickapic_v2".
+      revision: Branch, tag or commit; None for the one in the register. split: "train" (the most prompts),
+      "validation", "test", "validation_unique" or "test_unique" (500 judgments, one per
+        prompt).
+      shards: Number of shards to draw from, or "all"; more have more prompts. None for as few as contain `n` judgments.
       ties: As of `read_pick_a_pic`.
       unlabelled: As of `read_pick_a_pic`.
       empty_prompts: As of `read_pick_a_pic`.
 
     Raises:
       ValueError: Neither `n` nor `shards` is given; no such split; fewer judgments than `n`; one judgment in two
-        shards; the Hub cannot be reached; or as `fetch` and `read_pick_a_pic`.
+      shards;
+        the Hub cannot be reached; or as `fetch` and `read_pick_a_pic`.
     """
-    enough = _enough(n, shards)
+    everything = n is None or n == "all"
+    if everything and shards is None:
+        raise ValueError(
+            "all judgments of Pick-a-Pic are hundreds of gigabytes. Say how many to draw with n=, or from how many "
+            'shards of about 500 MB to take all with shards= (a number, or "all")'
+        )
+    check_whole_number("n", n, other=["all", None])
+    check_whole_number("shards", shards, other=["all", None])
+    enough = math.inf if shards is not None or n is None else float(n)
     options = {"ties": ties, "unlabelled": unlabelled, "empty_prompts": empty_prompts}
     commit, every = _listing(repository, revision or published("pick_a_pic").revision, data_dir)
     ordered = sorted(_of_split(repository, every, split), key=lambda shard: canonical_hash([seed, shard.name]))
@@ -95,37 +96,20 @@ def pick_a_pic(
             break
         parts.append(read_prepared(_prepared(shard, repository, commit, data_dir, options)))
     items = tuple(item for part in parts for item in part.items)
-    _refuse_twice(repository, [item.id for item in items])
+    # Each shard was checked when it was read.
+    twice = [id for id, times in collections.Counter(item.id for item in items).items() if times > 1]
+    refuse_listed(
+        twice,
+        f"{len(twice)} judgments of {repository} are in more than one of its shards",
+        "Draw from other shards, by another seed or fewer of them",
+    )
     dropped = tuple(sorted(id for part in parts for id in part.dropped))
     return sample(Dataset("pick_a_pic", items, dropped), n, seed)
 
 
-def _refuse_twice(repository: str, ids: list[str]) -> None:
-    """Refuse judgments that are in two shards; each shard was checked when it was read."""
-    twice = [id for id, times in collections.Counter(ids).items() if times > 1]
-    if twice:
-        raise ValueError(
-            f"{len(twice)} judgments of {repository} are in more than one of its shards: {listed(twice)}. Draw from "
-            "other shards, by another seed or fewer of them"
-        )
-
-
-def _enough(n: Any, shards: Any) -> float:
-    """The number of judgments after which no further shard is downloaded."""
-    everything = n is None or n == "all"
-    if everything and shards is None:
-        raise ValueError(
-            "all judgments of Pick-a-Pic are hundreds of gigabytes. Say how many to draw with n=, or from how many "
-            'shards of about 500 MB to take all with shards= (a number, or "all")'
-        )
-    for setting, value, free in (("n", n, everything), ("shards", shards, shards is None or shards == "all")):
-        if not free:
-            check_whole_number(setting, value, other=["all", None])
-    return math.inf if shards is not None or n is None else float(n)
-
-
 def _prepared(shard: Shard, repository: str, commit: str, data_dir: Path, options: dict[str, Any]) -> Path:
-    """One shard as a prepared dataset."""
+    from huggingface_hub.utils import build_hf_headers
+
     from vla.stimuli.datasets.prepare import prepare
 
     config = f"{_plain(repository)}-{shard.name}-{canonical_hash([shard.sha256, options])[:8]}"
@@ -134,7 +118,8 @@ def _prepared(shard: Shard, repository: str, commit: str, data_dir: Path, option
 
     def read() -> Dataset:
         url = f"{_endpoint()}/datasets/{repository}/resolve/{commit}/{shard.path}"
-        fetch(url, path, sha256=shard.sha256, size=shard.bytes, headers=_headers())
+        # With the user's token, if there is one.
+        fetch(url, path, sha256=shard.sha256, size=shard.bytes, headers=build_hf_headers())
         return read_pick_a_pic(path, **options)
 
     folder = prepare("pick_a_pic", config, read, data_dir)
@@ -143,7 +128,6 @@ def _prepared(shard: Shard, repository: str, commit: str, data_dir: Path, option
 
 
 def _of_split(repository: str, every: list[Shard], split: str) -> list[Shard]:
-    """The shards of a split."""
     names = [SHARD.fullmatch(shard.name) for shard in every]
     splits = sorted({match["split"] for match in names if match})
     if split not in splits:
@@ -152,33 +136,24 @@ def _of_split(repository: str, every: list[Shard], split: str) -> list[Shard]:
 
 
 def _listing(repository: str, revision: str, data_dir: Path) -> tuple[str, list[Shard]]:
-    """The commit of a revision at its first use, and all its shards."""
+    """The commit of a revision at its first use, and all its shards, from the Hub or as kept on disk."""
     path = data_dir / "downloads" / "pick_a_pic" / f"{_plain(repository)}-{_plain(revision)}.json"
     if not path.is_file():
-        listing = _ask(repository, revision)
-        write_file(path, json.dumps(listing, indent=1))
+        from huggingface_hub import HfApi
+
+        try:
+            info = HfApi(endpoint=_endpoint()).dataset_info(repository, revision=revision, files_metadata=True)
+        # Network libraries, the Hub's client and its offline mode raise errors of many types.
+        except Exception as error:
+            raise ValueError(
+                f"the list of files of {repository} ({revision}) cannot be fetched from {_endpoint()}: {error}. Give a "
+                "directory with shards fetched elsewhere instead"
+            ) from error
+        files = [file for file in info.siblings or () if file.rfilename.endswith(".parquet") and file.lfs is not None]
+        shards = [{"path": file.rfilename, "bytes": file.lfs.size, "sha256": file.lfs.sha256} for file in files]
+        write_file(path, json.dumps({"commit": info.sha, "shards": shards}, indent=1))
     listing = json.loads(path.read_text(encoding="utf-8"))
     return listing["commit"], [Shard(**shard) for shard in listing["shards"]]
-
-
-def _ask(repository: str, revision: str) -> dict[str, Any]:
-    """The parquet files of a repository, from the Hub."""
-    from huggingface_hub import HfApi
-
-    try:
-        info = HfApi(endpoint=_endpoint()).dataset_info(repository, revision=revision, files_metadata=True)
-    # Network libraries, the Hub's client and its offline mode raise errors of many types.
-    except Exception as error:
-        raise ValueError(
-            f"the list of files of {repository} ({revision}) cannot be had from {_endpoint()}: {error}. Give a "
-            "directory with shards fetched elsewhere instead"
-        ) from error
-    shards = [
-        dataclasses.asdict(Shard(file.rfilename, file.lfs.size, file.lfs.sha256))
-        for file in info.siblings or ()
-        if file.rfilename.endswith(".parquet") and file.lfs is not None
-    ]
-    return {"commit": info.sha, "shards": shards}
 
 
 def _endpoint() -> str:
@@ -186,13 +161,5 @@ def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
-def _headers() -> dict[str, str]:
-    """Headers with the user's token, if there is one."""
-    from huggingface_hub.utils import build_hf_headers
-
-    return build_hf_headers()
-
-
 def _plain(text: str) -> str:
-    """Text as a file name."""
     return re.sub("[^A-Za-z0-9_.-]+", "-", text)

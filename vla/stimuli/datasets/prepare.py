@@ -17,30 +17,33 @@ import tensorflow_datasets as tfds
 from filelock import FileLock
 
 from vla.records import Dataset, ImageSource, Item, canonical_hash
-from vla.stimuli.datasets.register import SPLIT, Published, is_prepared, published
+from vla.stimuli.datasets.prepared import RecordMasks
+from vla.stimuli.datasets.register import SPLIT, is_prepared, published
+
+# The base class takes skip_registration by a metaclass, which the checker does not see.
+# pyright: reportGeneralTypeIssues=false, reportCallIssue=false
+
+# Version of the records; if it changes, every dataset is prepared again.
+VERSION = "1.0.0"
 
 
 def prepare(name: str, config: str, read: Callable[[], Dataset], data_dir: Path) -> Path:
     """Pack items into the folder `data_dir/name/config/version`, unless they are there; returns the folder.
 
-    An interrupted run leaves nothing that looks finished. Only one of several processes packs; the others wait.
-
-    Args:
-      name: Name of the builder, such as "coco_val2017".
-      config: Distinguishes contents of the same name.
-      read: Downloads and reads the items; called only if they are not packed yet.
-      data_dir: The folder of all prepared datasets.
+    An interrupted run leaves nothing that looks finished. Only one of several processes packs; the others wait. The
+    name is that of a builder, the config distinguishes contents of the same name, and `read` is called if they are not
+    packed.
 
     Raises:
       ValueError: As `read`, or an image file cannot be opened.
     """
-    place = data_dir / name / config / VERSION
-    if is_prepared(place):
-        return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.parent / ".lock"):
-        if not is_prepared(place):
-            for stale in place.parent.glob("incomplete.*"):
+    path = data_dir / name / config / VERSION
+    if is_prepared(path):
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / ".lock"):
+        if not is_prepared(path):
+            for stale in path.parent.glob("incomplete.*"):
                 shutil.rmtree(stale, ignore_errors=True)
             builder = BUILDERS[name](
                 config=SourceConfig(name=config, version=VERSION, read=read),
@@ -48,7 +51,7 @@ def prepare(name: str, config: str, read: Callable[[], Dataset], data_dir: Path)
                 file_format="array_record",
             )
             builder.download_and_prepare(download_dir=str(data_dir / "downloads"))
-    return place
+    return path
 
 
 def folder_config(dataset: Dataset) -> str:
@@ -58,8 +61,7 @@ def folder_config(dataset: Dataset) -> str:
 
 
 def _fingerprint(item: Item) -> list[Any]:
-    """All that determines the record of an item."""
-    images = [item.image, *([] if item.rejected is None else [item.rejected])]
+    images = [image for image in (item.image, item.rejected) if image is not None]
     hashes = [hashlib.sha256(image_bytes(item, image)).hexdigest() for image in images]
     masks = None if item.segmentation is None else item.segmentation.content()
     return [item.id, list(item.captions), hashes, masks, item.group]
@@ -85,21 +87,9 @@ def image_bytes(item: Item, source: ImageSource) -> bytes:
     return data
 
 
-# The base class takes skip_registration by a metaclass, which the checker does not see.
-# pyright: reportGeneralTypeIssues=false, reportCallIssue=false
-
-
-# Version of the records; if it changes, every dataset is prepared again.
-VERSION = "1.0.0"
-
-
 @dataclasses.dataclass(eq=False, kw_only=True, repr=False)
 class SourceConfig(tfds.core.BuilderConfig):
-    """Which items to pack.
-
-    Attributes:
-      read: Downloads and reads the items.
-    """
+    """Which items to pack: `read` downloads and reads them."""
 
     read: Callable[[], Dataset]
 
@@ -118,7 +108,6 @@ class ItemsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     HAS_REJECTED = False
 
     def _info(self) -> tfds.core.DatasetInfo:
-        """Features and origin of the dataset."""
         image = tfds.features.Image(shape=(None, None, 3))
         features: dict[str, Any] = {
             "id": tfds.features.Text(),
@@ -131,21 +120,18 @@ class ItemsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             # The PNG of a pixel map, or polygons and run lengths as JSON.
             features |= {"masks_form": tfds.features.Text(), "masks": tfds.features.Text()}
             features |= {side: tfds.features.Scalar(np.int32) for side in ("height", "width")}
-        known = self._published()
+        origin = {"description": "Images with captions."}
+        if self.name != "captioned_folder":
+            entry = published(self.name)
+            origin = {"description": entry.name, "homepage": entry.origin}
+            origin |= {"citation": entry.citation, "license": entry.licence}
         return tfds.core.DatasetInfo(
             builder=self,
-            description=known.name if known else "Photographs with captions.",
             features=tfds.features.FeaturesDict(features),
-            homepage=known.origin if known else None,
-            citation=known.citation if known else None,
-            license=known.licence if known else None,
             disable_shuffling=True,
             metadata=tfds.core.MetadataDict(),
+            **origin,
         )
-
-    def _published(self) -> Published | None:
-        """The entry of the dataset in the register."""
-        return published(self.name)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         """One split of all items; the downloader of TFDS is not used."""
@@ -157,24 +143,28 @@ class ItemsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         entries: list[dict[str, Any]] = []
         assert self.info.metadata is not None
         self.info.metadata.update(name=dataset.name, dropped=list(dataset.dropped), items=entries)
-        for place, item in enumerate(dataset.items):
+        for index, item in enumerate(dataset.items):
             record, entry = self._packed(item)
             entries.append(entry)
-            yield place, record
+            yield index, record
 
     def _packed(self, item: Item) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The record of an item and its entry in the index."""
         image = image_bytes(item, item.image)
         record: dict[str, Any] = {"id": item.id, "image": io.BytesIO(image), "captions": list(item.captions)}
-        entry: dict[str, Any] = {"id": item.id, "captions": list(item.captions), "image": _sha256(image)}
+        entry: dict[str, Any] = {
+            "id": item.id,
+            "captions": list(item.captions),
+            "image": hashlib.sha256(image).hexdigest(),
+        }
         if self.HAS_REJECTED:
             assert item.rejected is not None
             rejected = image_bytes(item, item.rejected)
             record |= {"rejected": io.BytesIO(rejected), "group": item.group or ""}
-            entry |= {"rejected": _sha256(rejected), "group": item.group}
+            entry |= {"rejected": hashlib.sha256(rejected).hexdigest(), "group": item.group}
         if self.HAS_MASKS:
             record |= {"masks_form": "", "masks": b"", "height": 0, "width": 0}
             masks: Any = item.segmentation
+            masks = masks.decoded() if isinstance(masks, RecordMasks) else masks
             if masks is not None:
                 form, data = masks.encoded()
                 record |= {"masks_form": form, "masks": data, "height": masks.height, "width": masks.width}
@@ -183,13 +173,13 @@ class ItemsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 class CocoVal2017(ItemsBuilder, skip_registration=True):
-    """MS-COCO val2017: photographs, captions, masks of things and stuff."""
+    """MS-COCO val2017: images, captions, masks of things and stuff."""
 
     HAS_MASKS = True
 
 
 class Flickr8k(ItemsBuilder, skip_registration=True):
-    """Flickr8k: photographs with five captions each."""
+    """Flickr8k: images with five captions each."""
 
 
 class PickAPic(ItemsBuilder, skip_registration=True):
@@ -199,20 +189,9 @@ class PickAPic(ItemsBuilder, skip_registration=True):
 
 
 class CaptionedFolder(ItemsBuilder, skip_registration=True):
-    """A user's photographs and captions."""
-
-    def _published(self) -> None:
-        """None: the user owns them."""
-        return None
+    """A user's images and captions."""
 
 
 BUILDERS: dict[str, type[ItemsBuilder]] = {
-    "captioned_folder": CaptionedFolder,
-    "coco_val2017": CocoVal2017,
-    "flickr8k": Flickr8k,
-    "pick_a_pic": PickAPic,
+    builder.name: builder for builder in (CaptionedFolder, CocoVal2017, Flickr8k, PickAPic)
 }
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

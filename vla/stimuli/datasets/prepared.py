@@ -16,9 +16,10 @@ from vla.stimuli.datasets.register import MARK, SPLIT, is_prepared
 
 _READING = threading.Lock()
 _FORKED = False
+REMEDY = "Delete the folder and prepare the dataset anew"
 
 
-def read_record(folder: Path, split: str, place: int, item: str) -> dict[str, Any]:
+def read_record(folder: Path, split: str, index: int, item: str) -> dict[str, Any]:
     """One record of a split of a prepared dataset; images as the bytes of image files.
 
     Raises:
@@ -33,17 +34,14 @@ def read_record(folder: Path, split: str, place: int, item: str) -> dict[str, An
     try:
         # One at a time: readers open their files at their first use, which two threads must not share.
         with _READING:
-            return _source(folder, split)[place]
-    # The readers raise RuntimeError and kinds of their own, in C++ words.
+            return _source(folder, split)[index]
+    # The readers raise RuntimeError and types of their own, with messages of their C++ code.
     except Exception as error:
-        raise ValueError(
-            f"item {item!r} cannot be read from {folder}: {error}. Delete the folder and prepare the dataset anew"
-        ) from error
+        raise ValueError(f"item {item!r} cannot be read from {folder}: {error}. {REMEDY}") from error
 
 
 @functools.lru_cache(maxsize=128)
 def _source(folder: Path, split: str) -> Any:
-    """All records of a split."""
     import tensorflow_datasets as tfds
 
     builder: Any = tfds.builder_from_directory(str(folder))
@@ -62,24 +60,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-REMEDY = "Delete the folder and prepare the dataset anew"
-
-
 @dataclasses.dataclass(frozen=True)
 class RecordImage:
-    """An encoded image in one record of a prepared dataset.
-
-    Attributes:
-      item: The item's id, for messages.
-      folder: The prepared dataset.
-      place: Index of the record.
-      field: "image" or "rejected".
-      sha256: SHA-256 of the image file.
-    """
+    """The image file of an item in the field "image" or "rejected" of a record, with its SHA-256."""
 
     item: str
     folder: Path
-    place: int
+    index: int
     field: str
     sha256: str
 
@@ -89,7 +76,7 @@ class RecordImage:
         Raises:
           ValueError: The prepared dataset is missing or has changed.
         """
-        data = read_record(self.folder, SPLIT, self.place, self.item)[self.field]
+        data = read_record(self.folder, SPLIT, self.index, self.item)[self.field]
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise ValueError(f"{self.field} of item {self.item!r} in {self.folder} is not what was packed. {REMEDY}")
         return data
@@ -101,48 +88,32 @@ class RecordImage:
 
 @dataclasses.dataclass(frozen=True)
 class RecordMasks:
-    """Masks in one record of a prepared dataset.
-
-    Attributes:
-      item: The item's id, for messages.
-      folder: The prepared dataset.
-      place: Index of the record.
-      digest: SHA-256 of what determines the masks.
-    """
+    """The masks of an item in a record; `digest` is the SHA-256 of what determines them."""
 
     item: str
     folder: Path
-    place: int
+    index: int
     digest: str
 
     def things(self) -> np.ndarray:
         """bool [H, W], True where a thing is."""
-        return self._decoded().things()
+        return self.decoded().things()
 
     def stuff(self) -> np.ndarray | None:
         """bool [H, W], True where stuff is; None where the annotations do not say."""
-        return self._decoded().stuff()
+        return self.decoded().stuff()
 
     def content(self) -> str:
         """SHA-256 of what determines both masks."""
         return self.digest
 
-    def encoded(self) -> tuple[str, bytes]:
-        """The name of the format, and the annotation as published."""
-        return self._decoded().encoded()
+    def decoded(self) -> PixelMap | InstanceMasks:
+        """The masks as they were packed.
 
-    @property
-    def height(self) -> int:
-        """Pixels."""
-        return self._decoded().height
-
-    @property
-    def width(self) -> int:
-        """Pixels."""
-        return self._decoded().width
-
-    def _decoded(self) -> PixelMap | InstanceMasks:
-        record = read_record(self.folder, SPLIT, self.place, self.item)
+        Raises:
+          ValueError: The prepared dataset is missing or has changed.
+        """
+        record = read_record(self.folder, SPLIT, self.index, self.item)
         form, data = record["masks_form"].decode(), record["masks"]
         masks = decode_masks(form, data, self.item, int(record["height"]), int(record["width"]))
         if masks.content() != self.digest:
@@ -153,39 +124,35 @@ class RecordMasks:
 def read_prepared(folder: str | os.PathLike[str]) -> Dataset:
     """The items of a prepared dataset, from its index; no image is read.
 
-    Args:
-      folder: The folder with `dataset_info.json`, as `prepare` returns it.
-
     Raises:
-      ValueError: The folder is not a dataset that `prepare` made, or is incomplete.
+      ValueError: The folder is not one that `prepare` returns, or is incomplete.
     """
     import tensorflow_datasets as tfds
 
-    place = Path(os.path.abspath(Path(folder).expanduser()))
-    if not is_prepared(place):
-        raise ValueError(f"{place} is no prepared dataset: it has no {MARK}. Name the folder that holds it")
-    info = tfds.builder_from_directory(str(place)).info
+    path = Path(os.path.abspath(Path(folder).expanduser()))
+    if not is_prepared(path):
+        raise ValueError(f"{path} is no prepared dataset: it has no {MARK}. Name the folder that holds it")
+    info = tfds.builder_from_directory(str(path)).info
     index: Any = info.metadata or {}
     if not {"name", "dropped", "items"} <= set(index):
         raise ValueError(
-            f"{place} was prepared by other software: it has no index of items. Read it with "
+            f"{path} was prepared by other software: it has no index of items. Read it with "
             'read_dataset("tfds", directory, image=..., text=...)'
         )
     count = sum(split.num_examples for split in info.splits.values())
     if count != len(index["items"]):
-        raise ValueError(f"{place} has {count} records, but its index names {len(index['items'])} items. {REMEDY}")
-    items = tuple(_item(place, number, entry) for number, entry in enumerate(index["items"]))
+        raise ValueError(f"{path} has {count} records, but its index names {len(index['items'])} items. {REMEDY}")
+    items = tuple(_item(path, number, entry) for number, entry in enumerate(index["items"]))
     return Dataset(index["name"], items, tuple(index["dropped"]))
 
 
-def _item(folder: Path, place: int, entry: dict[str, Any]) -> Item:
-    """One item from its entry in the index."""
-    rejected, masks = entry.get("rejected"), entry.get("masks")
+def _item(folder: Path, index: int, entry: dict[str, Any]) -> Item:
+    id, rejected, masks = entry["id"], entry.get("rejected"), entry.get("masks")
     return Item(
-        entry["id"],
-        RecordImage(entry["id"], folder, place, "image", entry["image"]),
+        id,
+        RecordImage(id, folder, index, "image", entry["image"]),
         tuple(entry["captions"]),
-        segmentation=None if masks is None else RecordMasks(entry["id"], folder, place, masks),
-        rejected=None if rejected is None else RecordImage(entry["id"], folder, place, "rejected", rejected),
+        segmentation=None if masks is None else RecordMasks(id, folder, index, masks),
+        rejected=None if rejected is None else RecordImage(id, folder, index, "rejected", rejected),
         group=entry.get("group"),
     )

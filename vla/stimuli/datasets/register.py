@@ -27,15 +27,7 @@ def is_prepared(folder: str | os.PathLike[str]) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class PublishedFile:
-    """One file to fetch.
-
-    Attributes:
-      name: File name.
-      url: Where it is published.
-      sha256: Published SHA-256, if any.
-      md5: Published MD5, if there is no SHA-256.
-      bytes: Published size, if any.
-    """
+    """A file to fetch, with its published checksum and size in bytes, if any."""
 
     name: str
     url: str
@@ -46,16 +38,9 @@ class PublishedFile:
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A dataset of the register.
+    """A dataset of the register: `id` is its name in this library, `origin` the publisher's page.
 
-    Attributes:
-      id: Name in this library.
-      name: Full name.
-      origin: The publisher's page.
-      licence: Its licence.
-      citation: What to cite.
-      revision: Pinned revision of a Hugging Face dataset.
-      files: The files to download, by name.
+    `revision` is the pinned one of a Hugging Face dataset, `files` are those to download, by name.
     """
 
     id: str
@@ -68,11 +53,7 @@ class Published:
 
 
 def published(id: str) -> Published:
-    """The entry of a dataset in the register.
-
-    Raises:
-      ValueError: The register has no such dataset, or is missing.
-    """
+    """The entry of a dataset in the register; a ValueError if there is none."""
     register = _read(REGISTER)
     if id not in register:
         raise ValueError(f"{REGISTER} has no dataset {id!r}; it has {', '.join(sorted(register))}")
@@ -81,7 +62,6 @@ def published(id: str) -> Published:
 
 @functools.cache
 def _read(path: Path) -> dict[str, Published]:
-    """All entries by id."""
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))["dataset"]
     except OSError as error:

@@ -12,19 +12,14 @@ from vla.stimuli.datasets.flickr8k import read_flickr8k
 from vla.stimuli.datasets.register import published
 from vla.stimuli.downloads import fetch
 
-ANNOTATIONS, PHOTOGRAPHS, PIXEL_MAPS = "annotations_trainval2017.zip", "val2017.zip", "stuffthingmaps_trainval2017.zip"
+ANNOTATIONS, IMAGES, PIXEL_MAPS = "annotations_trainval2017.zip", "val2017.zip", "stuffthingmaps_trainval2017.zip"
 
 
 def coco_val2017(data_dir: Path, masks: str = "pixel_maps") -> Path:
     """The folder of MS-COCO val2017 as a prepared dataset, downloaded if it is not there.
 
     The download is about 1 GB, with COCO-Stuff's pixel maps 1.7 GB. The archives stay in `data_dir/downloads` and may
-    be deleted.
-
-    Args:
-      data_dir: The folder of datasets.
-      masks: "pixel_maps" (COCO-Stuff's: things and stuff), "instances" (things only) or "none"; "auto" is
-        "pixel_maps".
+    be deleted. Masks are "pixel_maps" or "auto" (COCO-Stuff's: things and stuff), "instances" (things only) or "none".
 
     Raises:
       ValueError: As `fetch`, `extract` and `read_coco`.
@@ -33,12 +28,14 @@ def coco_val2017(data_dir: Path, masks: str = "pixel_maps") -> Path:
     masks = "pixel_maps" if masks == "auto" else masks
 
     def read(unpack: Callable[..., Path]) -> Dataset:
-        said = unpack(ANNOTATIONS, lambda name: name.endswith(("/captions_val2017.json", "/instances_val2017.json")))
+        annotations = unpack(
+            ANNOTATIONS, lambda name: name.endswith(("/captions_val2017.json", "/instances_val2017.json"))
+        )
         maps = unpack(PIXEL_MAPS, lambda name: "val2017/" in name) if masks == "pixel_maps" else None
         return read_coco(
-            unpack(PHOTOGRAPHS) / "val2017",
-            said / "annotations" / "captions_val2017.json",
-            said / "annotations" / "instances_val2017.json" if masks == "instances" else None,
+            unpack(IMAGES) / "val2017",
+            annotations / "annotations" / "captions_val2017.json",
+            annotations / "annotations" / "instances_val2017.json" if masks == "instances" else None,
             maps / "val2017" if maps else None,
             name="coco_val2017",
         )
@@ -54,10 +51,10 @@ def flickr8k(data_dir: Path) -> Path:
     """
 
     def read(unpack: Callable[..., Path]) -> Dataset:
-        photographs = unpack("Flickr8k_Dataset.zip", lambda name: not name.startswith("__MACOSX/"))
+        images = unpack("Flickr8k_Dataset.zip", lambda name: not name.startswith("__MACOSX/"))
         texts = unpack("Flickr8k_text.zip", lambda name: not name.startswith("__MACOSX/"))
-        # The name of the folder of photographs depends on who packed it.
-        return read_flickr8k(photographs, texts / "Flickr8k.token.txt")
+        # The name of the folder of images depends on who packed it.
+        return read_flickr8k(images, texts / "Flickr8k.token.txt")
 
     return _prepared("flickr8k", "original", read, data_dir)
 
@@ -77,6 +74,6 @@ def _prepared(name: str, config: str, read: Callable[[Callable[..., Path]], Data
         return extract(path, unpacked / Path(archive).stem, wanted=wanted)
 
     folder = prepare(name, config, lambda: read(unpack), data_dir)
-    # The archives can be unpacked again; without this, photographs are on the disk three times.
+    # The archives can be unpacked again; without this, images are on the disk three times.
     shutil.rmtree(unpacked, ignore_errors=True)
     return folder

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vla.checks import WholeNumber
 from vla.records import Dataset, canonical_hash
 from vla.stimuli.datasets.columns import Table, read_table
 from vla.stimuli.datasets.prepared import read_record
@@ -21,14 +22,7 @@ NAME = re.compile(r"[a-z0-9_]+(/[A-Za-z0-9_.+-]+)?(:\d+\.(\d+|\*)\.(\d+|\*))?")
 
 @dataclasses.dataclass(frozen=True)
 class TfdsImage:
-    """The image in a record of a dataset that TensorFlow Datasets prepared, read when it is opened.
-
-    Attributes:
-      folder: The prepared dataset.
-      split: Its split.
-      row: Index of the record.
-      feature: The feature that holds the image.
-    """
+    """The image in a feature of a record that TensorFlow Datasets prepared, read when it is opened."""
 
     folder: Path
     split: str
@@ -51,11 +45,11 @@ def read_tfds(
     source: str | os.PathLike[str],
     *,
     image: str = "image",
-    text: Any = "caption",
+    text: str | Sequence[str] = "caption",
     id: str | None = None,
     split: str | None = None,
     name: str | None = None,
-    n: Any = None,
+    n: WholeNumber | str | None = None,
     seed: int = 42,
     missing_images: str = "refuse",
     data_dir: str | os.PathLike[str] | None = None,
@@ -80,7 +74,7 @@ def read_tfds(
       ValueError: No such dataset, split or feature; a feature of another type; a file format other than array_record;
         repeated ids; an empty caption.
     """
-    folder, called = _prepared(source, data_dir)
+    folder, own_name = _prepared(source, data_dir)
     import tensorflow_datasets as tfds
 
     info = tfds.builder_from_directory(str(folder)).info
@@ -89,23 +83,19 @@ def read_tfds(
             f"{folder} holds {info.file_format and info.file_format.value} files, which cannot be read record by "
             'record; prepare it with file_format="array_record"'
         )
-    splits = {key: held.num_examples for key, held in info.splits.items()}
-    chosen: str = next(iter(splits)) if split is None and len(splits) == 1 else str(split)
-    if chosen not in splits:
-        raise ValueError(f"split={split!r}: {folder} has {', '.join(sorted(splits))}; name one of them")
+    chosen: str = next(iter(info.splits)) if split is None and len(info.splits) == 1 else str(split)
+    if chosen not in info.splits:
+        raise ValueError(f"split={split!r}: {folder} has {', '.join(sorted(info.splits))}; name one of them")
     features: Any = info.features
     _check_image(features, image, folder)
+    length = info.splits[chosen].num_examples
 
     def cells(column: str, rows: Sequence[int] | None) -> Sequence[Any]:
-        wanted = range(splits[chosen]) if rows is None else rows
-        return [read_record(folder, chosen, row, str(row))[column] for row in wanted]
+        return [read_record(folder, chosen, row, str(row))[column] for row in (range(length) if rows is None else rows)]
 
-    def picture(row: int, column: str) -> TfdsImage:
-        return TfdsImage(folder, chosen, row, column)
-
-    table = Table(f"{folder} ({chosen})", tuple(features.keys()), splits[chosen], cells, picture)
-    called = called if name is None else name
-    return read_table(table, image, text, id, name=called, n=n, seed=seed, missing_images=missing_images)
+    images = [TfdsImage(folder, chosen, row, image) for row in range(length)]
+    table = Table(f"{folder} ({chosen})", tuple(features.keys()), cells, images)
+    return read_table(table, image, text, id, name or own_name, n, seed, missing_images)
 
 
 def _check_image(features: Any, image: str, folder: Path) -> None:
@@ -123,20 +113,19 @@ def _check_image(features: Any, image: str, folder: Path) -> None:
 
 
 def _prepared(source: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None) -> tuple[Path, str]:
-    """The folder and name of a dataset, prepared now if necessary."""
     import tensorflow_datasets as tfds
 
     if is_prepared(source):
-        place = Path(os.path.abspath(Path(source).expanduser()))
-        return place, tfds.builder_from_directory(str(place)).name
+        path = Path(os.path.abspath(Path(source).expanduser()))
+        return path, tfds.builder_from_directory(str(path)).name
     if not NAME.fullmatch(str(source)):
         raise ValueError(
             f"{source} is neither a prepared dataset (a folder with dataset_info.json) nor a name of TensorFlow "
             'Datasets such as "coco_captions/2014"'
         )
     try:
-        where = None if data_dir is None else str(Path(data_dir).expanduser())
-        builder: Any = tfds.builder(str(source), data_dir=where, file_format="array_record")
+        folder = None if data_dir is None else str(Path(data_dir).expanduser())
+        builder: Any = tfds.builder(str(source), data_dir=folder, file_format="array_record")
         builder.download_and_prepare()
     # TensorFlow Datasets, network libraries and a missing TensorFlow raise errors of many types.
     except Exception as error:
