@@ -26,15 +26,10 @@ class InvalidAnswer(ValueError):
 
 
 def read_answer(answer: str, count: int, originals: Sequence[str]) -> tuple[str, ...]:
-    """The `count` new captions of an answer, in order.
+    """The `count` new captions of an answer to a request with the `originals`, in order.
 
     Ignored are text before the list, text after it that follows a blank line, thoughts in `<think>` and lines without
     words. Emphasis, quotation marks and brackets around a caption are removed.
-
-    Args:
-      answer: Answer of the model.
-      count: Number of captions requested.
-      originals: The captions in the request.
 
     Raises:
       InvalidAnswer: The list is not numbered 1 to `count`, a caption has no letters, or a caption equals another one

@@ -1,4 +1,4 @@
-"""The interface of language models that write paraphrases; keys, errors and back-off that implementations share."""
+"""The interface of language models that write paraphrases, and what text generators share."""
 
 import contextlib
 import dataclasses
@@ -9,19 +9,46 @@ import re
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from vla.checks import listed
+from vla.files import safe_name
+from vla.records import Dataset, canonical_hash
+
 Result = TypeVar("Result")
+
+
+def plan_folder(
+    dataset: Dataset, name: str, settings: Mapping[str, Any], folder: str | os.PathLike[str], n_captions: int | None
+) -> Path:
+    """The folder of what a model generates from the first `n_captions` captions of each item (None for all).
+
+    A ValueError names items with fewer captions.
+    """
+    few = [f"{item.id} ({len(item.captions)})" for item in dataset.items if len(item.captions) < (n_captions or 1)]
+    if few:
+        raise ValueError(
+            f"{len(few)} of the {len(dataset)} items of {dataset.name} have fewer than {n_captions} captions: "
+            f"{listed(few)}. Lower n_captions, or leave these items out"
+        )
+    path = safe_name(f"{dataset.name}--{name}".replace("/", "_"))
+    return Path(folder).expanduser().absolute() / f"{path}--{canonical_hash(settings)[:8]}"
+
 
 # Too many requests, or an error of the server or a gateway: the same request may succeed later.
 TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
 class Transient(Exception):
-    """A request failed but may succeed later: too many requests, a server error, a lost connection."""
+    """A request failed but may succeed later: too many requests, a server error, a lost connection.
+
+    Attributes:
+      wait: Seconds that the server asks to wait, if it does.
+    """
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
-        """Record the reason, and the seconds that the server asks to wait, if it does."""
+        """Record the reason and the wait."""
         super().__init__(reason)
         self.wait = wait
 
@@ -45,20 +72,11 @@ class BackOff:
         if self.tries < 1 or self.first < 0 or self.longest < self.first:
             raise ValueError(f"{self}: expected tries of at least 1, and 0 <= first <= longest in seconds")
 
-    def seconds(self, failures: int, requested: float | None = None) -> float:
-        """The wait after a number of failures: 50 to 100 % of the doubled time, at least what the server requests.
-
-        The random factor keeps requests that failed together from being repeated together.
-        """
-        doubled = min(self.longest, self.first * 2.0 ** (failures - 1))
-        return max(requested or 0.0, doubled * random.uniform(0.5, 1.0))
-
     def call(self, request: Callable[[], Result], wait: Callable[[float], object] = time.sleep) -> Result:
-        """The result of the first request that succeeds.
+        """The result of the first request that succeeds; `wait` waits for a number of seconds.
 
-        Args:
-          request: The request; it raises Transient if it may succeed later.
-          wait: Function that waits for a number of seconds.
+        A wait is 50 to 100 % of the doubled time, so that requests that failed together are not repeated together, and
+        at least what the server asks for.
 
         Raises:
           Transient: The last try failed, or the server asks for a longer wait than `longest`.
@@ -69,11 +87,13 @@ class BackOff:
                 return request()
             except Transient as error:
                 failures += 1
-                if error.wait is not None and error.wait > self.longest:
-                    raise Transient(f"{error}; the server asks to wait {error.wait:.0f} s") from None
+                asked = error.wait or 0.0
+                if asked > self.longest:
+                    raise Transient(f"{error}; the server asks to wait {asked:.0f} s") from None
                 if failures >= self.tries:
                     raise Transient(f"{error} (tried {failures} times)") from None
-                wait(self.seconds(failures, error.wait))
+                doubled = min(self.longest, self.first * 2.0 ** (failures - 1))
+                wait(max(asked, doubled * random.uniform(0.5, 1.0)))
 
 
 @runtime_checkable
@@ -96,11 +116,7 @@ class Client(Protocol):
         ...
 
     def open(self) -> None:
-        """Prepare to answer: read the key, load the weights.
-
-        Raises:
-          ValueError: A package, a key or weights are missing; the message has the remedy.
-        """
+        """Read the key or load the weights; a ValueError with the remedy if something is missing."""
         ...
 
     def complete(self, request: str, seed: int) -> str:
@@ -115,11 +131,7 @@ class Client(Protocol):
 
 @contextlib.contextmanager
 def require_packages(*packages: str) -> Iterator[None]:
-    """Context for imports of optional packages.
-
-    Raises:
-      ValueError: A package is not installed; the message has the command that installs it.
-    """
+    """Context for imports of optional packages; a ValueError has the command that installs a missing one."""
     try:
         yield
     except ImportError as error:
@@ -136,8 +148,7 @@ def key_from_environment(*variables: str) -> str | None:
 def check_url(url: str) -> str:
     """The address of a server without a final slash.
 
-    Raises:
-      ValueError: It is not http(s), or has a user name, password or query, which would be written to disk.
+    A ValueError if it is not http(s), or has a user name, password or query, which would be written to disk.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -151,7 +162,7 @@ def check_url(url: str) -> str:
 
 
 def without_none(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that are not None; the provider chooses the others."""
+    """The parameters that are not None."""
     return {name: value for name, value in parameters.items() if value is not None}
 
 
@@ -170,12 +181,8 @@ def failure(
 ) -> Transient | ValueError:
     """The error for a request that failed with an HTTP status, or with None if no answer came.
 
-    Args:
-      server: Name of the server and the model.
-      message: Message of the server, without keys.
-      status: HTTP status, or None.
-      wait: Seconds that the server asks to wait.
-      permanent: Whether the request will fail again whatever the status says.
+    It is a ValueError if the request will fail again: by its status, or if `permanent`. `server` names the server and
+    the model, `message` is the server's, without keys, and `wait` are the seconds that the server asks to wait.
     """
     reason = f"{server} answered {status}: {message}" if status else f"{server} cannot be reached: {message}"
     if (status is None or status in TRANSIENT_STATUS) and not permanent:
@@ -188,11 +195,6 @@ def failure(
         429: "The quota is used up: raise it, or run again later",
     }.get(status or 0, "Check the settings")
     return ValueError(f"{reason}. {remedy}; finished items are kept")
-
-
-def unreadable(server: str, message: str) -> Transient:
-    """The error for an answer that is not in the format of the interface, such as an overloaded server's HTML page."""
-    return Transient(f"{server} gave an answer that cannot be read: {message}")
 
 
 def transport_errors() -> tuple[type[Exception], ...]:

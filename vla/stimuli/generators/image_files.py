@@ -5,6 +5,7 @@ leading zeros; JPEG and WebP files are read as well. Ids are percent-encoded whe
 name cannot contain (`a/b` is `a%2Fb`).
 """
 
+import contextlib
 import io
 import json
 import os
@@ -16,7 +17,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from vla.checks import listed
-from vla.files import safe_name, write_file
+from vla.files import safe_name
 from vla.records import Dataset
 
 # Name of the text chunk of a PNG file that holds the record of its origin.
@@ -28,41 +29,29 @@ _NUMBER = re.compile(r"\d{1,6}")
 _FEW_BITS = 0.5
 
 
-def write_image(path: Path, image: Image.Image, record: Mapping[str, Any]) -> None:
-    """Write a PNG file with the record of its origin, a JSON object, in one step.
-
-    Raises:
-      ValueError: The file cannot be written.
-    """
+def png(image: Image.Image, record: Mapping[str, Any] | None = None, **options: Any) -> bytes:
+    """A PNG file with the record of its origin, a JSON object; options are PIL's."""
     text = PngImagePlugin.PngInfo()
-    text.add_itxt(RECORD_CHUNK, json.dumps(record, ensure_ascii=False))
+    if record is not None:
+        text.add_itxt(RECORD_CHUNK, json.dumps(record, ensure_ascii=False))
     data = io.BytesIO()
-    image.convert("RGB").save(data, "PNG", pnginfo=text)
-    write_file(path, data.getvalue())
+    image.save(data, "PNG", pnginfo=text, **options)
+    return data.getvalue()
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """The record of origin of an image file; None if it has none.
-
-    Raises:
-      ValueError: The file is not an image.
-    """
-    try:
-        with Image.open(path) as image:
-            text = image.info.get(RECORD_CHUNK)
+    """The record of origin of an image file, None if it has none; a ValueError if the file is no image."""
+    with _opened(path) as image:
+        text = image.info.get(RECORD_CHUNK)
         record = json.loads(text) if isinstance(text, str) else None
-    except (OSError, SyntaxError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}. Generate it again, or delete it") from error
     return record if isinstance(record, dict) else None
 
 
 def find_images(dataset: Dataset, folder: str | os.PathLike[str]) -> dict[str, dict[int, Path]]:
-    """The images of each item by number, counted from 0; an empty dictionary for items without images.
-
-    Images of other items are ignored.
+    """The images of each item by number, counted from 0; {} for items without images. Other items are ignored.
 
     Raises:
-      ValueError: The folder does not exist, has two files with the same number of an item, or no image of any item.
+      ValueError: No such folder, two files with the same number of an item, or no image of any item.
     """
     root = Path(folder).expanduser().absolute()
     if not root.is_dir():
@@ -109,15 +98,17 @@ def is_blank(image: Image.Image) -> bool:
 
 
 def is_blank_file(path: str | os.PathLike[str]) -> bool:
-    """Whether all pixels of a PNG, JPEG or WebP file have the same colour; files too large for that are not decoded.
+    """Whether all pixels of a PNG, JPEG or WebP file have the same colour; files too large for that are not decoded."""
+    with _opened(path) as image:
+        is_large = Path(path).stat().st_size * 8 > _FEW_BITS * image.width * image.height + 8192
+        return not is_large and is_blank(image)
 
-    Raises:
-      ValueError: The file is not an image.
-    """
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """An image file; errors in the block are those of a file that is not an image."""
     try:
         with Image.open(path) as image:
-            if Path(path).stat().st_size * 8 > _FEW_BITS * image.width * image.height + 8192:
-                return False
-            return is_blank(image)
-    except (OSError, SyntaxError) as error:
+            yield image
+    except (OSError, SyntaxError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} cannot be read as an image: {error}. Generate it again, or delete it") from error

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vla.checks import POLICIES, RemediableError, check_choice, check_whole_number, listed
-from vla.records import Dataset, Item
+from vla.checks import POLICIES, RemediableError, check_choice, check_whole_number, listed, refuse_absent, refuse_listed
+from vla.records import Dataset
 from vla.stimuli.generators.image_files import LAYOUT, find_images, is_blank_file, read_record
 
 
@@ -17,9 +17,8 @@ def with_paraphrases(dataset: Dataset, source: str | os.PathLike[str], *, missin
 
     Args:
       dataset: The items.
-      source: The folder from `generate_paraphrases`, or paraphrases made elsewhere: a file of JSON lines
-        `{"id": ..., "paraphrases": [...]}`. If an entry has `captions`, they must be the item's first captions. Entries
-        of other items are ignored.
+      source: The folder from `generate_paraphrases`, or a file of JSON lines `{"id": ..., "paraphrases": [...]}`. If an
+        entry has `captions`, they must be the item's first captions. Entries of other items are ignored.
       missing: Policy for items without paraphrases: "refuse", or "drop" to leave them out and add their ids to
         `Dataset.dropped`.
 
@@ -42,11 +41,11 @@ def with_paraphrases(dataset: Dataset, source: str | os.PathLike[str], *, missin
         else:
             paraphrases[id] = texts
     outdated = sorted(set(stale) - set(paraphrases))
-    if outdated:
-        raise ValueError(
-            f"{source} has paraphrases of other captions than {dataset.name} has now, for {len(outdated)} items: "
-            f"{listed(outdated)}. Generate them again, or read the captions from which they were made"
-        )
+    refuse_listed(
+        outdated,
+        f"{source} has paraphrases of other captions than {dataset.name} has now, for {len(outdated)} items",
+        "Generate them again, or read the captions from which they were made",
+    )
     return _joined(dataset, {id: {"paraphrases": texts} for id, texts in paraphrases.items()}, missing, "paraphrases")
 
 
@@ -59,15 +58,14 @@ def with_synthetic(
 
     Args:
       dataset: The items.
-      folder: The folder from `generate_images`, or images made elsewhere: `<id>/<n>.png` or `<id>_<n>.png`, see
+      folder: The folder from `generate_images`, or images made elsewhere in a layout of
         `vla.stimuli.generators.image_files`.
-      count: Number of images per item, the first ones; None for the largest number that an item has.
-      missing: Policy for items with a missing image or an image of one colour (which safety checkers leave):
-        "refuse", or "drop" to leave them out and add their ids to `Dataset.dropped`.
+      count: Number of images per item, the first ones; None for the largest number that an item has. missing: Policy
+      for items with a missing image or an image of one colour (which safety checkers leave): "refuse", or
+        "drop" to leave them out and add their ids to `Dataset.dropped`.
 
     Raises:
-      ValueError: The folder does not exist; there are no images or duplicates; images were made from other captions;
-        images are missing or of one colour and `missing` is "refuse". The images are named.
+      ValueError: No such folder; no images or duplicates; images of other captions; missing images, if refused.
     """
     check_choice("missing", missing, POLICIES)
     check_whole_number("count", count, other=[None])
@@ -82,21 +80,20 @@ def with_synthetic(
         if absent_here:
             continue
         paths = [of_item[number] for number in numbers]
-        stale += [str(path) for path in paths if not _matches(item, path)]
+        # An image without a record of its origin may be of any caption.
+        records = {path: read_record(path) or {} for path in paths}
+        stale += [str(path) for path in paths if records[path].get("prompt", item.captions[0]) not in item.captions]
         blank_here = [str(path) for path in paths if is_blank_file(path)]
         blank += blank_here
         if not blank_here:
             kept[item.id] = {"synthetic": tuple(paths)}
-    if stale:
-        raise ValueError(
-            f"{len(stale)} images were generated from other captions than {dataset.name} has now: {listed(stale)}. "
-            "Generate them again, or read the captions from which they were made"
-        )
-    faults = [
-        f"{len(names)} {fault}: {listed(names)}"
-        for fault, names in (("are missing", absent), ("are of one colour", blank))
-        if names
-    ]
+    refuse_listed(
+        stale,
+        f"{len(stale)} images were generated from other captions than {dataset.name} has now",
+        "Generate them again, or read the captions from which they were made",
+    )
+    lists = (("are missing", absent), ("are of one colour", blank))
+    faults = [f"{len(names)} {fault}: {listed(names)}" for fault, names in lists if names]
     if faults and missing == "refuse":
         raise RemediableError(
             f"of {len(numbers)} images (counted from 0) for each of the {len(dataset)} items of {dataset.name} in "
@@ -110,22 +107,13 @@ def with_synthetic(
 def _joined(dataset: Dataset, fields: dict[str, dict[str, Any]], missing: str, name: str) -> Dataset:
     """The dataset with these fields added to its items, without the items that have none."""
     lacking = [item.id for item in dataset.items if item.id not in fields]
-    if lacking and missing == "refuse":
-        raise RemediableError(
-            f"{len(lacking)} of the {len(dataset)} items of {dataset.name} have no {name}: {listed(lacking)}. Generate "
-            'them, or pass missing="drop" to leave these items out (their ids are kept in the dataset\'s `dropped`)',
-            {"missing": "drop"},
-        )
+    refuse_absent(
+        "missing", missing, lacking, f"of the {len(dataset)} items of {dataset.name} have no {name}", "Generate them"
+    )
     items = tuple(dataclasses.replace(item, **fields[item.id]) for item in dataset.items if item.id in fields)
     if not items:
         raise ValueError(f"no item of {dataset.name} is left: none of the {len(dataset)} has {name}")
     return dataclasses.replace(dataset, items=items, dropped=tuple(sorted({*dataset.dropped, *lacking})))
-
-
-def _matches(item: Item, path: Path) -> bool:
-    """Whether an image was generated from one of the item's captions; True if it has no record."""
-    record = read_record(path)
-    return record is None or record.get("prompt") in item.captions
 
 
 def _entries(source: Path) -> Iterator[tuple[str, Any]]:
@@ -154,11 +142,7 @@ def _parsed(location: str, entry: Any) -> tuple[str, tuple[str, ...], tuple[str,
     fields: dict[str, tuple[str, ...]] = {}
     for field in ("paraphrases", "captions") if entry.get("captions") is not None else ("paraphrases",):
         texts = entry.get(field)
-        if (
-            not isinstance(texts, list)
-            or not texts
-            or not all(isinstance(text, str) and text.strip() for text in texts)
-        ):
+        if not (isinstance(texts, list) and texts and all(isinstance(text, str) and text.strip() for text in texts)):
             raise ValueError(f'{location}: "{field}" of {entry["id"]!r} is not a list of non-empty texts')
         fields[field] = tuple(text.strip() for text in texts)
     return entry["id"], fields["paraphrases"], fields.get("captions")

@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import huggingface_hub
 from PIL import Image
@@ -23,31 +23,21 @@ _SUFFIXES = frozenset({".jinja", ".json", ".model", ".safetensors", ".txt"})
 
 
 @dataclasses.dataclass
-class LocalModel:
-    """A causal language model of the transformers library; use one that was tuned to follow instructions.
-
-    Its chat template is used if it has one. Only safetensors are read, and no code of the repository is executed.
+class Checkpoint:
+    """A checkpoint that runs on this machine; only safetensors are read, and no code of the repository is executed.
 
     Attributes:
       model: A directory or a Hub id.
       revision: Branch, tag or commit on the Hub.
-      temperature: Sampling temperature; 0 for greedy decoding.
-      top_p: Nucleus sampling.
-      max_output_tokens: Longest answer in tokens.
       dtype: Number type of weights and computation.
       device: Such as "cuda"; "" for the first GPU if there is one, else the CPU.
     """
 
     model: str
     revision: str | None = None
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_output_tokens: int = 1024
-    dtype: str = "bfloat16"
+    dtype: str = "float32"
     device: str = ""
-    most_at_once: int | None = dataclasses.field(default=1, init=False)
-    _network: Any = dataclasses.field(default=None, init=False, repr=False)
-    _tokenizer: Any = dataclasses.field(default=None, init=False, repr=False)
+    _FILE: ClassVar[str]
 
     def __post_init__(self) -> None:
         """Check the number type."""
@@ -60,7 +50,46 @@ class LocalModel:
 
     @functools.cached_property
     def _identity(self) -> str:
-        return identify_checkpoint(self.model, self.revision, "config.json")
+        return identify_checkpoint(self.model, self.revision, self._FILE)
+
+    def _load(self, loader: Any, what: str, expected: str, **options: Any) -> Any:
+        """What `loader.from_pretrained` returns, on the device or, for a tokenizer, as it is."""
+        import torch
+
+        if "@" in self._identity:
+            # Load the commit that was identified: the branch may have moved since.
+            options["revision"] = self._identity.rpartition("@")[2]
+        try:
+            loaded = loader.from_pretrained(self.model, trust_remote_code=False, **options)
+        except Exception as error:  # the libraries raise errors of many types
+            raise ValueError(
+                f"{self.model} cannot be loaded as a {what}: {_first_line(error)}. Expected a complete checkpoint "
+                f"{expected}"
+            ) from error
+        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return loaded.to(device) if hasattr(loaded, "to") else loaded
+
+
+@dataclasses.dataclass
+class LocalModel(Checkpoint):
+    """A causal language model of the transformers library; use one that was tuned to follow instructions.
+
+    Its chat template is used if it has one.
+
+    Attributes:
+      temperature: Sampling temperature; 0 for greedy decoding.
+      top_p: Nucleus sampling.
+      max_output_tokens: Longest answer in tokens.
+    """
+
+    dtype: str = "bfloat16"
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_output_tokens: int = 1024
+    most_at_once: int | None = dataclasses.field(default=1, init=False)
+    _network: Any = dataclasses.field(default=None, init=False, repr=False)
+    _tokenizer: Any = dataclasses.field(default=None, init=False, repr=False)
+    _FILE = "config.json"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -77,25 +106,10 @@ class LocalModel:
         with require_packages("torch"):
             import torch
             import transformers
-        # Load the commit that was identified: the branch may have moved since.
-        _, _, commit = self._identity.rpartition("@")
-        options = {"revision": commit} if "@" in self._identity else {}
-        try:
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(self.model, trust_remote_code=False, **options)
-            network: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                self.model,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=getattr(torch, self.dtype),
-                **options,
-            )
-        except Exception as error:  # the library raises errors of many types
-            reason = _first_line(error)
-            raise ValueError(
-                f"{self.model} cannot be loaded as a causal language model: {reason}. Expected a complete checkpoint "
-                "with tokenizer, weights in safetensors, and an architecture of the transformers library"
-            ) from error
-        self._network = network.eval().to(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        what = ("causal language model", "with tokenizer, weights in safetensors, and an architecture of transformers")
+        options = {"use_safetensors": True, "dtype": getattr(torch, self.dtype)}
+        self._tokenizer = self._load(transformers.AutoTokenizer, *what)
+        self._network = self._load(transformers.AutoModelForCausalLM, *what, **options).eval()
 
     def complete(self, request: str, seed: int) -> str:
         """The answer of the model; it depends on request and seed only, not on earlier requests.
@@ -139,49 +153,32 @@ class LocalModel:
 
 
 @dataclasses.dataclass
-class StableDiffusion:
-    """A Stable Diffusion checkpoint (1.x or 2.x) in diffusers' layout.
-
-    Only safetensors are read, and no code of the repository is executed.
+class StableDiffusion(Checkpoint):
+    """A Stable Diffusion checkpoint (1.x or 2.x) in diffusers' layout; noise is always drawn on the CPU.
 
     Attributes:
-      model: A directory or a Hub id.
-      revision: Branch, tag or commit on the Hub.
       steps: Denoising steps.
       guidance: Scale of classifier-free guidance; 7.5 is the default of the pipeline.
       height: Height in pixels; None for the default of the checkpoint.
       width: Width in pixels; None for the default of the checkpoint.
       safety_checker: Whether to use the safety checker of the checkpoint, which blackens images it flags.
-      dtype: Number type of weights and computation.
-      device: Such as "cuda"; "" for the first GPU if there is one, else the CPU. Noise is always drawn on the CPU.
       truncate_prompts: Whether to truncate prompts that are too long for the text encoder; else they are refused.
     """
 
     model: str = "CompVis/stable-diffusion-v1-4"
-    revision: str | None = None
     steps: int = 50
     guidance: float = 7.5
     height: int | None = None
     width: int | None = None
     safety_checker: bool = True
-    dtype: str = "float32"
-    device: str = ""
     truncate_prompts: bool = False
     _pipeline: Any = dataclasses.field(default=None, init=False, repr=False)
+    _FILE = "model_index.json"
 
     def __post_init__(self) -> None:
         """Check the number type and the steps."""
-        check_choice("dtype", self.dtype, DTYPES)
+        super().__post_init__()
         check_whole_number("steps", self.steps)
-
-    @property
-    def name(self) -> str:
-        """Name of the checkpoint."""
-        return Path(self.model).name if os.path.isdir(self.model) else self.model
-
-    @functools.cached_property
-    def _identity(self) -> str:
-        return identify_checkpoint(self.model, self.revision, "model_index.json")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -192,8 +189,7 @@ class StableDiffusion:
     @property
     def software(self) -> dict[str, str]:
         """Versions of the libraries that compute the images."""
-        packages = ("diffusers", "torch", "transformers")
-        return {package: importlib.metadata.version(package) for package in packages}
+        return {package: importlib.metadata.version(package) for package in ("diffusers", "torch", "transformers")}
 
     def open(self) -> None:
         """Load the pipeline.
@@ -205,26 +201,15 @@ class StableDiffusion:
         with require_packages("torch", "diffusers", "accelerate"):
             import torch
             from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
-        options: dict[str, Any] = {"dtype": getattr(torch, self.dtype)}
-        if "@" in self._identity:
-            # Load the commit that was identified: the branch may have moved since.
-            options["revision"] = self._identity.rpartition("@")[2]
+        options: dict[str, Any] = {"use_safetensors": True, "dtype": getattr(torch, self.dtype)}
         if not self.safety_checker:
             options |= {"safety_checker": None, "requires_safety_checker": False}
-        try:
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                self.model, use_safetensors=True, trust_remote_code=False, **options
-            )
-        except Exception as error:  # the library raises errors of many types
-            reason = _first_line(error)
-            raise ValueError(
-                f"{self.model} cannot be loaded as a Stable Diffusion pipeline: {reason}. Expected a complete "
-                "checkpoint in diffusers' layout, with weights in safetensors"
-            ) from error
+        what = ("Stable Diffusion pipeline", "in diffusers' layout, with weights in safetensors")
+        pipeline = self._load(StableDiffusionPipeline, *what, **options)
         if self.safety_checker and pipeline.safety_checker is None:
             raise ValueError(f"{self.model} comes without a safety checker: pass safety_checker=False")
         pipeline.set_progress_bar_config(disable=True)
-        self._pipeline = pipeline.to(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._pipeline = pipeline
 
     def too_long(self, prompts: Sequence[str]) -> list[int]:
         """Indices of the prompts that are too long for the text encoder."""
@@ -253,28 +238,18 @@ class StableDiffusion:
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
         )
         flags = output.nsfw_content_detected or [False] * len(seeds)
-        return [_checked(image, flag) for image, flag in zip(output.images, flags, strict=True)]
-
-
-def _checked(image: Image.Image, flagged: bool) -> Image.Image | str:
-    """The image, or the reason why it is unusable."""
-    if flagged:
-        return "blackened by the safety checker"
-    # An overflow in half precision also gives a black image.
-    return "of one colour" if is_blank(image) else image
+        # An overflow in half precision also gives a black image.
+        return [
+            "blackened by the safety checker" if flag else "of one colour" if is_blank(image) else image
+            for image, flag in zip(output.images, flags, strict=True)
+        ]
 
 
 def identify_checkpoint(source: str | os.PathLike[str], revision: str | None, file: str) -> str:
     """`sha256:...` of the contents of a directory, or `<id>@<commit>` of a repository on the Hub.
 
-    Args:
-      source: A directory, or a Hub id.
-      revision: Branch, tag or commit on the Hub.
-      file: A small file of the checkpoint; from the Hub, only this file is fetched.
-
-    Raises:
-      ValueError: Neither a directory with that file nor a repository that can be fetched; a revision is given for a
-        directory.
+    Of a repository only `file` is fetched, a small file of the checkpoint. A ValueError says that there is neither a
+    directory with that file nor such a repository, or that a revision is given for a directory.
     """
     directory = Path(source).expanduser()
     if directory.is_dir():
@@ -300,5 +275,4 @@ def identify_checkpoint(source: str | os.PathLike[str], revision: str | None, fi
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of the message of an error, or its type."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

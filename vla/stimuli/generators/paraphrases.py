@@ -7,6 +7,7 @@ its captions. Each file is written in one step, so an interrupted run resumes.
 import concurrent.futures
 import dataclasses
 import importlib.resources
+import itertools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from vla.checks import check_whole_number, listed
 from vla.files import safe_name, write_file
 from vla.records import Dataset, Item, canonical_hash
 from vla.stimuli.generators.answers import InvalidAnswer, read_answer
-from vla.stimuli.generators.client import BackOff, Client, Transient
+from vla.stimuli.generators.client import BackOff, Client, Transient, plan_folder
 
 TEMPLATE = "paraphrase_request.txt"
 _PLACEHOLDER = re.compile(r"\{(captions|count)\}")
@@ -28,19 +29,10 @@ _PLACEHOLDER = re.compile(r"\{(captions|count)\}")
 # After this many items without a valid answer, template or model are unsuitable: stop spending requests.
 _MAX_INVALID = 20
 
-_DEFAULT_BACK_OFF = BackOff()
-
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """The request for the paraphrases of one item.
-
-    Attributes:
-      id: Id of the item.
-      captions: The captions in the request.
-      text: Text of the request.
-      path: File of the answer.
-    """
+    """The request for the paraphrases of one item: its text, and the file of the answer."""
 
     id: str
     captions: tuple[str, ...]
@@ -50,14 +42,9 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class ParaphrasePlan:
-    """The requests for a dataset.
+    """The pending requests for a dataset, and the ids of the items whose answer exists.
 
-    Attributes:
-      client: The language model.
-      folder: Folder of the answers, one file per item.
-      settings: JSON values that, with the captions, determine the answers.
-      pending: Requests still to be made.
-      finished: Ids of the items whose answer exists.
+    The settings are JSON values that, with the captions, determine the answers; the folder has one file per item.
     """
 
     client: Client
@@ -95,30 +82,15 @@ def plan_paraphrases(
     """
     check_whole_number("count", count)
     check_whole_number("n_captions", n_captions, other=[None])
-    short = [f"{item.id} ({len(item.captions)})" for item in dataset.items if len(item.captions) < (n_captions or 1)]
-    if short:
-        raise ValueError(
-            f"{len(short)} of the {len(dataset)} items of {dataset.name} have fewer than {n_captions} captions: "
-            f"{listed(short)}. Lower n_captions, or leave these items out"
-        )
+
     text = read_template(template)
-    settings = {
-        **client.settings,
-        "template": canonical_hash(text),
-        "count": count,
-        "n_captions": n_captions,
-        "seed": seed,
-    }
-    name = safe_name(f"{dataset.name}--{client.name}".replace("/", "_"))
-    path = Path(folder).expanduser().absolute() / f"{name}--{canonical_hash(settings)[:8]}"
+    chosen = {"template": canonical_hash(text), "count": count, "n_captions": n_captions, "seed": seed}
+    settings = {**client.settings, **chosen}
+    path = plan_folder(dataset, client.name, settings, folder, n_captions)
     requests = [_request(item, n_captions, text, count, path) for item in dataset.items]
-    pending, finished = [], []
-    for request in requests:
-        if _is_finished(request, count):
-            finished.append(request.id)
-        else:
-            pending.append(request)
-    return ParaphrasePlan(client, path, settings, tuple(pending), tuple(finished))
+    finished = [_is_finished(request, count) for request in requests]
+    pending = tuple(request for request, is_finished in zip(requests, finished, strict=True) if not is_finished)
+    return ParaphrasePlan(client, path, settings, pending, tuple(itertools.compress(dataset.ids, finished)))
 
 
 def generate_paraphrases(
@@ -126,7 +98,7 @@ def generate_paraphrases(
     *,
     at_once: int = 8,
     asks: int = 4,
-    back_off: BackOff = _DEFAULT_BACK_OFF,
+    back_off: BackOff = BackOff(),  # noqa: B008  # it is immutable
     show_progress: bool = False,
 ) -> Path:
     """Make all pending requests; returns the folder for `with_paraphrases`.
@@ -183,7 +155,7 @@ def generate_paraphrases(
 
 
 def read_template(path: str | os.PathLike[str] = "") -> str:
-    """The template in the file `path`; the one of the package for "".
+    """The template in a file, or the package's for "".
 
     Raises:
       ValueError: The file does not exist, is not UTF-8, or has no placeholder `{captions}`.
@@ -234,36 +206,24 @@ def _is_finished(request: Request, count: int) -> bool:
 
 
 def _ask(plan: ParaphrasePlan, request: Request, asks: int, back_off: BackOff, stop: threading.Event) -> None:
-    """Make requests for one item until the answer is valid, and write it."""
     count: int = plan.settings["count"]
     for ask in range(asks):
-        seed = _seed(plan.settings["seed"], request.id, request.captions, ask)
-        answer = back_off.call(lambda seed=seed: _complete(stop, plan.client, request.text, seed), stop.wait)
+        # 31 bits, the range that every provider accepts.
+        seed = int(canonical_hash([plan.settings["seed"], request.id, request.captions, ask])[:8], 16) >> 1
+
+        def complete(seed: int = seed) -> str:
+            if stop.is_set():
+                raise concurrent.futures.CancelledError
+            return plan.client.complete(request.text, seed)
+
+        answer = back_off.call(complete, stop.wait)
         try:
             paraphrases = read_answer(answer, count, request.captions)
         except InvalidAnswer:
             if ask + 1 == asks:
                 raise
             continue
-        record = {
-            "id": request.id,
-            "captions": request.captions,
-            "paraphrases": paraphrases,
-            "ask": ask,
-            "seed": seed,
-            "settings": plan.settings,
-        }
+        record = {"id": request.id, "captions": request.captions, "paraphrases": paraphrases}
+        record |= {"ask": ask, "seed": seed, "settings": plan.settings}
         write_file(request.path, json.dumps(record, ensure_ascii=False, indent=1).encode() + b"\n")
         return
-
-
-def _complete(stop: threading.Event, client: Client, request: str, seed: int) -> str:
-    """The answer to a request, unless the run is stopping."""
-    if stop.is_set():
-        raise concurrent.futures.CancelledError
-    return client.complete(request, seed)
-
-
-def _seed(seed: int, item_id: str, captions: Sequence[str], ask: int) -> int:
-    """A seed of 31 bits, the range that every provider accepts."""
-    return int(canonical_hash([seed, item_id, captions, ask])[:8], 16) >> 1

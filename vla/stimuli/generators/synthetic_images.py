@@ -18,7 +18,8 @@ from vla import progress
 from vla.checks import check_choice, check_whole_number, listed
 from vla.files import safe_name, write_file
 from vla.records import Dataset, Item, canonical_hash
-from vla.stimuli.generators.image_files import read_record, write_image
+from vla.stimuli.generators.client import plan_folder
+from vla.stimuli.generators.image_files import png, read_record
 
 MANIFEST = "manifest.json"
 FLAGGED = ("redraw", "refuse")
@@ -60,16 +61,7 @@ class ImageModel(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class PlannedImage:
-    """One image of a plan.
-
-    Attributes:
-      item: Id of the item.
-      number: Number of the image among those of its item, from 0.
-      caption: Index of the caption that is its prompt.
-      variant: Index of the image among those of this caption.
-      prompt: The caption.
-      path: File of the image.
-    """
+    """One image of a plan: its number among those of its item, and among the variants of its caption."""
 
     item: str
     number: int
@@ -78,17 +70,17 @@ class PlannedImage:
     prompt: str
     path: Path
 
+    @property
+    def description(self) -> dict[str, Any]:
+        """All but the file, as records and the manifest have it."""
+        return {name: value for name, value in vars(self).items() if name != "path"}
+
 
 @dataclasses.dataclass(frozen=True)
 class ImagePlan:
-    """The images of a dataset.
+    """The images of a dataset, item by item; `pending` are those still to be generated, in batches.
 
-    Attributes:
-      model: The text-to-image model.
-      folder: Folder of the images.
-      settings: JSON values that, with prompts and seeds, determine the images.
-      images: All images, item by item.
-      pending: Images still to be generated, in batches.
+    The settings are JSON values that, with prompts and seeds, determine the images.
     """
 
     model: ImageModel
@@ -131,15 +123,9 @@ def plan_images(
     """
     for name, value in (("n_captions", n_captions), ("variants", variants), ("together", together)):
         check_whole_number(name, value)
-    short = [f"{item.id} ({len(item.captions)})" for item in dataset.items if len(item.captions) < n_captions]
-    if short:
-        raise ValueError(
-            f"{len(short)} of the {len(dataset)} items of {dataset.name} have fewer than {n_captions} captions: "
-            f"{listed(short)}. Lower n_captions, or leave these items out"
-        )
+
     settings = {**model.settings, "n_captions": n_captions, "together": together, "seed": seed}
-    name = safe_name(f"{dataset.name}--{model.name}".replace("/", "_"))
-    path = Path(folder).expanduser().absolute() / f"{name}--{canonical_hash(settings)[:8]}"
+    path = plan_folder(dataset, model.name, settings, folder, n_captions)
     images, pending, stale = [], [], []
     for item in dataset.items:
         of_item = _planned(item, n_captions, variants, path)
@@ -160,10 +146,10 @@ def generate_images(plan: ImagePlan, *, flagged: str = "redraw", show_progress: 
     """Generate all pending images; returns the folder for `with_synthetic`.
 
     Args:
-      plan: From `plan_images`.
-      flagged: Policy for an image that the safety checker blackens or that is of one colour: "redraw" generates it
-        again from further seeds, up to five times, and counts it in the manifest; "refuse" leaves it out and ends in
-        an error that names it.
+      plan: From `plan_images`. flagged: Policy for an image that the safety checker blackens or that is of one colour:
+      "redraw" generates it again
+        from further seeds, up to five times, and counts it in the manifest; "refuse" leaves it out and ends in an
+        error.
       show_progress: Show a progress bar with rate and remaining time.
 
     Raises:
@@ -173,7 +159,14 @@ def generate_images(plan: ImagePlan, *, flagged: str = "redraw", show_progress: 
     failed: list[str] = []
     if plan.pending:
         plan.model.open()
-        _check_lengths(plan)
+        prompts = [image for batch in plan.pending for image in batch if image.variant == 0]
+        long = [prompts[index] for index in plan.model.too_long([image.prompt for image in prompts])]
+        if long:
+            names = listed([f"caption {image.caption} of {image.item}" for image in long])
+            raise ValueError(
+                f"{len(long)} captions are too long for {plan.model.name}: {names}. Pass truncate_prompts=True to "
+                "truncate them, or leave these items out"
+            )
     with progress.bar(f"generating by {plan.model.name}", len(plan.images), show_progress) as advance:
         advance(len(plan.images) - plan.n_pending)
         for batch in plan.pending:
@@ -207,18 +200,6 @@ def _is_current(image: PlannedImage) -> bool | None:
     return [record.get("item"), record.get("prompt")] == [image.item, image.prompt]
 
 
-def _check_lengths(plan: ImagePlan) -> None:
-    """Refuse prompts that are too long for the model."""
-    images = [image for batch in plan.pending for image in batch if image.variant == 0]
-    long = [images[index] for index in plan.model.too_long([image.prompt for image in images])]
-    if long:
-        raise ValueError(
-            f"{len(long)} captions are too long for {plan.model.name}: "
-            f"{listed([f'caption {image.caption} of {image.item}' for image in long])}. Pass "
-            "truncate_prompts=True to truncate them, or leave these items out"
-        )
-
-
 def _generate(plan: ImagePlan, batch: tuple[PlannedImage, ...], max_attempts: int) -> list[str]:
     """Generate and write a batch; returns the images that could not be generated, with the reason."""
     seeds = [_seed(plan, image, 0) for image in batch]
@@ -234,8 +215,8 @@ def _generate(plan: ImagePlan, batch: tuple[PlannedImage, ...], max_attempts: in
         if isinstance(result, str):
             failed.append(f"{image.item}/{image.number} ({result}, generated {attempt + 1} times)")
             continue
-        record = {**_description(image), "seed": seed, "redrawn": attempt, "settings": plan.settings}
-        write_image(image.path, result, record)
+        record = {**image.description, "seed": seed, "redrawn": attempt, "settings": plan.settings}
+        write_file(image.path, png(result.convert("RGB"), record))
     return failed
 
 
@@ -245,18 +226,13 @@ def _seed(plan: ImagePlan, image: PlannedImage, attempt: int) -> int:
     return int(canonical_hash(parts)[:16], 16) >> 1
 
 
-def _description(image: PlannedImage) -> dict[str, Any]:
-    return {name: getattr(image, name) for name in ("item", "number", "caption", "variant", "prompt")}
-
-
 def _write_manifest(plan: ImagePlan) -> None:
     """List every image with its prompt and seed, the number of repeated images, settings and library versions."""
     images = []
     for image in plan.images:
         record = read_record(image.path) or {}
         file = image.path.relative_to(plan.folder).as_posix()
-        images.append({"file": file, **_description(image), "seed": record["seed"], "redrawn": record["redrawn"]})
+        images.append({"file": file, **image.description, "seed": record["seed"], "redrawn": record["redrawn"]})
     redrawn = sum(image["redrawn"] > 0 for image in images)
     manifest = {"settings": plan.settings, "software": plan.model.software, "n_redrawn": redrawn, "images": images}
-    text = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
-    write_file(plan.folder / MANIFEST, text.encode())
+    write_file(plan.folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
