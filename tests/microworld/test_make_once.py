@@ -77,5 +77,5 @@ def test_another_recipe_is_refused(tmp_path):
 @pytest.mark.parametrize("harm", [lambda file: file.unlink(), lambda file: file.write_text("fou")])
 def test_files_that_are_gone_or_cut_are_named(tmp_path, harm):
     harm(make_once(tmp_path / "x", {}, fill) / "sub" / "a.txt")
-    with pytest.raises(ValueError, match="is incomplete: sub/a.txt missing or truncated. Delete the folder"):
+    with pytest.raises(ValueError, match="is incomplete: files missing or truncated: sub/a.txt. Delete it"):
         make_once(tmp_path / "x", {}, never)

@@ -17,14 +17,7 @@ Fact = tuple[str, object] | tuple[str, str, object]
 
 @dataclasses.dataclass(frozen=True)
 class Caption:
-    """A caption that is true of its scene.
-
-    Attributes:
-      text: The sentence.
-      tokens: Its words and punctuation marks.
-      tags: The universal part of speech of each token, such as "NOUN".
-      description: Everything that it says about the scene.
-    """
+    """A sentence that is true of its scene, its tokens with their universal parts of speech, and all that it says."""
 
     text: str
     tokens: tuple[str, ...]
@@ -42,12 +35,7 @@ def describe(scene: Scene) -> tuple[Caption, ...]:
 
 
 def paraphrase(scene: Scene, captions: Sequence[Caption], count: int = MAX_PARAPHRASES) -> tuple[Caption, ...]:
-    """New captions that say nothing beyond the given ones, as if written without seeing the scene.
-
-    Args:
-      scene: The scene of the captions.
-      captions: The captions to paraphrase, from `describe`.
-      count: Number of new captions, 1 to 10.
+    """1 to 10 new captions that say nothing beyond those of `describe`, as if written without seeing the scene.
 
     Raises:
       ValueError: `count` is not from 1 to 10.
@@ -90,19 +78,12 @@ def _caption(words: Sequence[tuple[str, str]], description: Description) -> Capt
 
 
 def _facts(description: Description) -> set[Fact]:
-    """The single facts of a description."""
-    facts: set[Fact] = {
-        (name, getattr(description, name))
-        for name in ("stuff", "weather", "relation", "position")
-        if getattr(description, name)
-    }
-    # Who knows the side also knows "next to".
-    if ("relation", "left of") in facts or ("relation", "right of") in facts:
+    fields = {name: getattr(description, name) for name in ("stuff", "weather", "relation", "position")}
+    facts: set[Fact] = {(name, value) for name, value in fields.items() if value}
+    # The side implies "next to".
+    if description.relation in ("left of", "right of"):
         facts.add(("relation", "beside"))
     for group in description.groups:
-        facts |= {
-            (group.category, name, getattr(group, name))
-            for name in ("colour", "size", "action", "count")
-            if getattr(group, name) is not None
-        }
+        values = {name: getattr(group, name) for name in ("colour", "size", "action", "count")}
+        facts |= {(group.category, name, value) for name, value in values.items() if value is not None}
     return facts

@@ -66,10 +66,7 @@ def _scale(parameter: nnx.Param, factor: float) -> None:
 def tensors_of(network: VisionEncoder | Decoder, model_type: str, tower: str | None = None) -> Tensors:
     """All tensors of a network, in float32, by their names in a Hugging Face file: the inverse of loading.
 
-    Args:
-      network: The network.
-      model_type: One of `PREFIXES`.
-      tower: "text" for CLIP's text encoder.
+    The model type is one of `PREFIXES`, the tower is "text" for CLIP's text encoder.
     """
     family = FAMILIES[model_type] if tower is None else TOWERS[model_type][tower]
     prefix = PREFIXES[model_type] if tower is None else f"{tower}_model."
@@ -112,16 +109,8 @@ def save_tensors(folder: Path, tensors: Mapping[str, np.ndarray]) -> None:
 def write_step_zero(model: str, folder: str | os.PathLike[str], weights: Path = WEIGHTS) -> Path:
     """Write a shipped model in its state before training, drawn again from its seed, to `folder/<model>-step0`.
 
-    Args:
-      model: One of `shipped_models()` except micro-clip.
-      folder: Parent folder of the checkpoint; an existing checkpoint is reused.
-      weights: Folder of the trained models.
-
-    Returns:
-      The checkpoint's folder.
-
-    Raises:
-      ValueError: Unknown model, or the folder holds something else.
+    An existing checkpoint is reused; its folder is returned. A ValueError for an unknown model, or if the folder holds
+    something else.
     """
     source, seed = shipped(model, weights=weights), training_report(model, weights)["settings"]["seed"]
     if model == "micro-clip":

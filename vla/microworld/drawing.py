@@ -5,9 +5,6 @@ Axis letters: H height, W width.
 
 import contextlib
 import dataclasses
-import functools
-import io
-import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageDraw, PngImagePlugin
+from PIL import Image, ImageDraw
 
 from vla.microworld.placement import feet
 from vla.microworld.scenes import Group, Scene
 from vla.microworld.shapes import SHAPES, Pen, arc
 from vla.microworld.textures import ground, horizon
 from vla.microworld.world import airborne
-from vla.stimuli.generators.image_files import RECORD_CHUNK
+from vla.stimuli.generators.image_files import png
 
 SIDE = 64
 # Things are drawn this many times larger and averaged down, for smooth edges. Backgrounds need less.
@@ -55,12 +52,10 @@ ImageTask = tuple[Path, Scene, Mapping[str, object] | None]
 
 @dataclasses.dataclass(frozen=True)
 class DrawnImage:
-    """An image of a scene and the map of its things.
+    """An RGB image of a scene, the number of the thing at each pixel, and where it is above the horizon.
 
-    Attributes:
-      pixels: The image, RGB.
-      things: Number of the thing at each pixel, counted from 1 in the order of the groups; 0 for the background.
-      upper: True above the horizon: sky, or the wall above a floor, or the brick wall above its pavement.
+    Things are counted from 1 in the order of the groups; 0 is the background. Above the horizon are sky, the wall above
+    a floor, or the brick wall above its pavement.
     """
 
     pixels: UInt8[np.ndarray, "H W 3"]
@@ -88,13 +83,7 @@ def draw_with_map(scene: Scene) -> DrawnImage:
 
 def encode(pixels: UInt8[np.ndarray, "H W 3"], record: Mapping[str, object] | None = None) -> bytes:
     """An image as PNG, with the record of its origin that generated images carry; compressed fast, not small."""
-    text = None
-    if record is not None:
-        text = PngImagePlugin.PngInfo()
-        text.add_itxt(RECORD_CHUNK, json.dumps(record, ensure_ascii=False))
-    data = io.BytesIO()
-    Image.fromarray(pixels).save(data, "PNG", pnginfo=text, compress_level=1)
-    return data.getvalue()
+    return png(Image.fromarray(pixels), record, compress_level=1)
 
 
 @contextlib.contextmanager
@@ -112,29 +101,19 @@ def write_images(
 ) -> None:
     """Draw scenes into PNG files, whose folders exist.
 
-    Args:
-      tasks: What to draw into which file.
-      pool: Other processes, which draw from the start of `tasks` while this one draws from the end. The files are
-        the same without them.
-      advance: Called with the number of images just drawn, from any thread.
+    A pool draws from the start of `tasks` while this process draws from the end; the files are the same without it.
+    `advance` gets the number of images just drawn, from any thread.
     """
-
-    def report(task: Future[None], *, count: int) -> None:
-        if not task.cancelled() and not task.exception():
-            advance(count)
-
     chunks = [tasks[start : start + _CHUNK] for start in range(0, len(tasks), _CHUNK)]
-    futures = [pool.submit(_write, chunk) for chunk in chunks] if pool else [None] * len(chunks)
+    futures = [pool.submit(_write, chunk) if pool else Future() for chunk in chunks]
     for chunk, future in zip(chunks, futures, strict=True):
-        if future is not None:
-            future.add_done_callback(functools.partial(report, count=len(chunk)))
+        future.add_done_callback(lambda _, chunk=chunk: advance(len(chunk)))
     for chunk, future in zip(reversed(chunks), reversed(futures), strict=True):
         # A chunk that can still be cancelled was not started: this process draws it.
-        if future is None or future.cancel():
+        if future.cancel():
             _write(chunk)
-            advance(len(chunk))
     for future in futures:
-        if future is not None and not future.cancelled():
+        if not future.cancelled():
             future.result()
 
 
@@ -160,20 +139,10 @@ def _pixels(scene: Scene, mask: ImageDraw.ImageDraw | None) -> UInt8[np.ndarray,
     for number, (group, spot) in back_to_front:
         colour = tuple(int(min(255, tone * c)) for tone, c in zip(tones[number - 1], RGB[group.colour], strict=True))
         centre = (spot.x * large, spot.y * large)
-        pen = Pen(
-            canvas,
-            mask,
-            number,
-            centre,
-            spot.radius * large,
-            spot.flipped,
-            colour,
-            group.action,
-            OVERSAMPLING - 1,
-            streak,
-        )
-        _draw_shadow(canvas, scene, group, centre, spot.radius * large, sun * large * 0.02)
-        SHAPES[group.category](pen)
+        radius = spot.radius * large
+        _draw_shadow(canvas, scene, group, centre, radius, sun * large * 0.02)
+        thing = (mask, number, centre, radius, spot.flipped, colour, group.action)
+        SHAPES[group.category](Pen(canvas, *thing, OVERSAMPLING - 1, streak))
     small = np.asarray(image.reduce(OVERSAMPLING), np.float32)
     # One side of the scene is brighter than the other.
     slope = 1 + light * sun * np.linspace(-1, 1, SIDE, dtype=np.float32)

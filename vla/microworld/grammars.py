@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from vla.microworld import lexicon
 from vla.microworld.lexicon import BASE, PARTICIPLE, SINGULAR, Words, tagged
@@ -11,13 +12,7 @@ from vla.microworld.scenes import Description, GroupDescription, Scene
 
 
 class PhraseBuilder:
-    """Builds the phrases of one caption of a scene and records what they say about it.
-
-    Attributes:
-      scene: The scene.
-      rng: Random generator.
-      n_groups: Number of groups of things in the scene.
-    """
+    """Builds the phrases of one caption of a scene, with a random generator, and records what they say about it."""
 
     def __init__(self, scene: Scene, rng: Random):
         """Start a caption that says nothing yet."""
@@ -34,13 +29,9 @@ class PhraseBuilder:
         return tagged(self.rng.choice(texts))
 
     def noun_phrase(self, index: int, colour: float = 0.0, size: float = 0.0, definite: bool = False) -> Words:
-        """A group as a noun phrase: "a small red ball", "two birds", "the cat".
+        """A group as a noun phrase: "a small red ball", "two birds"; if definite, "the cat".
 
-        Args:
-          index: Index of the group.
-          colour: Probability of mentioning its colour.
-          size: Probability of mentioning its size.
-          definite: Use "the" instead of "a" or a number.
+        Its colour and size are mentioned with these probabilities.
         """
         group = self.scene.groups[index]
         self._record(index, count=group.count)
@@ -86,15 +77,15 @@ class PhraseBuilder:
 
     def colour(self, index: int) -> Words:
         """The colour of a group as a predicate."""
-        group = self.scene.groups[index]
-        self._record(index, colour=group.colour)
-        return ((group.colour, "ADJ"),)
+        colour = self.scene.groups[index].colour
+        self._record(index, colour=colour)
+        return ((colour, "ADJ"),)
 
     def size(self, index: int) -> Words:
         """The size of a group as a predicate."""
-        group = self.scene.groups[index]
-        self._record(index, size=group.size)
-        return ((self.rng.choice(lexicon.SIZES[group.size]), "ADJ"),)
+        size = self.scene.groups[index].size
+        self._record(index, size=size)
+        return ((self.rng.choice(lexicon.SIZES[size]), "ADJ"),)
 
     def location(self, index: int) -> Words:
         """The location of a group relative to the ground, such as "on the grass"."""
@@ -135,11 +126,10 @@ class PhraseBuilder:
 
     def description(self) -> Description:
         """Everything that the phrases so far say about the scene."""
-        order = sorted(self._groups)
-        known: dict = dict(self._scene_facts)
-        if not {0, 1} <= set(order):
-            known.pop("relation", None)
-        return Description(groups=tuple(self._groups[i] for i in order), **known)
+        facts: dict[str, Any] = dict(self._scene_facts)
+        if not {0, 1} <= set(self._groups):
+            facts.pop("relation", None)
+        return Description(groups=tuple(self._groups[i] for i in sorted(self._groups)), **facts)
 
     def _record(self, index: int, **known: object) -> None:
         group = self.scene.groups[index]
@@ -150,13 +140,13 @@ class PhraseBuilder:
     def _plural(self, index: int) -> bool:
         return self.scene.groups[index].count > 1
 
-    def _verb(self, index: int) -> tuple[str, str, str]:
+    def _verb(self, index: int) -> tuple[str, ...]:
         group = self.scene.groups[index]
         self._record(index, action=group.action)
         return self.rng.choice(lexicon.verbs(group.category, group.action))
 
 
-AND, WITH, COMMA = tagged("and/CCONJ"), tagged("with/ADP"), ((",", "PUNCT"),)
+AND, WITH, COMMA = tagged("and"), tagged("with"), ((",", "PUNCT"),)
 
 
 def plain(t: PhraseBuilder) -> Words:
@@ -171,7 +161,7 @@ def plain(t: PhraseBuilder) -> Words:
 
 def existential(t: PhraseBuilder) -> Words:
     """Existence: "There are two birds flying above a green tree."."""
-    words = tagged("there/PRON") + t.be(0, "VERB") + t.noun_phrase(0, colour=0.6, size=0.2)
+    words = tagged("there") + t.be(0, "VERB") + t.noun_phrase(0, colour=0.6, size=0.2)
     if t.n_groups == 1:
         return words + t.participle(0) + t.location(0) + t.weather(0.4)
     if t.chance(0.5):
@@ -181,7 +171,7 @@ def existential(t: PhraseBuilder) -> Words:
 
 def image_of(t: PhraseBuilder) -> Words:
     """The ground first, then the things, without a verb: "A picture of the sea with two boats."."""
-    head = t.choose("a/DET picture/NOUN of/ADP", "a/DET photo/NOUN of/ADP", "a/DET view/NOUN of/ADP")
+    head = t.choose("a picture of", "a photo of", "a view of")
     words = head + t.stuff() + t.weather(0.6) + WITH
     if t.n_groups == 1:
         return words + t.noun_phrase(0, colour=0.5, size=0.6) + t.position(0.7)
@@ -196,7 +186,7 @@ def location_first(t: PhraseBuilder) -> Words:
     if t.n_groups == 1:
         first = t.position(0.5) or t.weather() or t.position()
         return first + t.noun_phrase(0, colour=0.5, size=0.4) + t.verb(0) + t.location(0)
-    while_ = t.choose("while/SCONJ", "and/CCONJ")
+    while_ = t.choose("while", "and")
     if t.chance(0.5):
         return (
             t.location(0) + t.noun_phrase(0, colour=0.3) + t.verb(0) + while_ + t.noun_phrase(1, colour=0.4) + t.verb(1)
@@ -210,34 +200,26 @@ def attributes(t: PhraseBuilder) -> Words:
     """Attributes of things: "The ball is red and the house behind it is white."."""
     subject = t.noun_phrase(0, definite=True)
     if t.n_groups == 1:
-        words = subject + t.choose("that/PRON") + t.verb(0) + t.location(0) + t.be(0)
+        words = subject + t.choose("that") + t.verb(0) + t.location(0) + t.be(0)
         return words + (t.size(0) + AND + t.colour(0) if t.chance(0.6) else t.colour(0))
     if t.chance(0.3):
-        return (
-            subject
-            + t.participle(0)
-            + t.relation(0, 1)
-            + t.noun_phrase(1, size=0.5)
-            + t.be(0)
-            + t.size(0)
-            + AND
-            + t.colour(0)
-        )
+        subject += t.participle(0) + t.relation(0, 1) + t.noun_phrase(1, size=0.5)
+        return subject + t.be(0) + t.size(0) + AND + t.colour(0)
     words = subject + (t.participle(0) + t.location(0) if t.chance(0.35) else ()) + t.be(0) + t.colour(0) + AND
     words += t.noun_phrase(1, size=0.5, definite=True)
     words += t.relation(1, 0) + t.pronoun(0) + t.be(1) + t.colour(1)
-    return words + tagged("too/ADV") if t.scene.groups[0].colour == t.scene.groups[1].colour else words
+    return words + tagged("too") if t.scene.groups[0].colour == t.scene.groups[1].colour else words
 
 
 def observed(t: PhraseBuilder) -> Words:
     """From the view of an observer: "We can see a cat that sleeps on the lawn."."""
-    words = t.choose("we/PRON can/AUX see/VERB", "you/PRON see/VERB", "one/PRON can/AUX see/VERB", "we/PRON see/VERB")
+    words = t.choose("we can see", "you see", "one can see", "we see")
     words += t.noun_phrase(0, colour=0.6, size=0.3)
     if t.n_groups == 1:
-        return words + t.choose("that/PRON") + t.verb(0) + t.location(0) + t.weather(0.3)
+        return words + t.choose("that") + t.verb(0) + t.location(0) + t.weather(0.3)
     if t.chance(0.5):
         return words + t.participle(0) + t.relation(0, 1) + t.noun_phrase(1, colour=0.5) + t.weather(0.3)
-    return words + AND + t.noun_phrase(1, colour=0.4) + t.choose("that/PRON") + t.verb(1) + t.location(1)
+    return words + AND + t.noun_phrase(1, colour=0.4) + t.choose("that") + t.verb(1) + t.location(1)
 
 
 def fragment(t: PhraseBuilder) -> Words:
@@ -251,13 +233,13 @@ def fragment(t: PhraseBuilder) -> Words:
         words += AND + t.noun_phrase(1, colour=0.6, size=0.3)
     if t.chance(0.4) and not any(high(t.scene.stuff, group.action) for group in t.scene.groups):
         return words + t.location(0) + t.weather(0.5)
-    return words + WITH + t.stuff() + t.choose("in/ADP the/DET background/NOUN", "all/ADV around/ADV") + t.weather(0.3)
+    return words + WITH + t.stuff() + t.choose("in the background", "all around") + t.weather(0.3)
 
 
 def setting(t: PhraseBuilder) -> Words:
     """The ground as the setting: "This is a meadow where a red kite lies."."""
-    words = t.choose("this/PRON is/AUX", "the/DET picture/NOUN shows/VERB", "here/ADV we/PRON have/VERB")
-    words += t.stuff() + t.choose("where/ADV", "and/CCONJ")
+    words = t.choose("this/PRON is", "the picture shows", "here we have")
+    words += t.stuff() + t.choose("where", "and")
     words += t.noun_phrase(0, colour=0.5, size=0.2) + t.verb(0)
     if t.n_groups == 1:
         return words + t.weather(0.7) + t.position(0.5)
@@ -266,7 +248,7 @@ def setting(t: PhraseBuilder) -> Words:
 
 def progressive(t: PhraseBuilder) -> Words:
     """Present progressive: "In this picture a large boat is sailing under a blue sky."."""
-    words = t.choose("in/ADP this/DET picture/NOUN", "in/ADP the/DET image/NOUN", "here/ADV", "right/ADV now/ADV")
+    words = t.choose("in this/DET picture", "in the image", "here", "right/ADV now")
     words += t.noun_phrase(0, colour=0.6, size=0.4) + t.be(0) + t.participle(0)
     if t.n_groups == 1:
         return words + t.location(0) + t.weather(0.4)
@@ -276,23 +258,12 @@ def progressive(t: PhraseBuilder) -> Words:
 def inverted(t: PhraseBuilder) -> Words:
     """From the view of the second thing: "A white house has a red ball in front of it."."""
     if t.n_groups == 1:
-        sentence = t.noun_phrase(0, colour=0.8) + t.be(0) + t.participle(0) + t.location(0)
-        return (
-            sentence
-            + AND
-            + t.pronoun(0, subject=True)
-            + t.choose("look/VERB" if t.scene.groups[0].count > 1 else "looks/VERB")
-            + t.size(0)
-        )
-    have = t.choose("have/VERB" if t.scene.groups[1].count > 1 else "has/VERB")
-    return (
-        t.noun_phrase(1, colour=0.7, size=0.3)
-        + have
-        + t.noun_phrase(0, colour=0.7, size=0.2)
-        + t.relation(0, 1)
-        + t.pronoun(1)
-        + t.weather(0.4)
-    )
+        words = t.noun_phrase(0, colour=0.8) + t.be(0) + t.participle(0) + t.location(0) + AND
+        words += t.pronoun(0, subject=True) + t.choose("look" if t.scene.groups[0].count > 1 else "looks")
+        return words + t.size(0)
+    have = t.choose("have" if t.scene.groups[1].count > 1 else "has")
+    words = t.noun_phrase(1, colour=0.7, size=0.3) + have + t.noun_phrase(0, colour=0.7, size=0.2)
+    return words + t.relation(0, 1) + t.pronoun(1) + t.weather(0.4)
 
 
 # A sentence pattern; it calls the builder in an order that fixes the random draws.

@@ -5,25 +5,18 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from vla.checks import listed
+from vla.checks import refuse_listed
 from vla.files import replacing
 
 RECIPE = "microworld.json"
 
 
 def make_once(folder: str | os.PathLike[str], recipe: Mapping[str, object], fill: Callable[[Path], None]) -> Path:
-    """Create the folder that `recipe` describes by calling `fill`, unless it exists already.
+    """Create the folder that `recipe` describes by calling `fill`, unless it exists already; returns its absolute path.
 
-    It is filled under a hidden temporary name beside its path and then renamed, so an interrupted run leaves nothing
-    that looks finished. The recipe and the size of every file are kept in it as `microworld.json`.
-
-    Args:
-      folder: The folder to create; it must not exist yet, or be empty.
-      recipe: Everything that determines its content, as JSON values.
-      fill: Writes the content into an empty folder, which it gets as an argument.
-
-    Returns:
-      The folder's absolute path.
+    The recipe has everything that determines the content, as JSON values; `fill` writes it into an empty folder with a
+    temporary name, which is then renamed, so an interrupted run leaves nothing that looks finished. The recipe and the
+    size of every file are kept in the folder as `microworld.json`.
 
     Raises:
       ValueError: The folder holds something else, or some of its files are missing; it is not changed.
@@ -35,7 +28,8 @@ def make_once(folder: str | os.PathLike[str], recipe: Mapping[str, object], fill
         with replacing(path) as temporary:
             temporary.mkdir()
             fill(temporary)
-            files = {file.relative_to(temporary).as_posix(): file.stat().st_size for file in _files(temporary)}
+            paths = [path for path in temporary.rglob("*") if path.is_file()]
+            files = {path.relative_to(temporary).as_posix(): path.stat().st_size for path in paths}
             content = {"recipe": recipe, "files": files}
             text = json.dumps(content, indent=2, sort_keys=True) + "\n"
             (temporary / RECIPE).write_text(text, encoding="utf-8")
@@ -44,10 +38,6 @@ def make_once(folder: str | os.PathLike[str], recipe: Mapping[str, object], fill
         if not _is_complete(path, recipe):
             raise
     return path
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _is_complete(path: Path, recipe: Mapping[str, object]) -> bool:
@@ -66,11 +56,7 @@ def _is_complete(path: Path, recipe: Mapping[str, object]) -> bool:
             f"{path} holds {holds}; expected the result of {json.dumps(expected, sort_keys=True)}. "
             "Name another folder, or delete this one"
         )
-    missing = [
-        name for name, size in files.items() if not (path / name).is_file() or (path / name).stat().st_size != size
-    ]
-    if missing:
-        raise ValueError(
-            f"{path} is incomplete: {listed(missing)} missing or truncated. Delete the folder to create it again"
-        )
+    sizes = {name: (path / name).stat().st_size for name in files if (path / name).is_file()}
+    missing = [name for name, size in files.items() if sizes.get(name) != size]
+    refuse_listed(missing, f"{path} is incomplete: files missing or truncated", "Delete it to create it again")
     return True

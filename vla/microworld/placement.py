@@ -13,14 +13,8 @@ _INVERSE: dict[str, str] = dict(
 # Radius (half the extent, in widths of the scene) of a small and of a big thing, by the number of things in the
 # scene. The ranges never overlap, so "small" and "big" are visible.
 RADII = {1: (0.14, 0.24), 2: (0.13, 0.2), 3: (0.12, 0.17)}
-# Distance from centre to ground contact in radii, where it is not 1.
-_FEET = {
-    ("chair", "lie"): 0.7,
-    ("cup", "lie"): 0.76,
-    ("fish", "lie"): 0.46,
-    ("kite", "lie"): 0.36,
-    ("umbrella", "lie"): 0.85,
-}
+# Distance from the centre of a lying thing to the ground in radii, where it is not 1.
+_LYING = {"chair": 0.7, "cup": 0.76, "fish": 0.46, "kite": 0.36, "umbrella": 0.85}
 _ROADSIDE = ("house", "tree")
 _COLUMNS = {"left": 0.28, "middle": 0.5, "right": 0.72}
 _OF_THREE = {"left": 0.19, "middle": 0.5, "right": 0.81}
@@ -28,14 +22,7 @@ _OF_THREE = {"left": 0.19, "middle": 0.5, "right": 0.81}
 
 @dataclasses.dataclass(frozen=True)
 class Spot:
-    """Position of one thing.
-
-    Attributes:
-      x: Centre, from 0 (left edge) to 1.
-      y: Centre, from 0 (upper edge) to 1.
-      radius: Half its extent, in widths of the scene.
-      flipped: True if it faces left.
-    """
+    """Centre of one thing, from 0 (left, upper edge) to 1; half its extent in widths; and whether it faces left."""
 
     x: float
     y: float
@@ -65,7 +52,7 @@ def high(stuff: str, action: str) -> bool:
 
 def feet(category: str, action: str) -> float:
     """Distance from the centre of a standing or lying thing down to the ground, in radii."""
-    return _FEET.get((category, action), 1.0)
+    return _LYING.get(category, 1.0) if action == "lie" else 1.0
 
 
 def possible_relations(stuff: str, first: Body, second: Body) -> tuple[str, ...]:
@@ -86,17 +73,11 @@ def possible_relations(stuff: str, first: Body, second: Body) -> tuple[str, ...]
 def arrange(
     rng: Random, stuff: str, bodies: Sequence[Body], relation: str | None, position: str | None
 ) -> tuple[list[tuple[Spot, ...]], str] | None:
-    """Draw the position of every thing.
+    """Draw the spots of each group and the position of the first: "left", "middle" or "right".
 
-    Args:
-      rng: Random generator.
-      stuff: The ground.
-      bodies: One to three groups with at most three things in total.
-      relation: Of the first group to the second, one of `possible_relations`; None for a single group.
-      position: Required position of the first group: "left", "middle" or "right"; None for any.
-
-    Returns:
-      The spots of each group and the position of the first; None if the draw gave another position than required.
+    There are one to three groups with at most three things in total. The relation is of the first group to the second,
+    one of `possible_relations`; None for a single group. None is returned if another position than the required one is
+    drawn; None requires none.
     """
     columns = _columns(rng, bodies, relation)
     if position not in (None, columns[0][0]):
@@ -111,16 +92,10 @@ def arrange(
         members = []
         for member in range(body.count):
             aside = (member - (body.count - 1) / 2) * 1.95 * radius
-            down = 0.0 if body.count == 1 else rng.uniform(-0.04, 0.04)
             centre = min(max(x + aside, 0.97 * radius), 1 - 0.97 * radius)
-            members.append(
-                Spot(
-                    centre,
-                    y + down - (feet(body.category, body.action) * radius if stands else 0),
-                    radius,
-                    rng.random() < 0.5,
-                )
-            )
+            down = 0.0 if body.count == 1 else rng.uniform(-0.04, 0.04)
+            height = feet(body.category, body.action) * radius if stands else 0
+            members.append(Spot(centre, y + down - height, radius, rng.random() < 0.5))
         if rng.random() < 0.5 or body.count == 1:
             members = [dataclasses.replace(spot, flipped=members[0].flipped) for spot in members]
         spots.append(tuple(members))
@@ -128,7 +103,6 @@ def arrange(
 
 
 def _columns(rng: Random, bodies: Sequence[Body], relation: str | None) -> list[tuple[str, float]]:
-    """Name and x of each group's column."""
     names = list(_COLUMNS)
     if len(bodies) == 1:
         name = "middle" if bodies[0].count == 3 else rng.choice(names)

@@ -1,7 +1,7 @@
 """Writes scenes in the layouts in which COCO (with COCO-Stuff), Flickr8k and Pick-a-Pic are published.
 
-The readers of the real datasets read them. Images are PNG where the real ones are JPEG; file names say so. Masks of
-things are run lengths where the real ones are mostly polygons.
+The readers of the real datasets read them. Images are PNG files instead of JPEG, and masks of things are run lengths,
+where the real ones are mostly polygons.
 
 Axis letters: H height, W width.
 """
@@ -73,8 +73,7 @@ _ROW_GROUP = 250
 def write_coco(folder: Path, scenes: Sequence[Scene], captions: Sequence[Sequence[Caption]]) -> None:
     """Write scenes under `folder`, numbered from 1, for `vla.stimuli.read_dataset("coco_val2017", folder)`.
 
-    An instance has polygons, or run lengths where polygons cannot represent its mask. A thing that is hidden
-    completely has no instance.
+    A thing that is hidden completely has no instance.
     """
     for name in (SPLIT, "annotations", f"stuffthingmaps/{SPLIT}"):
         (folder / name).mkdir(parents=True)
@@ -101,10 +100,8 @@ def write_coco(folder: Path, scenes: Sequence[Scene], captions: Sequence[Sequenc
 
 def pixel_map(scene: Scene, drawn: DrawnImage) -> UInt8[np.ndarray, "H W"]:
     """COCO-Stuff's label of each pixel: the id of its thing, or else of its stuff, minus 1."""
-    if scene.stuff == "brick wall":
-        above, below = COCO_STUFF[scene.stuff], PAVEMENT
-    else:
-        above, below = WALL if scene.stuff == "wooden floor" else SKY, COCO_STUFF[scene.stuff]
+    label = COCO_STUFF[scene.stuff]
+    above, below = {"brick wall": (label, PAVEMENT), "wooden floor": (WALL, label)}.get(scene.stuff, (SKY, label))
     labels = np.where(drawn.upper, above, below)
     for number, category in enumerate(_categories(scene), start=1):
         labels[drawn.things == number] = COCO_THINGS[category][0]
@@ -120,12 +117,10 @@ def segmentation(mask: Bool[np.ndarray, "H W"]) -> dict[str, list[int]]:
 
 
 def _categories(scene: Scene) -> list[str]:
-    """The category of each thing, in the order of their numbers."""
     return [group.category for group in scene.groups for _ in group.spots]
 
 
 def _instances(scene: Scene, drawn: DrawnImage, image_id: int, first_id: int) -> list[dict[str, object]]:
-    """COCO's annotation of each visible thing."""
     instances: list[dict[str, object]] = []
     for number, category in enumerate(_categories(scene), start=1):
         mask = drawn.things == number
@@ -133,17 +128,10 @@ def _instances(scene: Scene, drawn: DrawnImage, image_id: int, first_id: int) ->
             continue
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         x, y = int(columns[0]), int(rows[0])
-        instances.append(
-            {
-                "id": first_id + len(instances),
-                "image_id": image_id,
-                "category_id": COCO_THINGS[category][0],
-                "segmentation": segmentation(mask),
-                "area": int(mask.sum()),
-                "bbox": [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y],
-                "iscrowd": 0,
-            }
-        )
+        box = [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]
+        ids = {"id": first_id + len(instances), "image_id": image_id, "category_id": COCO_THINGS[category][0]}
+        outline = {"segmentation": segmentation(mask), "area": int(mask.sum()), "bbox": box, "iscrowd": 0}
+        instances.append({**ids, **outline})
     return instances
 
 
@@ -167,10 +155,9 @@ class Judgment:
       prompt: The caption from which both were generated.
       first: The scene shown first.
       second: The scene shown second.
-      correct: Which of the two fits the prompt, 0 or 1.
+      correct: Index of the scene that fits the prompt, 0 or 1.
       mistake: The detail that is wrong in the other.
       label: 1.0 if the first is preferred, 0.0 if the second is, 0.5 without a preference.
-      number: Number of the judgment, from 0.
     """
 
     prompt: str
@@ -179,7 +166,6 @@ class Judgment:
     correct: int
     mistake: str
     label: float
-    number: int
 
 
 def judgments(n: int, seed: int) -> list[Judgment]:
@@ -202,37 +188,25 @@ def judgments(n: int, seed: int) -> list[Judgment]:
         chance = rng.random()
         preferred = correct if chance >= TIES + (1 - TIES) * NOISE else 1 - correct
         label = 0.5 if chance < TIES else float(preferred == 0)
-        sampled.append(Judgment(caption.text, *pair, correct, mistake, label, len(sampled)))
+        sampled.append(Judgment(caption.text, *pair, correct, mistake, label))
     return sampled
 
 
 def write_pick_a_pic(folder: Path, n: int, seed: int) -> None:
     """Write judgments as one shard of Pick-a-Pic, for `vla.stimuli.read_dataset("pick_a_pic", folder)`.
 
-    It has the columns of the published shards that the reader uses. A further column, `mistake`, names the detail
-    that is wrong in the worse image.
+    It has the columns that the reader uses, and the column `mistake` with the detail that is wrong in the worse image.
     """
     import pyarrow
     import pyarrow.parquet
 
     (folder / "data").mkdir(parents=True)
     rows = []
-    for judgment in judgments(n, seed):
-        uids = [str(uuid.uuid5(uuid.NAMESPACE_OID, f"{seed} {judgment.number} {index}")) for index in (0, 1)]
-        rows.append(
-            {
-                "ranking_id": judgment.number,
-                "caption": judgment.prompt,
-                "image_0_uid": uids[0],
-                "image_1_uid": uids[1],
-                "jpg_0": encode(draw(judgment.first)),
-                "jpg_1": encode(draw(judgment.second)),
-                "label_0": judgment.label,
-                "label_1": 1 - judgment.label,
-                "has_label": True,
-                "are_different": True,
-                "mistake": judgment.mistake,
-            }
-        )
+    for number, judgment in enumerate(judgments(n, seed)):
+        row: dict[str, object] = {"ranking_id": number, "caption": judgment.prompt}
+        row |= {f"image_{i}_uid": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{seed} {number} {i}")) for i in (0, 1)}
+        row |= {"jpg_0": encode(draw(judgment.first)), "jpg_1": encode(draw(judgment.second))}
+        row |= {"label_0": judgment.label, "label_1": 1 - judgment.label}
+        rows.append(row | {"has_label": True, "are_different": True, "mistake": judgment.mistake})
     path = folder / "data" / "validation_unique-00000-of-00001.parquet"
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=_ROW_GROUP)

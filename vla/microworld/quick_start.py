@@ -28,13 +28,10 @@ Groups = dict[str, tuple[str, ...]]
 def fill_config(config: Mapping[str, Any], folder: Path, show_progress: bool = False) -> dict[str, Any]:
     """The values of a study's config with the folders of a drawn world and the models filled in.
 
-    Args:
-      config: Values of a study. `microworld` has the number of scenes (`n`), the `seed`, the numbers of `renderings`
-        and `paraphrases` per scene, and in `models` which models are studied where the config names none: the four
-        "trained" ones of the package, or the same "untrained". With `training`, the trained models are also compared
-        with their checkpoints before and during training. Where the config names no CLIP model, micro-clip is used.
-      folder: Folder of the world; what exists is reused.
-      show_progress: Show a progress bar while the world is drawn.
+    `config["microworld"]` has the number of scenes (`n`), the `seed`, the numbers of `renderings` and `paraphrases` per
+    scene, and in `models` which models are studied where the config names none: the four "trained" ones of the package,
+    or the same "untrained". With `training`, the trained models are also compared with their checkpoints before and
+    during training. Where the config names no CLIP model, micro-clip is used. What exists in the folder is reused.
 
     Raises:
       ValueError: As for `write_world`, or `models` is unknown.
@@ -83,11 +80,9 @@ def _fill_models(values: dict[str, Any], options: Mapping[str, Any], folder: Pat
 
 
 def untrained(models: Mapping[str, tuple[str, ...]], folder: Path) -> tuple[dict[str, Groups], dict[str, Any]]:
-    """An experiment that compares models with their state before training.
+    """An experiment that compares models, named by modality, with their state before training.
 
-    Args:
-      models: Names by modality.
-      folder: Folder for the weights before training; what exists is reused.
+    Weights before training go to the folder; what exists is reused.
 
     Returns:
       Groups of models by modality, and the experiment: fields of `vla.experiments.experiment.Experiment`.
@@ -95,35 +90,24 @@ def untrained(models: Mapping[str, tuple[str, ...]], folder: Path) -> tuple[dict
     groups = {
         modality: {"untrained": tuple(_source(name, 0, folder) for name in names)} for modality, names in models.items()
     }
-    part = "training"
+    trained = {"name": "trained", "part": "training"}
+    comparison = {"name": "training", "higher": "trained", "lower": "untrained"}
+    comparison["claim"] = "trained networks are more aligned than the same networks before training"
     return groups, {
         "id": "Untrained",
         "title": "Trained and untrained models",
         "question": "Does alignment come from training, or do the same networks have it before training?",
         "expected": "Trained far above untrained, and both above shuffled items.",
-        "conditions": (
-            {"name": "trained", "part": part},
-            {"name": "untrained", "part": part, "vision": "untrained", "language": "untrained"},
-        ),
-        "comparisons": (
-            {
-                "name": "training",
-                "higher": "trained",
-                "lower": "untrained",
-                "claim": "trained networks are more aligned than the same networks before training",
-            },
-        ),
+        "conditions": (trained, {**trained, "name": "untrained", "vision": "untrained", "language": "untrained"}),
+        "comparisons": (comparison,),
     }
 
 
 def along_training(folder: Path) -> tuple[dict[str, Groups], tuple[dict[str, Any], ...]]:
     """Three experiments on checkpoints: both models along training, and each of them with the other fully trained.
 
-    The checkpoints of both models are paired in their order, first with first and last with last. The weights of
-    step 0 are drawn again from the seed.
-
-    Args:
-      folder: Folder for the weights before training; what exists is reused.
+    The checkpoints of both models are paired in their order, first with first and last with last. Weights before
+    training are drawn again from the seed, in the folder.
 
     Returns:
       Groups of models by modality, and the experiments, as for `untrained`.
@@ -133,57 +117,41 @@ def along_training(folder: Path) -> tuple[dict[str, Groups], tuple[dict[str, Any
         modality: {_group_name(name, step): (_source(name, step, folder),) for step in steps[name]}
         for modality, name in (("vision", VISION), ("language", LANGUAGE))
     }
-    last = {name: of_model[-1] for name, of_model in steps.items()}
-    both = [(v, _partner(i, steps[VISION], steps[LANGUAGE])) for i, v in enumerate(steps[VISION])]
+    of_vision, of_language = steps[VISION], steps[LANGUAGE]
+    # The language model's step at the same relative position.
+    scale = (len(of_language) - 1) / (len(of_vision) - 1)
+    both = [(step, of_language[round(i * scale)]) for i, step in enumerate(of_vision)]
     pairs = ", ".join(f"{v} and {t}" for v, t in both)
-    question = "When in training does alignment emerge, and in which layers?"
-    return groups, (
-        _experiment(
-            "Training",
-            "Both models along training",
-            f"{question} Steps are those of {VISION}; it is paired with {LANGUAGE} in the order of their checkpoints: "
-            f"steps {pairs}.",
-            [(v, t, v) for v, t in both],
-        ),
-        _experiment(
-            "Vision training",
-            "The vision model along training",
-            f"{question} {VISION} at each checkpoint, with {LANGUAGE} at the end of its training.",
-            [(v, last[LANGUAGE], v) for v in steps[VISION]],
-        ),
-        _experiment(
-            "Language training",
-            "The language model along training",
-            f"{question} {LANGUAGE} at each checkpoint, with {VISION} at the end of its training.",
-            [(last[VISION], t, t) for t in steps[LANGUAGE]],
-        ),
+    end_v, end_t = of_vision[-1], of_language[-1]
+    paired = f"Steps are those of {VISION}; it is paired with {LANGUAGE} in the order of their checkpoints: "
+    paired += f"steps {pairs}."
+    at_each = "{} at each checkpoint, with {} at the end of its training."
+    # Vision step, language step, and position on the curve of each condition.
+    points = [(v, t, v) for v, t in both], [(v, end_t, v) for v in of_vision], [(end_v, t, t) for t in of_language]
+    notes = paired, at_each.format(VISION, LANGUAGE), at_each.format(LANGUAGE, VISION)
+    titles = "Both models", "The vision model", "The language model"
+    return groups, tuple(
+        {
+            "id": id,
+            "title": f"{title} along training",
+            "question": f"When in training does alignment emerge, and in which layers? {note}",
+            "expected": "Alignment rises along training, most in middle and late layers.",
+            "layers": "all",
+            "conditions": tuple(
+                {
+                    "name": f"{VISION} {v}, {LANGUAGE} {t}",
+                    "vision": _group_name(VISION, v),
+                    "language": _group_name(LANGUAGE, t),
+                    "series": "step",
+                    "k": k,
+                }
+                for v, t, k in of_curve
+            ),
+        }
+        for id, title, note, of_curve in zip(
+            ("Training", "Vision training", "Language training"), titles, notes, points, strict=True
+        )
     )
-
-
-def _experiment(id: str, title: str, question: str, points: list[tuple[int, int, int]]) -> dict[str, Any]:
-    """An experiment with one condition per point: (vision step, language step, position on the curve)."""
-    return {
-        "id": id,
-        "title": title,
-        "question": question,
-        "expected": "Alignment rises along training, most in middle and late layers.",
-        "layers": "all",
-        "conditions": tuple(
-            {
-                "name": f"{VISION} {v}, {LANGUAGE} {t}",
-                "vision": _group_name(VISION, v),
-                "language": _group_name(LANGUAGE, t),
-                "series": "step",
-                "k": k,
-            }
-            for v, t, k in points
-        ),
-    }
-
-
-def _partner(index: int, steps: tuple[int, ...], others: tuple[int, ...]) -> int:
-    """The other model's step at the same relative position as checkpoint `index` of `steps`."""
-    return others[round(index * (len(others) - 1) / (len(steps) - 1))]
 
 
 def _group_name(model: str, step: int) -> str:

@@ -21,15 +21,7 @@ MISTAKES = ("colour", "kind", "relation", "stuff", "count", "size", "action")
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """One to three things of the same category, colour, size and action.
-
-    Attributes:
-      category: Category of the things, such as "house".
-      colour: Name of their colour.
-      size: "small" or "big".
-      action: Their action as the base form of a verb, such as "fly".
-      spots: Position of each thing, one to three.
-    """
+    """One to three things of the same category ("house"), colour, size ("small", "big") and action ("stand")."""
 
     category: str
     colour: str
@@ -77,7 +69,7 @@ class Scene:
 
 @dataclasses.dataclass(frozen=True)
 class GroupDescription:
-    """What is known of a group; None for anything."""
+    """Known properties of a group; None where any value fits."""
 
     category: str
     colour: str | None = None
@@ -88,14 +80,9 @@ class GroupDescription:
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What is known of a scene, for example from a caption; None for anything.
+    """Known properties of a scene, for example from a caption; None where any value fits.
 
-    Attributes:
-      stuff: The ground.
-      weather: The weather.
-      groups: Things that the scene contains; it may contain others.
-      relation: Position of the first group relative to the second; "beside" is left or right of it.
-      position: Position of the first group.
+    The scene may contain other groups. Relation and position are as of `Scene`; "beside" is left or right.
     """
 
     stuff: str | None = None
@@ -106,14 +93,13 @@ class Description:
 
     def fits(self, scene: Scene) -> bool:
         """Whether the description is true of a scene."""
-        indices = []
-        for expected in self.groups:
-            group = next((group for group in scene.groups if group.category == expected.category), None)
-            if group is None or not all(
-                getattr(expected, name) in (None, getattr(group, name)) for name in _GROUP_FIELDS
-            ):
+        categories = [group.category for group in scene.groups]
+        if not {group.category for group in self.groups} <= set(categories):
+            return False
+        indices = [categories.index(group.category) for group in self.groups]
+        for expected, index in zip(self.groups, indices, strict=True):
+            if any(getattr(expected, name) not in (None, getattr(scene.groups[index], name)) for name in _GROUP_FIELDS):
                 return False
-            indices.append(scene.groups.index(group))
         if self.stuff not in (None, scene.stuff) or self.weather not in (None, scene.weather):
             return False
         if self.position is not None and (indices[:1] != [0] or scene.position != self.position):
@@ -126,12 +112,9 @@ class Description:
 
 
 def scene(seed: int, index: int, part: str = "evaluation") -> Scene:
-    """Scene number `index` of the world of `seed`; it does not depend on which other scenes are sampled.
+    """Scene number `index` of the world of `seed`, both at least 0; it does not depend on other scenes.
 
-    A description occurs in one part only, whatever the seeds and indices.
-
-    Raises:
-      ValueError: `seed` or `index` is negative, or `part` is unknown.
+    A description occurs in one part only, "training" or "evaluation", whatever the seeds and indices.
     """
     check_choice("part", part, PARTS)
     check_whole_number("seed", seed, 0)
@@ -151,11 +134,7 @@ def distinct_scenes(n: int, seed: int) -> list[Scene]:
 
 
 def sample_scene(rng: Random, description: Description, part: str) -> Scene:
-    """A random scene of a part that fits a description.
-
-    Raises:
-      ValueError: No scene of this part fits the description.
-    """
+    """A random scene of a part that fits a description; a ValueError if there is none."""
     stuffs = [name for name in STUFF if _ground_fits(name, description)]
     for _ in range(_TRIES if stuffs else 0):
         candidate = _candidate(rng, description, stuffs)
@@ -165,10 +144,7 @@ def sample_scene(rng: Random, description: Description, part: str) -> Scene:
 
 
 def sample_matching(description: Description, scene: Scene, rng: Random) -> Scene:
-    """Another scene of the same part that fits the description of a scene.
-
-    Where the description leaves nothing open, the scene itself with another texture.
-    """
+    """Another scene of the same part that fits the description of a scene, or the scene itself with another texture."""
     try:
         return sample_scene(rng, description, scene.part)
     except ValueError:
@@ -178,8 +154,7 @@ def sample_matching(description: Description, scene: Scene, rng: Random) -> Scen
 def sample_mismatching(description: Description, rng: Random, part: str) -> tuple[Scene, str]:
     """A scene that violates a description in one detail, and the name of that detail, one of `MISTAKES`.
 
-    Raises:
-      ValueError: No such scene is found.
+    A ValueError if the description allows none.
     """
     for _ in range(_MISTAKE_TRIES):
         mistake = rng.choice(MISTAKES)
@@ -196,7 +171,6 @@ def sample_mismatching(description: Description, rng: Random, part: str) -> tupl
 
 
 def _ground_fits(stuff: str, description: Description) -> bool:
-    """Whether a scene on this ground can fit the description."""
     return (
         description.stuff in (None, stuff)
         and (description.weather is None or STUFF[stuff].open)
@@ -236,11 +210,9 @@ def _candidate(rng: Random, description: Description, stuffs: list[str]) -> Scen
     bodies = [Body(group.category, group.size, group.action, n) for group, n in zip(groups, layout, strict=True)]
     relation = None
     if len(bodies) > 1:
-        relations = [
-            each
-            for each in possible_relations(stuff, *bodies[:2])
-            if description.relation is None or _matches(each, description.relation)
-        ]
+        relations = possible_relations(stuff, *bodies[:2])
+        if description.relation is not None:
+            relations = [each for each in relations if _matches(each, description.relation)]
         if not relations:
             return None
         relation = rng.choice(relations)
@@ -253,7 +225,7 @@ def _candidate(rng: Random, description: Description, stuffs: list[str]) -> Scen
 
 
 def _sample_group(rng: Random, stuff: str, description: GroupDescription) -> Group:
-    """A group with everything drawn that its description leaves open, without positions yet."""
+    """A group without positions; what its description leaves open is drawn."""
     colour = description.colour or rng.choice(colours(stuff, description.category))
     size = description.size or rng.choice(SIZES)
     action = description.action or rng.choice(STUFF[stuff].things[description.category])
@@ -268,10 +240,9 @@ def _matches(relation: str, expected: str) -> bool:
 def _with_mistake(description: Description, mistake: str, rng: Random) -> Description | None:
     """The description with one detail changed; None where it does not mention that detail."""
     if mistake == "relation":
-        others = {"behind": "in front of", "in front of": "behind", "above": "below", "below": "above"}
-        others |= {"left of": "right of", "right of": "left of", "beside": "behind"}
         relation = description.relation
-        return dataclasses.replace(description, relation=others[relation]) if relation else None
+        other = "behind" if relation == "beside" else relation and inverse(relation)
+        return dataclasses.replace(description, relation=other) if relation else None
     if mistake == "stuff":
         if description.stuff is None:
             return None

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from PIL import ImageDraw
 
@@ -60,15 +61,10 @@ class Pen:
 
     def shape(self, points: Points, fill: Colour | None = None, outlined: bool = True) -> None:
         """Draw a filled polygon, by default in the colour of the thing."""
-        corners = self._at(points)
-        self.canvas.polygon(corners, fill or self.colour)
+        self._draw("polygon", points, fill or self.colour, self.number)
         if outlined:
             # The outline option of PIL's polygon leaves gaps at the corners of wide outlines.
-            self.canvas.line([*corners, *corners[:2]], INK, width=self.ink, joint="curve")
-        if self.mask:
-            self.mask.polygon(corners, self.number)
-            if outlined:
-                self.mask.line([*corners, *corners[:2]], self.number, width=self.ink, joint="curve")
+            self._draw("line", [*points, *points[:2]], INK, self.number, width=self.ink, joint="curve")
 
     def oval(
         self, x: Number, y: Number, rx: Number, ry: Number, fill: Colour | None = None, outlined: bool = True
@@ -78,31 +74,31 @@ class Pen:
 
     def line(self, points: Points, fill: Colour = INK, width: Number = 0.08) -> None:
         """Draw a line that is part of the thing."""
-        corners, pixels = self._at(points), max(self.ink, round(width * self.radius))
-        self.canvas.line(corners, fill, width=pixels, joint="curve")
-        if self.mask:
-            self.mask.line(corners, self.number, width=pixels, joint="curve")
+        self._draw("line", points, fill, self.number, width=self._pixels(width), joint="curve")
 
     def trace(self, points: Points, fill: Colour, width: Number = 0.09) -> None:
         """Draw a line that shows the action and is not part of the thing, such as steam."""
-        self.canvas.line(self._at(points), fill, width=max(self.ink, round(width * self.radius)), joint="curve")
+        self._draw("line", points, fill, None, width=self._pixels(width), joint="curve")
 
     def patch(self, points: Points, fill: Colour) -> None:
         """Draw a filled polygon that is not part of the thing, such as a splash."""
-        self.canvas.polygon(self._at(points), fill)
+        self._draw("polygon", points, fill, None)
 
     def cover(self, points: Points, fill: Colour) -> None:
         """Draw a filled polygon that hides the thing, such as water in front of it."""
-        corners = self._at(points)
-        self.canvas.polygon(corners, fill)
-        if self.mask:
-            self.mask.polygon(corners, 0)
+        self._draw("polygon", points, fill, 0)
 
-    def _at(self, points: Points) -> list[tuple[Number, Number]]:
-        """Pixel coordinates of points."""
+    def _pixels(self, width: Number) -> int:
+        return max(self.ink, round(width * self.radius))
+
+    def _draw(self, form: str, points: Points, fill: Colour, number: int | None, **options: Any) -> None:
+        """Draw a "polygon" or a "line", in the map with a number; None leaves the map unchanged."""
         cos, sin, r, side = self._cos, self._sin, self.radius, -1 if self.flipped else 1
         left, top = self.centre
-        return [(left + side * r * (x * cos - y * sin), top + r * (x * sin + y * cos)) for x, y in points]
+        corners = [(left + side * r * (x * cos - y * sin), top + r * (x * sin + y * cos)) for x, y in points]
+        getattr(self.canvas, form)(corners, fill, **options)
+        if self.mask and number is not None:
+            getattr(self.mask, form)(corners, number, **options)
 
 
 _CIRCLE = [(math.cos(math.radians(angle)), math.sin(math.radians(angle))) for angle in range(0, 361, 15)]
@@ -350,21 +346,5 @@ def _star(pen: Pen) -> None:
     pen.shape([(r * math.cos(a), r * math.sin(a)) for r, a in zip(reach, turns, strict=True)])
 
 
-SHAPES: dict[str, Callable[[Pen], None]] = {
-    "ball": _ball,
-    "balloon": _balloon,
-    "bird": _bird,
-    "boat": _boat,
-    "car": _car,
-    "cat": _cat,
-    "chair": _chair,
-    "cup": _cup,
-    "fish": _fish,
-    "flower": _flower,
-    "house": _house,
-    "kite": _kite,
-    "plane": _plane,
-    "star": _star,
-    "tree": _tree,
-    "umbrella": _umbrella,
-}
+_ALL = (_ball, _balloon, _bird, _boat, _car, _cat, _chair, _cup, _fish, _flower, _house, _kite, _plane, _star, _tree)
+SHAPES: dict[str, Callable[[Pen], None]] = {shape.__name__.removeprefix("_"): shape for shape in (*_ALL, _umbrella)}

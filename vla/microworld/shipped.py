@@ -19,23 +19,16 @@ def shipped_models(weights: Path = WEIGHTS) -> tuple[str, ...]:
 
 
 def shipped_steps(model: str, weights: Path = WEIGHTS) -> tuple[int, ...]:
-    """The steps at which a model has checkpoints, ascending; the last is the end of training, step 0 is not included.
-
-    Raises:
-      ValueError: Unknown model.
-    """
+    """The steps at which a model has checkpoints, ascending, without step 0; the last is the end of training."""
     last = int(training_report(model, weights)["settings"]["steps"])
     matches = (re.fullmatch(rf"{re.escape(model)}-step(\d+)", path.name) for path in weights.iterdir())
     return (*sorted(int(match[1]) for match in matches if match), last)
 
 
 def shipped(model: str, step: int | None = None, weights: Path = WEIGHTS) -> Path:
-    """The folder of a trained model in Hugging Face layout, for `vla.load_model` (micro-clip: for `load_clip`).
+    """The folder of a model in Hugging Face layout, for `vla.load_model` (micro-clip: for `load_clip`).
 
-    Args:
-      model: One of `shipped_models()`.
-      step: One of `shipped_steps(model)`; None for the end of training.
-      weights: Folder of the trained models.
+    The step is one of `shipped_steps(model)`; None for the end of training.
 
     Raises:
       ValueError: Unknown model, or it has no checkpoint at this step.
@@ -49,11 +42,7 @@ def shipped(model: str, step: int | None = None, weights: Path = WEIGHTS) -> Pat
 
 
 def training_report(model: str, weights: Path = WEIGHTS) -> dict[str, Any]:
-    """Settings of a training, held-out losses with those of a trivial guess, and evaluation results.
-
-    Raises:
-      ValueError: Unknown model.
-    """
+    """Settings of a training, held-out losses with those of a trivial guess, and evaluation results."""
     known = shipped_models(weights)
     if model not in known:
         raise ValueError(f"no model {model!r} is shipped; expected one of {', '.join(known)}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vla.checks import check_whole_number
 from vla.microworld.captions import Caption, describe, paraphrase
 from vla.microworld.make_once import make_once
 from vla.microworld.scenes import scene
@@ -27,18 +28,12 @@ _TOK2VEC = {
 
 
 def write_tagger(folder: str | os.PathLike[str], seed: int = 0) -> Path:
-    """Train a blank English pipeline with a morphologizer on captions of training scenes.
+    """Train a blank English pipeline with a morphologizer on captions of training scenes, unless the folder exists.
 
-    `vla.stimuli.tagging.Tagger` takes the folder. If the folder exists, it is reused.
-
-    Returns:
-      The folder's absolute path; its `accuracy.json` has the tagging accuracy on captions of evaluation scenes.
-
-    Raises:
-      ValueError: The folder holds something else, or `seed` is negative.
+    `vla.stimuli.tagging.Tagger` takes the folder, whose absolute path is returned. Its `accuracy.json` has the tagging
+    accuracy on captions of evaluation scenes.
     """
-    if seed < 0:
-        raise ValueError(f"seed={seed} cannot be used; expected a whole number of 0 or more")
+    check_whole_number("seed", seed, 0)
 
     def fill(draft: Path) -> None:
         nlp = _train(gold_captions(seed, SCENES, "training"), seed)
@@ -51,24 +46,20 @@ def write_tagger(folder: str | os.PathLike[str], seed: int = 0) -> Path:
 
 def gold_captions(seed: int, n: int, part: str) -> list[Caption]:
     """Captions and paraphrases of `n` scenes, with their parts of speech."""
-    gold: list[Caption] = []
-    for index in range(n):
-        sampled = scene(seed, index, part)
-        captions = describe(sampled)
-        gold += [*captions, *paraphrase(sampled, captions)]
-    return gold
+    scenes = [scene(seed, index, part) for index in range(n)]
+    described = [(each, describe(each)) for each in scenes]
+    return [gold for each, captions in described for gold in (*captions, *paraphrase(each, captions))]
 
 
 def accuracy(nlp: Any, captions: Sequence[Caption]) -> dict[str, float | int]:
     """Share of tokens tagged correctly, and the numbers of tokens and captions."""
     docs = nlp.pipe([caption.text for caption in captions])
-    pairs = [
-        (token.pos_, tag)
+    correct = [
+        token.pos_ == tag
         for doc, caption in zip(docs, captions, strict=True)
         for token, tag in zip(doc, caption.tags, strict=True)
     ]
-    correct = sum(predicted == tag for predicted, tag in pairs)
-    return {"accuracy": correct / len(pairs), "tokens": len(pairs), "captions": len(captions)}
+    return {"accuracy": sum(correct) / len(correct), "tokens": len(correct), "captions": len(captions)}
 
 
 def _train(captions: Sequence[Caption], seed: int) -> Any:

@@ -51,10 +51,8 @@ def _grid(side: int) -> tuple[Float[np.ndarray, "H 1"], Float[np.ndarray, "1 W"]
 
 def _mixed(colour: Triple, *fields: tuple[Float[np.ndarray, "#H #W"], Triple]) -> Ground:
     """colour + Σ field × change, per channel."""
-    out = np.empty((*np.broadcast_shapes(*(field.shape for field, _ in fields)), 3), np.float32)
-    for channel in range(3):
-        out[..., channel] = sum((field * change[channel] for field, change in fields), np.float32(colour[channel]))
-    return out
+    channels = [sum((f * change[c] for f, change in fields), np.float32(colour[c])) for c in range(3)]
+    return np.stack(channels, axis=-1, dtype=np.float32)
 
 
 def _grass(side: int, rng: np.random.Generator) -> Ground:
@@ -170,16 +168,7 @@ def _sunset(side: int, rng: np.random.Generator) -> Ground:
     return sky
 
 
-_GROUNDS: dict[str, Callable[[int, np.random.Generator], Ground]] = {
-    "grass": _grass,
-    "road": _road,
-    "sand": _sand,
-    "sea": _sea,
-    "snow": _snow,
-    "wooden floor": _wooden_floor,
-}
-_SKIES: dict[str, Callable[[int, np.random.Generator], Ground]] = {
-    "cloudy": _cloudy,
-    "sunny": _sunny,
-    "sunset": _sunset,
-}
+_Paint = Callable[[int, np.random.Generator], Ground]
+_GROUNDS: dict[str, _Paint] = {"grass": _grass, "road": _road, "sand": _sand, "sea": _sea, "snow": _snow}
+_GROUNDS["wooden floor"] = _wooden_floor
+_SKIES: dict[str, _Paint] = {"cloudy": _cloudy, "sunny": _sunny, "sunset": _sunset}

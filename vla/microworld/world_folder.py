@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vla import progress
 from vla.checks import check_whole_number
@@ -25,14 +25,14 @@ _SECONDS_PER_IMAGE = 0.0025
 
 
 class WorldFolders(NamedTuple):
-    """Paths of the parts of a world.
+    """Paths of the parts of a world; None for parts that were not requested.
 
     Attributes:
       coco: In the layout of MS-COCO val2017: images, captions, instances, pixel maps.
-      flickr8k: Other scenes in the layout of Flickr8k; None if none were requested.
-      pick_a_pic: Judgments in the layout of Pick-a-Pic; None if none were requested.
+      flickr8k: Other scenes in the layout of Flickr8k.
+      pick_a_pic: Judgments in the layout of Pick-a-Pic.
       paraphrases: Paraphrases of the captions in `coco`, for `with_paraphrases`.
-      synthetic: Further images of the captions in `coco`, for `with_synthetic`; None if none were requested.
+      synthetic: Further images of the captions in `coco`, for `with_synthetic`.
       tagger: A spaCy pipeline trained on the vocabulary.
     """
 
@@ -71,25 +71,14 @@ def write_world(
       ValueError: A number is out of range, or the folder holds something else.
     """
     judgments = n if judgments is None else judgments
-    for name, value, low, high in (
-        ("n", n, 1, 10**6),
-        ("seed", seed, 0, 2**63),
-        ("renderings", renderings, 0, MAX_RENDERINGS),
-        ("paraphrases", paraphrases, 1, 10),
-        ("judgments", judgments, 0, 10**6),
-        ("flickr8k", flickr8k, 0, 10**6),
-    ):
-        check_whole_number(name, value, low, high)
-    recipe = {
-        "what": "world",
-        "version": VERSION,
-        "n": n,
-        "seed": seed,
-        "renderings": renderings,
-        "paraphrases": paraphrases,
-        "judgments": judgments,
-        "flickr8k": flickr8k,
-    }
+    check_whole_number("n", n, 1, 10**6)
+    check_whole_number("seed", seed, 0, 2**63)
+    check_whole_number("renderings", renderings, 0, MAX_RENDERINGS)
+    check_whole_number("paraphrases", paraphrases, 1, 10)
+    check_whole_number("judgments", judgments, 0, 10**6)
+    check_whole_number("flickr8k", flickr8k, 0, 10**6)
+    recipe = {"what": "world", "version": VERSION, "n": n, "seed": seed, "renderings": renderings}
+    recipe |= {"paraphrases": paraphrases, "judgments": judgments, "flickr8k": flickr8k}
 
     def fill(draft: Path) -> None:
         progress.expect({DRAWING: _SECONDS_PER_IMAGE * n * (1 + renderings)})
@@ -101,15 +90,12 @@ def write_world(
             progress.bar(DRAWING, n * (1 + renderings), show_progress) as advance,
         ):
             # The tagger and the judgments cannot be split: the second process does them first, then helps drawing.
-            futures = []
-            if pool:
-                futures.append(pool.submit(write_tagger, tagger, seed))
-                if judgments:
-                    futures.append(pool.submit(write_pick_a_pic, draft / "pick_a_pic", judgments, seed))
-            else:
-                write_tagger(tagger, seed)
-                if judgments:
-                    write_pick_a_pic(draft / "pick_a_pic", judgments, seed)
+            tasks: list[tuple[Any, ...]] = [(write_tagger, tagger, seed)]
+            if judgments:
+                tasks.append((write_pick_a_pic, draft / "pick_a_pic", judgments, seed))
+            futures = [pool.submit(*task) for task in tasks] if pool else []
+            for function, *arguments in () if pool else tasks:
+                function(*arguments)
             write_coco(draft / "coco", scenes, captions)
             advance(n)
             _write_paraphrases(draft / "paraphrases.jsonl", scenes, captions, paraphrases)
