@@ -172,6 +172,7 @@ STILL_VAGUE = {
     "vla.alignment": 2,
     "vla.metrics": 1,
     "vla.stimuli": 10,
+    "vla.models": 13,
 }
 
 

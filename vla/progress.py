@@ -1,4 +1,4 @@
-"""Progress bars with rate and time left, on standard error; of a long run one more, for all its stages together."""
+"""Progress bars on standard error with rate and time left, and an overall bar for the stages of a long run."""
 
 import contextlib
 import dataclasses
@@ -21,10 +21,10 @@ from rich.text import Text
 
 
 class CountColumn(MofNCompleteColumn):
-    """Steps of how many; of the run as a whole its share, of a stage without steps nothing."""
+    """Steps done of all; for an overall bar a percentage, for a stage without steps nothing."""
 
     def render(self, task: Task) -> Text:
-        """As it stands."""
+        """The text of the column."""
         if task.fields.get("overall"):
             return Text(f"{task.percentage:.0f} %" if task.total else "")
         return super().render(task) if task.total else Text("")
@@ -34,7 +34,7 @@ class RateColumn(ProgressColumn):
     """Steps per second, or seconds per step where that is easier to read."""
 
     def render(self, task: Task) -> Text:
-        """The rate of late, or of the whole when the task is finished."""
+        """The current rate; after the end, the mean rate."""
         rate = task.finished_speed or task.speed
         if not rate or task.fields.get("overall"):
             return Text("")
@@ -43,14 +43,7 @@ class RateColumn(ProgressColumn):
 
 @dataclasses.dataclass
 class _Overall:
-    """The bar of a whole run, which counts in seconds expected.
-
-    Attributes:
-      shown: What shows it.
-      task: Its number there.
-      expected: Seconds by stage.
-      done: Of stages that are over, and of those under way so far.
-    """
+    """The overall bar, which counts expected seconds: of all stages, and those done, by stage."""
 
     shown: Progress
     task: TaskID
@@ -66,7 +59,7 @@ _OVERALL: ContextVar[_Overall | None] = ContextVar("overall", default=None)
 
 @contextlib.contextmanager
 def overall(description: str, enabled: bool = True) -> Iterator[None]:
-    """Show one bar, with the time left, for all `bar` and `stage` within that `expect` has named."""
+    """Show an overall bar with the time left for all `bar` and `stage` of the block that `expect` has named."""
     with _shown(enabled) as progress:
         task = progress.add_task(description, total=None, overall=True)
         before = _OVERALL.set(_Overall(progress, task))
@@ -74,16 +67,12 @@ def overall(description: str, enabled: bool = True) -> Iterator[None]:
             yield
         finally:
             _OVERALL.reset(before)
-        # Stages that turned out not to be needed are done as well.
+        # Also where expected stages were not needed.
         progress.update(task, total=1, completed=1)
 
 
 def expect(stages: Mapping[str, float]) -> None:
-    """Tell the bar of the whole run, if there is one, how many seconds stages will take.
-
-    Args:
-      stages: By description; what was said of one before is replaced.
-    """
+    """Set the expected seconds of stages by description, for the overall bar, if there is one."""
     run = _OVERALL.get()
     if run is not None:
         run.expected.update(stages)
@@ -92,7 +81,7 @@ def expect(stages: Mapping[str, float]) -> None:
 
 @contextlib.contextmanager
 def stage(description: str, enabled: bool = True) -> Iterator[None]:
-    """Show that something is done of which there are no steps to count."""
+    """Show a stage without steps to count while the block runs."""
     with _task(description, None, enabled):
         yield
 
@@ -126,14 +115,6 @@ def _task(description: str, total: int | None, enabled: bool) -> Iterator[Callab
 
 
 def _shown(enabled: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        CountColumn(),
-        RateColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not enabled,
-    )
+    columns = TextColumn("{task.description}"), BarColumn(), CountColumn(), RateColumn(), TimeElapsedColumn()
+    console = Console(stderr=True)
+    return Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, disable=not enabled)

@@ -66,10 +66,10 @@ def test_every_manipulation_can_be_sent_to_another_process_and_says_what_it_is(k
     for name, manipulation in known.items():
         (step,) = read_steps(name, known)
         assert pickle.loads(pickle.dumps(step)) == step
-        assert manipulation.name == name and manipulation.words.endswith(".")
+        assert manipulation.name == name and manipulation.description.endswith(".")
         assert manipulation.dose in ("", *manipulation.parameters)
         for parameter in (*manipulation.parameters.values(), *manipulation.policies.values()):
-            assert parameter.words and parameter.read(parameter.default) == parameter.default
+            assert parameter.description and parameter.read(parameter.default) == parameter.default
     assert {m.modality for m in known.values()} in ({"vision"}, {"language"})
 
 

@@ -180,7 +180,7 @@ def test_other_images_of_an_item(whole):
         ({"manipulation": "rotation:angel=3"}, "rotation has no parameter 'angel'"),
         (
             {"manipulation": "rotation + things_only"},
-            "things_only after rotation would lay .* put things_only before it",
+            "things_only after rotation would apply .* put things_only before it",
         ),
         ({"manipulation": "stuff_only", "source": "synthetic"}, "stuff_only needs masks, which only photographs have"),
     ],

@@ -1,9 +1,10 @@
 """The manipulations of captions: word classes, word order, the catalogue, and their application to many captions."""
 
+import functools
 from collections.abc import Sequence
 
 from vla.stimuli.draws import Key, permutation
-from vla.stimuli.specs import Manipulation, Parameter, Step
+from vla.stimuli.specs import Manipulation, Parameter, Step, choice, enter
 from vla.stimuli.tagging import Tagger, Token
 
 # The closed classes of Universal Dependencies, except numerals, which describe the content of the scene.
@@ -15,51 +16,54 @@ def keep_parts_of_speech(tokens: Sequence[Token], kept: Sequence[str]) -> str:
     return " ".join(token.text for token in tokens if token.pos in kept)
 
 
+_PROPER = choice("proper nouns (PROPN): drop or keep", "drop", "keep")
+_AUXILIARIES = choice("auxiliary verbs (AUX): drop or keep", "drop", "keep")
+_EMPTY = choice("items whose caption is left empty: drop (left out, counted) or keep", "drop", "keep")
+_CUT = choice("tokenization: at whitespace, or by spaCy", "whitespace", "spacy")
+
+# Every caption manipulation by name.
+CAPTION_MANIPULATIONS: dict[str, Manipulation] = {}
+manipulation = functools.partial(enter, CAPTION_MANIPULATIONS, "language")
+of_tags = functools.partial(manipulation, policies={"empty": _EMPTY}, tagged=True)
+
+
+@of_tags("Only nouns.", {"proper": _PROPER})
 def nouns(tokens: Sequence[Token], proper: str = "drop") -> str:
-    """Only nouns.
-
-    The paper keeps only tokens labelled NOUN (appendix A.2).
-
-    Args:
-      tokens: The tagged caption.
-      proper: "keep" keeps proper nouns (PROPN) as well.
-    """
+    """Only nouns: tokens labelled NOUN, as in the paper (appendix A.2), and with "keep" PROPN as well."""
     return keep_parts_of_speech(tokens, ("NOUN", *_also(proper, "PROPN")))
 
 
+@of_tags("Only nouns and verbs.", {"proper": _PROPER, "auxiliaries": _AUXILIARIES})
 def nouns_verbs(tokens: Sequence[Token], proper: str = "drop", auxiliaries: str = "drop") -> str:
-    """Only nouns and verbs.
+    """Only nouns and verbs: NOUN and VERB, as in the paper, and with "keep" PROPN and AUX as well.
 
-    The paper keeps NOUN and VERB: in "is running", "is" is AUX and is removed.
-
-    Args:
-      tokens: The tagged caption.
-      proper: "keep" keeps proper nouns (PROPN) as well.
-      auxiliaries: "keep" keeps auxiliary verbs (AUX) as well.
+    In "is running", "is" is AUX.
     """
     return keep_parts_of_speech(tokens, ("NOUN", "VERB", *_also(proper, "PROPN"), *_also(auxiliaries, "AUX")))
 
 
+@of_tags("Only verbs.", {"auxiliaries": _AUXILIARIES})
 def verbs(tokens: Sequence[Token], auxiliaries: str = "drop") -> str:
-    """Only verbs.
-
-    Args:
-      tokens: The tagged caption.
-      auxiliaries: "keep" keeps auxiliary verbs (AUX) as well.
-    """
+    """Only verbs: VERB, and with "keep" AUX as well."""
     return keep_parts_of_speech(tokens, ("VERB", *_also(auxiliaries, "AUX")))
 
 
+@of_tags("Only function words.")
 def function_words(tokens: Sequence[Token]) -> str:
     """Only function words: ADP, AUX, CCONJ, DET, PART, PRON and SCONJ."""
     return keep_parts_of_speech(tokens, FUNCTION_WORDS)
 
 
 def _also(choice: str, part: str) -> tuple[str, ...]:
-    """The part of speech if the choice is "keep"."""
     return (part,) if choice == "keep" else ()
 
 
+@manipulation(
+    "Words in random order.",
+    {"fraction": Parameter(1.0, "share of the words that change places", 0, 1), "cut": _CUT},
+    {"unchanged": choice("captions that have only one order: keep, or drop (left out, counted)", "keep", "drop")},
+    dose="fraction",
+)
 def scrambled(words: Sequence[str], key: Key, fraction: float = 1.0) -> str:
     """The words in random order, joined by single spaces.
 
@@ -80,83 +84,27 @@ def scrambled(words: Sequence[str], key: Key, fraction: float = 1.0) -> str:
     while len({words[index] for index in order[:count]}) < 2:  # equal words have only one order
         count += 1
     moving = sorted(order[:count])
-    attempt = 0
-    while True:
-        mixed = list(words)
+    mixed, attempt = list(words), 0
+    while mixed == words:
         drawn = permutation((*key, "scrambled", words, attempt), len(moving))
         for index, other in zip(moving, drawn, strict=True):
             mixed[index] = words[moving[other]]
-        if mixed != words:
-            return " ".join(mixed)
         attempt += 1
+    return " ".join(mixed)
 
 
+@manipulation("Words from last to first.", {"cut": _CUT}, name="reversed")
 def reversed_words(words: Sequence[str]) -> str:
     """The words in reverse order, joined by single spaces."""
     return " ".join(reversed(words))
 
 
-_PROPER = Parameter("drop", "proper nouns (PROPN): drop or keep", choices=("drop", "keep"))
-_AUXILIARIES = Parameter("drop", "auxiliary verbs (AUX): drop or keep", choices=("drop", "keep"))
-_EMPTY = Parameter(
-    "drop", "items whose caption is left empty: drop (left out, counted) or keep", choices=("drop", "keep")
-)
-_CUT = Parameter("whitespace", "tokenization: at whitespace, or by spaCy", choices=("whitespace", "spacy"))
-
-# Every caption manipulation by name.
-CAPTION_MANIPULATIONS = {
-    manipulation.name: manipulation
-    for manipulation in (
-        Manipulation("nouns", "language", "Only nouns.", nouns, {"proper": _PROPER}, {"empty": _EMPTY}, tagged=True),
-        Manipulation(
-            "nouns_verbs",
-            "language",
-            "Only nouns and verbs.",
-            nouns_verbs,
-            {"proper": _PROPER, "auxiliaries": _AUXILIARIES},
-            {"empty": _EMPTY},
-            tagged=True,
-        ),
-        Manipulation(
-            "verbs", "language", "Only verbs.", verbs, {"auxiliaries": _AUXILIARIES}, {"empty": _EMPTY}, tagged=True
-        ),
-        Manipulation(
-            "function_words", "language", "Only function words.", function_words, {}, {"empty": _EMPTY}, tagged=True
-        ),
-        Manipulation(
-            "scrambled",
-            "language",
-            "Words in random order.",
-            scrambled,
-            {"fraction": Parameter(1.0, "share of the words that change places", 0, 1), "cut": _CUT},
-            {
-                "unchanged": Parameter(
-                    "keep",
-                    "captions that have only one order: keep, or drop (left out, counted)",
-                    choices=("keep", "drop"),
-                )
-            },
-            dose="fraction",
-            seeded=True,
-        ),
-        Manipulation("reversed", "language", "Words from last to first.", reversed_words, {"cut": _CUT}),
-    )
-}
-
-
 def apply_steps(
     steps: Sequence[Step], captions: Sequence[str], keys: Sequence[Key], tagger: Tagger
 ) -> list[str | None]:
-    """Apply manipulations to captions, one after the other.
+    """The captions after these manipulations; None for those that the policy of a step leaves out.
 
-    Args:
-      steps: Manipulations from `CAPTION_MANIPULATIONS`, with their parameters.
-      captions: The captions.
-      keys: Key of the random draws of each caption, such as (seed, item id).
-      tagger: Tokenizes captions, if a step needs it.
-
-    Returns:
-      The manipulated captions; None for those that the policy of a step leaves out.
+    Each caption has a key of its random draws, such as (seed, item id).
 
     Raises:
       ValueError: As for `Tagger.tag`.
@@ -175,7 +123,6 @@ def apply_steps(
 
 
 def _apply(step: Step, captions: Sequence[str], keys: Sequence[Key], tagger: Tagger) -> list[str]:
-    """Apply one manipulation to every caption."""
     manipulation, parameters = step.manipulation, step.parameters
     tokenization = parameters.pop("cut", None)
     if manipulation.tagged:

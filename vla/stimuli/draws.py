@@ -17,35 +17,29 @@ Key = tuple[Any, ...]
 
 def uniform(key: Key, n: int) -> list[float]:
     """`n` numbers in [0, 1) drawn for a key of JSON values, such as (seed, item id); the first do not depend on `n`."""
-    return [(int.from_bytes(_digest(key, place)[:8]) >> (64 - _BITS)) / 2**_BITS for place in range(n)]
+    return [(int.from_bytes(_digest(key, index)[:8]) >> (64 - _BITS)) / 2**_BITS for index in range(n)]
 
 
 def permutation(key: Key, n: int) -> list[int]:
     """0..n-1 in an order drawn for a key of JSON values, every order equally likely."""
-    return sorted(range(n), key=lambda place: _digest(key, place))
+    return sorted(range(n), key=lambda index: _digest(key, index))
 
 
 def shuffled(key: Key, values: Sequence[Any]) -> list[Any]:
     """The values in an order drawn for a key of JSON values."""
-    return [values[place] for place in permutation(key, len(values))]
+    return [values[index] for index in permutation(key, len(values))]
 
 
-def _digest(key: Key, place: int) -> bytes:
-    return hashlib.sha256(json.dumps([*key, place], ensure_ascii=True, separators=(",", ":")).encode()).digest()
+def _digest(key: Key, index: int) -> bytes:
+    return hashlib.sha256(json.dumps([*key, index], ensure_ascii=True, separators=(",", ":")).encode()).digest()
 
 
 def sample(dataset: Dataset, n: int | str | None, seed: int) -> Dataset:
-    """`n` items of a dataset drawn at random without replacement.
+    """`n` items of a dataset drawn at random without replacement; None or "all" for all in the dataset's order.
 
-    Items are put in the order of a hash of seed and id, and the first `n` are taken. So the sample does not
-    depend on the order in which items were read, on the machine, or on a library's random stream; samples of
-    one seed are nested (the sample of 500 is the first half of the sample of 1,000); and an item missing
-    from the dataset changes no other item's place.
-
-    Args:
-      dataset: What to draw from.
-      n: How many items; None or "all" for every item, in the dataset's own order.
-      seed: Which sample; any whole number.
+    They are the first in the order of a hash of seed and id. So the sample does not depend on the order in which items
+    were read, on the machine, or on a library's random stream; samples of one seed are nested (the sample of 500 is
+    the first half of the sample of 1,000); and an item missing from the dataset moves no other item.
 
     Raises:
       ValueError: `n` is larger than the dataset, or not a positive whole number.

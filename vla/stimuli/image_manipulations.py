@@ -4,6 +4,7 @@ Axis letters: H height, W width.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from vla.files import file_hash
 from vla.records import ImageSource, Segmentation, canonical_hash
 from vla.stimuli.draws import Key, permutation, uniform
 from vla.stimuli.images import decode_image, image_orientation
-from vla.stimuli.specs import Manipulation, Parameter, Step
+from vla.stimuli.specs import Manipulation, Parameter, Step, choice, enter
 
 # Fill colours by name.
 FILLS = {
@@ -37,22 +38,20 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+# Every image manipulation by name.
+IMAGE_MANIPULATIONS: dict[str, Manipulation] = {}
+manipulation = functools.partial(enter, IMAGE_MANIPULATIONS, "vision")
+_AMOUNT = Parameter(1.0, "strength, from 0 (unchanged) to 1 (full)", 0, 1)
+
+
 def fill_parameter(description: str) -> Parameter:
     """A parameter for a fill: black (the default), gray, mean or any colour."""
-    return Parameter(
-        "black",
-        f"{description}: black, gray (128), mean (ImageNet's, 124 116 104) or #rrggbb",
-        choices=tuple(FILLS),
-        pattern="#[0-9a-fA-F]{6}",
-    )
+    description = f"{description}: black, gray (128), mean (ImageNet's, 124 116 104) or #rrggbb"
+    return Parameter("black", description, choices=tuple(FILLS), pattern="#[0-9a-fA-F]{6}")
 
 
 def fill_colour(fill: str) -> tuple[int, int, int]:
-    """Red, green and blue of a fill, 0 to 255.
-
-    Raises:
-      ValueError: It is neither a name in FILLS nor "#rrggbb".
-    """
+    """Red, green and blue, 0 to 255, of a fill: a name in FILLS or "#rrggbb", else a ValueError."""
     if fill in FILLS:
         return FILLS[fill]
     try:
@@ -64,95 +63,101 @@ def fill_colour(fill: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
+@manipulation("Grey: three equal channels of BT.601 luma.", {"amount": _AMOUNT}, dose="amount")
 def grayscale(image: Image.Image, amount: float = 1.0) -> Image.Image:
-    """The image in grey: three equal channels of luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
+    """The RGB image in grey: three equal channels of luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
 
-    Equivalent to `torchvision.transforms.Grayscale(3)` on a PIL image at an amount of 1; smaller amounts blend it with
-    the image.
-
-    Args:
-      image: RGB.
-      amount: 0 (unchanged) to 1.
+    Equivalent to `torchvision.transforms.Grayscale(3)` on a PIL image at an amount of 1; smaller amounts, down to 0,
+    blend it with the image.
     """
     return Image.blend(image, image.convert("L").convert("RGB"), amount)
 
 
-def color_jitter(image: Image.Image, key: Key, strength: float = 0.5) -> Image.Image:
-    """The image with random changes of brightness, contrast, saturation and hue, in this order.
+@manipulation(
+    "Rotated about the centre, same size.",
+    {
+        "angle": Parameter(15.0, "degrees, anticlockwise where positive", -360, 360),
+        "corners": fill_parameter("what fills the corners"),
+    },
+    dose="angle",
+    moves=True,
+)
+def rotation(image: Image.Image, angle: float = 15.0, corners: str = "black") -> Image.Image:
+    """The RGB image rotated anticlockwise about its centre by `angle` degrees, bilinear, in a frame of the same size.
 
-    With strength s, the first three are multiplied by factors from 1 - 0.8 s to 1 + 0.8 s, and hue is rotated by up to
-    0.2 s of the circle: the ranges of SimCLR (Chen et al. 2020, appendix A). For one key the draws do not depend on
-    the strength, so a stronger jitter goes further in the same direction.
-
-    Args:
-      image: RGB.
-      key: Key of the random draws, such as (seed, item id).
-      strength: 0 (unchanged) to 1.
+    What leaves the frame is cut off; the corners are filled (see FILLS). Equivalent to `PIL.Image.rotate`.
     """
-    drawn = [2 * u - 1 for u in uniform((*key, "color_jitter"), 4)]
-    enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
-    for enhancer, draw in zip(enhancers, drawn, strict=False):
-        image = enhancer(image).enhance(1 + 0.8 * strength * draw)
-    turn = round(256 * 0.2 * strength * drawn[3])
-    if turn == 0:
-        return image
-    hsv_hwc = np.array(image.convert("HSV"))
-    hsv_hwc[..., 0] += np.uint8(turn % 256)  # hue is a circle of 256 steps, and so is uint8
-    return Image.fromarray(hsv_hwc, "HSV").convert("RGB")
+    return image.rotate(angle, Image.Resampling.BILINEAR, expand=False, fillcolor=fill_colour(corners))
 
 
+def keep_masked(
+    image: Image.Image, mask: Bool[np.ndarray, "H W"], fill: str = "black", amount: float = 1.0
+) -> Image.Image:
+    """The RGB image where the mask is True, and a fill (see FILLS) elsewhere, from 0 (unchanged) to 1 opaque.
+
+    Raises:
+      ValueError: The mask has another size than the image.
+    """
+    W, H = image.size
+    if mask.shape != (H, W):
+        raise ValueError(
+            f"the mask is {mask.shape[1]} x {mask.shape[0]} pixels, but the image is {W} x {H}; a mask must be "
+            "of its image's size. Give the annotations of this very image, or leave the item out"
+        )
+    filled = Image.blend(image, Image.new("RGB", image.size, fill_colour(fill)), amount)
+    return Image.composite(image, filled, Image.fromarray(mask))
+
+
+for _part in ("things", "stuff"):
+    manipulation(
+        f"Only pixels of {_part}, the rest filled.",
+        {"amount": _AMOUNT, "fill": fill_parameter("what replaces the rest")},
+        {
+            "empty": choice("items whose mask is empty: drop (left out, counted) or keep", "drop", "keep"),
+            "unmasked": choice("items without such a mask: refuse or drop (left out, counted)", "refuse", "drop"),
+        },
+        name=f"{_part}_only",
+        masked=_part,
+        dose="amount",
+        # Version 2: masks are turned with images that have an EXIF orientation.
+        version=2,
+    )(keep_masked)
+
+
+@manipulation(
+    "Blurred by a Gaussian.",
+    {
+        "sigma": Parameter(4.0, "standard deviation of the Gaussian", 0, 1000),
+        "unit": choice("of sigma: pixels, or percent of the shorter side", "pixels", "percent"),
+    },
+    dose="sigma",
+)
 def blur(image: Image.Image, sigma: float = 4.0, unit: str = "pixels") -> Image.Image:
-    """The image convolved with a Gaussian; pixels at the edges are repeated beyond them.
+    """The RGB image convolved with a Gaussian of standard deviation `sigma`; pixels at the edges are repeated.
 
     Equivalent to `PIL.ImageFilter.GaussianBlur`, which approximates a Gaussian by repeated box filters: within 4
-    of 255 levels even on noise, except within about 3 sigma of the edges, where it differs more.
-
-    Args:
-      image: RGB.
-      sigma: Standard deviation of the Gaussian; 0 leaves the image unchanged.
-      unit: "pixels" of the image as published, or "percent" of its shorter side, which gives the
-        same blur to images of different sizes after a model resizes them.
+    of 255 levels even on noise, except within about 3 sigma of the edges, where it differs more. The unit is "pixels"
+    of the image as published, or "percent" of its shorter side, which gives the same blur to images of different sizes
+    after a model resizes them.
     """
     radius = sigma if unit == "pixels" else sigma / 100 * min(image.size)
     return image.filter(ImageFilter.GaussianBlur(radius))
 
 
-def rotation(image: Image.Image, angle: float = 15.0, corners: str = "black") -> Image.Image:
-    """The image rotated about its centre with bilinear interpolation, in a frame of the same size.
-
-    What leaves the frame is cut off; the corners are filled. Equivalent to `PIL.Image.rotate`.
-
-    Args:
-      image: RGB.
-      angle: Degrees, anticlockwise where positive.
-      corners: Fill of the corners: "black", "gray", "mean" or "#rrggbb" (see FILLS).
-    """
-    return image.rotate(angle, Image.Resampling.BILINEAR, expand=False, fillcolor=fill_colour(corners))
-
-
-def horizontal_flip(image: Image.Image, key: Key, probability: float = 1.0) -> Image.Image:
-    """The image mirrored left to right with a probability, else unchanged.
-
-    Args:
-      image: RGB.
-      key: Key of the random draw, such as (seed, item id). An image that is mirrored at one probability is mirrored at
-        all higher ones.
-      probability: 0 (never) to 1 (always).
-    """
-    return ImageOps.mirror(image) if uniform((*key, "horizontal_flip"), 1)[0] < probability else image.copy()
-
-
+@manipulation(
+    "Patches in random order.",
+    {
+        "grid": Parameter(4, "patches a side", 2, 1024),
+        "patch": Parameter(0, "pixels a side of square patches, instead of a grid; 0 for the grid", 0, 4096),
+    },
+    dose="grid",
+    moves=True,
+)
 def patch_shuffle(image: Image.Image, key: Key, grid: int = 4, patch: int = 0) -> Image.Image:
-    """The image with its patches in random order; every pixel stays in the image.
+    """The RGB image with its patches in an order drawn for a key; every pixel stays in the image.
 
-    All patches have the same size. If they do not fill the image, the remaining pixels at the right and at the bottom
-    (fewer than `grid`, or fewer than `patch`) do not move.
-
-    Args:
-      image: RGB.
-      key: Key of the random order, such as (seed, item id).
-      grid: Patches a side.
-      patch: Pixels a side of square patches, instead of a grid; 0 for the grid.
+    There are `grid` x `grid` patches, or square ones of `patch` pixels a side if that is not 0. If they do not fill the
+    image, the remaining pixels at the right and at the bottom (fewer than `grid` or `patch`) do not move.
 
     Raises:
       ValueError: The image is smaller than the grid, or than two patches.
@@ -172,18 +177,58 @@ def patch_shuffle(image: Image.Image, key: Key, grid: int = 4, patch: int = 0) -
     return Image.fromarray(pixels_hwc)
 
 
+@manipulation(
+    "Random brightness, contrast, saturation and hue.",
+    {"strength": Parameter(0.5, "size of the changes, from 0 (none) to 1", 0, 1)},
+    dose="strength",
+)
+def color_jitter(image: Image.Image, key: Key, strength: float = 0.5) -> Image.Image:
+    """The RGB image with changes of brightness, contrast, saturation and hue, in this order, drawn for a key.
+
+    With strength s, 0 to 1, the first three are multiplied by factors from 1 - 0.8 s to 1 + 0.8 s, and hue is rotated
+    by up to 0.2 s of the circle: the ranges of SimCLR (Chen et al. 2020, appendix A). For one key the draws do not
+    depend on the strength, so a stronger jitter goes further in the same direction.
+    """
+    drawn = [2 * u - 1 for u in uniform((*key, "color_jitter"), 4)]
+    enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+    for enhancer, draw in zip(enhancers, drawn, strict=False):
+        image = enhancer(image).enhance(1 + 0.8 * strength * draw)
+    turn = round(256 * 0.2 * strength * drawn[3])
+    if turn == 0:
+        return image
+    hsv_hwc = np.array(image.convert("HSV"))
+    hsv_hwc[..., 0] += np.uint8(turn % 256)  # hue is a circle of 256 steps, and so is uint8
+    return Image.fromarray(hsv_hwc, "HSV").convert("RGB")
+
+
+@manipulation(
+    "Mirrored left to right.",
+    {"probability": Parameter(1.0, "share of the items that are mirrored", 0, 1)},
+    dose="probability",
+    moves=True,
+)
+def horizontal_flip(image: Image.Image, key: Key, probability: float = 1.0) -> Image.Image:
+    """The RGB image mirrored left to right with a probability, else unchanged; the draw is for a key.
+
+    An image that is mirrored at one probability is mirrored at all higher ones.
+    """
+    return ImageOps.mirror(image) if uniform((*key, "horizontal_flip"), 1)[0] < probability else image.copy()
+
+
+@manipulation(
+    "Random cells of a grid covered.",
+    {
+        "fraction": Parameter(0.25, "share of the image that is covered", 0, 1),
+        "grid": Parameter(8, "cells a side", 1, 256),
+        "fill": fill_parameter("what covers the cells"),
+    },
+    dose="fraction",
+)
 def occlusion(image: Image.Image, key: Key, fraction: float = 0.25, grid: int = 8, fill: str = "black") -> Image.Image:
-    """The image with randomly chosen cells of a grid covered.
+    """The RGB image with a fraction of the cells of a grid covered by a fill (see FILLS).
 
-    The number of cells is rounded. For one key the order of cells is fixed: a larger fraction covers all cells that a
+    The number of cells is rounded, and their order is drawn for a key: a larger fraction covers all cells that a
     smaller one covers.
-
-    Args:
-      image: RGB.
-      key: Key of the random cells, such as (seed, item id).
-      fraction: 0 (unchanged) to 1 (all covered).
-      grid: Cells a side.
-      fill: Fill of the covered cells: "black", "gray", "mean" or "#rrggbb" (see FILLS).
 
     Raises:
       ValueError: The image is smaller than the grid.
@@ -203,15 +248,10 @@ def occlusion(image: Image.Image, key: Key, fraction: float = 0.25, grid: int = 
 def upright_mask(
     mask: Bool[np.ndarray, "h w"], orientation: int, size: tuple[int, int], item: str
 ) -> Bool[np.ndarray, "H W"]:
-    """The mask of an image, turned as its EXIF orientation turns the image.
+    """The mask of an image, turned as its EXIF orientation, 1 (stored upright) to 8, turns the image.
 
-    Masks are of the stored pixels, as COCO's are. One whose size fits the upright image alone is upright already.
-
-    Args:
-      mask: Of the stored pixels or of the upright image.
-      orientation: The image's EXIF orientation, 1 (stored upright) to 8.
-      size: (W, H) of the upright image.
-      item: The item's id, for messages.
+    Masks are of the stored pixels, as COCO's are. One whose size fits the upright image alone, (W, H), is upright
+    already.
 
     Raises:
       ValueError: The mask has the size of neither.
@@ -229,149 +269,12 @@ def upright_mask(
     )
 
 
-def keep_masked(
-    image: Image.Image, mask: Bool[np.ndarray, "H W"], fill: str = "black", amount: float = 1.0
-) -> Image.Image:
-    """The image where the mask is True, and a fill elsewhere.
-
-    Args:
-      image: RGB, W x H.
-      mask: True where the image is kept.
-      fill: Fill of the other pixels: "black", "gray", "mean" or "#rrggbb" (see FILLS).
-      amount: How opaque the fill is, 0 (unchanged) to 1.
-
-    Raises:
-      ValueError: The mask has another size than the image.
-    """
-    W, H = image.size
-    if mask.shape != (H, W):
-        raise ValueError(
-            f"the mask is {mask.shape[1]} x {mask.shape[0]} pixels, but the image is {W} x {H}; a mask must be "
-            "of its image's size. Give the annotations of this very image, or leave the item out"
-        )
-    filled = Image.blend(image, Image.new("RGB", image.size, fill_colour(fill)), amount)
-    return Image.composite(image, filled, Image.fromarray(mask))
-
-
-_AMOUNT = Parameter(1.0, "strength, from 0 (unchanged) to 1 (full)", 0, 1)
-
-_MASKED = {
-    "dose": "amount",
-    "apply": keep_masked,
-    # Version 2: masks are turned with images that have an EXIF orientation.
-    "version": 2,
-    "parameters": {
-        "amount": _AMOUNT,
-        "fill": fill_parameter("what replaces the rest"),
-    },
-    "policies": {
-        "empty": Parameter(
-            "drop", "items whose mask is empty: drop (left out, counted) or keep", choices=("drop", "keep")
-        ),
-        "unmasked": Parameter(
-            "refuse", "items without such a mask: refuse or drop (left out, counted)", choices=("refuse", "drop")
-        ),
-    },
-}
-
-# Every image manipulation by name.
-IMAGE_MANIPULATIONS = {
-    manipulation.name: manipulation
-    for manipulation in (
-        Manipulation(
-            "grayscale",
-            "vision",
-            "Grey: three equal channels of BT.601 luma.",
-            grayscale,
-            {"amount": _AMOUNT},
-            dose="amount",
-        ),
-        Manipulation(
-            "rotation",
-            "vision",
-            "Rotated about the centre, same size.",
-            rotation,
-            {
-                "angle": Parameter(15.0, "degrees, anticlockwise where positive", -360, 360),
-                "corners": fill_parameter("what fills the corners"),
-            },
-            dose="angle",
-            moves=True,
-        ),
-        Manipulation("things_only", "vision", "Only pixels of things, the rest filled.", masked="things", **_MASKED),
-        Manipulation("stuff_only", "vision", "Only pixels of stuff, the rest filled.", masked="stuff", **_MASKED),
-        Manipulation(
-            "blur",
-            "vision",
-            "Blurred by a Gaussian.",
-            blur,
-            {
-                "sigma": Parameter(4.0, "standard deviation of the Gaussian", 0, 1000),
-                "unit": Parameter(
-                    "pixels", "of sigma: pixels, or percent of the shorter side", choices=("pixels", "percent")
-                ),
-            },
-            dose="sigma",
-        ),
-        Manipulation(
-            "patch_shuffle",
-            "vision",
-            "Patches in random order.",
-            patch_shuffle,
-            {
-                "grid": Parameter(4, "patches a side", 2, 1024),
-                "patch": Parameter(0, "pixels a side of square patches, instead of a grid; 0 for the grid", 0, 4096),
-            },
-            dose="grid",
-            seeded=True,
-            moves=True,
-        ),
-        Manipulation(
-            "color_jitter",
-            "vision",
-            "Random brightness, contrast, saturation and hue.",
-            color_jitter,
-            {"strength": Parameter(0.5, "size of the changes, from 0 (none) to 1", 0, 1)},
-            dose="strength",
-            seeded=True,
-        ),
-        Manipulation(
-            "horizontal_flip",
-            "vision",
-            "Mirrored left to right.",
-            horizontal_flip,
-            {"probability": Parameter(1.0, "share of the items that are mirrored", 0, 1)},
-            dose="probability",
-            seeded=True,
-            moves=True,
-        ),
-        Manipulation(
-            "occlusion",
-            "vision",
-            "Random cells of a grid covered.",
-            occlusion,
-            {
-                "fraction": Parameter(0.25, "share of the image that is covered", 0, 1),
-                "grid": Parameter(8, "cells a side", 1, 256),
-                "fill": fill_parameter("what covers the cells"),
-            },
-            dose="fraction",
-            seeded=True,
-        ),
-    )
-}
-
-
 @dataclasses.dataclass(frozen=True)
 class ManipulatedImage:
     """An item's image with manipulations that are applied when it is opened; nothing is read before.
 
-    Attributes:
-      item: Id of the item, for messages.
-      source: The published image.
-      steps: The manipulations, in order.
-      key: Key of the random draws, such as (seed, item id).
-      segmentation: Masks of the image, if a step needs them.
+    The steps are applied in order, with a key of the random draws, such as (seed, item id), and masks if a step needs
+    them.
     """
 
     item: str
@@ -392,7 +295,8 @@ class ManipulatedImage:
             if step.manipulation.seeded:
                 parameters["key"] = self.key
             if step.manipulation.masked:
-                mask = self.mask(step.manipulation.masked)
+                part, masks = step.manipulation.masked, self.segmentation
+                mask = None if masks is None else item_mask(self.item, self.source, masks, part)
                 if mask is None:
                     raise ValueError(f"item {self.item!r} has no mask of {step.manipulation.masked}; leave it out")
                 parameters["mask"] = mask
@@ -404,27 +308,21 @@ class ManipulatedImage:
 
     def content(self) -> str:
         """SHA-256 of the published image, the steps with parameters and versions, the masks and the draws."""
+        is_masked = any(step.manipulation.masked for step in self.steps)
         return canonical_hash(
             {
                 "source": source_content(self.source),
                 "steps": [step.determines() for step in self.steps],
                 "draws": list(self.key) if any(step.manipulation.seeded for step in self.steps) else None,
-                "masks": self.segmentation.content()
-                if self.segmentation and any(step.manipulation.masked for step in self.steps)
-                else None,
+                "masks": self.segmentation.content() if self.segmentation and is_masked else None,
             }
         )
-
-    def mask(self, part: str) -> np.ndarray | None:
-        """The mask of "things" or "stuff" of the upright image, bool [H, W]; None if it has none."""
-        return None if self.segmentation is None else item_mask(self.item, self.source, self.segmentation, part)
 
 
 def item_mask(item: str, source: ImageSource, segmentation: Segmentation, part: str) -> np.ndarray | None:
     """The mask of "things" or "stuff" of an item's upright image, bool [H, W]; None if it has none.
 
-    Raises:
-      ValueError: The image cannot be read, or the mask is of another size; the message names the item.
+    A ValueError names the item if the image cannot be read, or the mask is of another size.
     """
     mask = segmentation.things() if part == "things" else segmentation.stuff()
     if mask is None:
@@ -434,9 +332,5 @@ def item_mask(item: str, source: ImageSource, segmentation: Segmentation, part: 
 
 
 def source_content(source: ImageSource) -> str:
-    """SHA-256 of a published image: of the bytes of its file, whatever its path.
-
-    Raises:
-      OSError: The file cannot be read.
-    """
+    """SHA-256 of a published image: of the bytes of its file, whatever its path; an OSError if it cannot be read."""
     return file_hash(source) if isinstance(source, Path) else source.content()

@@ -1,4 +1,4 @@
-"""Gives every item the stimulus of another item, at random but for a seed."""
+"""Gives every item the stimulus of another item, drawn at random from a seed."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,40 +9,38 @@ from vla.stimuli.draws import shuffled, uniform
 from vla.stimuli.views import restricted
 
 
-def derangement(ids: Sequence[str], seed: int, groups: Any = None) -> tuple[str, ...]:
-    """A partner for each id, every id being the partner of exactly one other and none its own.
+def derangement(ids: Sequence[str], seed: int, groups: Sequence[Any] | None = None) -> tuple[str, ...]:
+    """A partner for each id, another id; every id is the partner of exactly one other.
 
-    Without groups every such assignment is equally likely. It depends on which ids there are, not on their order.
+    Without groups every such assignment is equally likely. It depends on the set of ids, not on their order.
 
     Args:
       ids: The ids, such as `dataset.ids`.
       seed: Which assignment; any whole number.
-      groups: The group of each id, such as its prompt; then no partner is of an id's own group. None of them: a group
-        for each id. With groups the assignment is the end of a long random walk among those that are allowed.
+      groups: The group of each id, such as its prompt; partners are then of different groups, and the assignment is the
+        end of a long random walk among those that are allowed. None for a group for each id.
 
     Returns:
       The partner of each id, in the order of the ids: `x.sel(item=list(partners))` mismatches activations.
 
     Raises:
-      ValueError: fewer than two ids, or one twice; groups are not one per id; a group has more than half of the ids.
+      ValueError: Fewer than two ids, or one twice; not one group per id; a group has more than half of the ids.
     """
     if len(set(ids)) < len(ids) or len(ids) < 2:
         raise ValueError(f"{len(set(ids))} different ids among {len(ids)}; expected two or more, each of them once")
-    given = list(ids) if groups is None else list(groups)
-    if len(given) != len(ids):
-        raise ValueError(f"{len(given)} groups for {len(ids)} ids; expected one for each")
-    own = dict(zip(ids, given, strict=True))
-    partners = _deranged(sorted(ids), seed) if len(set(given)) == len(ids) else _walked(sorted(ids), own, seed)
+    groups = list(ids if groups is None else groups)
+    if len(groups) != len(ids):
+        raise ValueError(f"{len(groups)} groups for {len(ids)} ids; expected one for each")
+    group_of = dict(zip(ids, groups, strict=True))
+    is_free = len(set(groups)) == len(ids)
+    partners = _deranged(sorted(ids), seed) if is_free else _walked(sorted(ids), group_of, seed)
     return tuple(partners[id] for id in ids)
 
 
-def mismatched(view: View, seed: int, groups: Any = None) -> View:
-    """The view with every item shown the stimulus of another, the baseline for whatever needs matching pairs.
+def mismatched(view: View, seed: int, groups: Sequence[Any] | None = None) -> View:
+    """The view with every item shown the stimulus of another: the baseline of everything that needs matching pairs.
 
-    Args:
-      view: The view.
-      seed: As of `derangement`.
-      groups: As of `derangement`, one for each of the view's ids.
+    `seed` and `groups` are as of `derangement`, for the ids of the view.
 
     Raises:
       ValueError: As `derangement`.
@@ -52,7 +50,7 @@ def mismatched(view: View, seed: int, groups: Any = None) -> View:
 
 
 def _deranged(ids: list[str], seed: int) -> dict[str, str]:
-    """Orders drawn until one leaves no id in its place: after 2.7 of them on average."""
+    """The first random order that moves every id; it takes 2.7 attempts on average."""
     for attempt in itertools.count():
         drawn = shuffled((seed, "derangement", attempt), ids)
         if all(id != partner for id, partner in zip(ids, drawn, strict=True)):
@@ -72,11 +70,11 @@ def _walked(ids: list[str], groups: dict[str, Any], seed: int) -> dict[str, str]
             f"group {largest!r} has {most} of the {len(ids)} ids, more than half: not all of them can have a partner "
             "of another group. Leave some out, or pass no groups"
         )
-    # Groups laid end to end: as many places further as the largest has members lies another group.
+    # Groups end to end, shifted by the size of the largest: no id then meets its group.
     line = [id for group in shuffled((seed, "groups"), list(members)) for id in members[group]]
     partners = line[most:] + line[:most]
-    for place, draw in enumerate(uniform((seed, "exchanges"), 20 * len(ids))):
-        a, b = place % len(ids), int(draw * len(ids))
+    for step, draw in enumerate(uniform((seed, "exchanges"), 20 * len(ids))):
+        a, b = step % len(ids), int(draw * len(ids))
         if groups[line[a]] != groups[partners[b]] and groups[line[b]] != groups[partners[a]]:
             partners[a], partners[b] = partners[b], partners[a]
     return dict(zip(line, partners, strict=True))

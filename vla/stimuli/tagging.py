@@ -1,5 +1,6 @@
 """Tags the tokens of captions with their parts of speech by a spaCy pipeline, and caches the tags on disk."""
 
+import dataclasses
 import functools
 import hashlib
 import importlib.metadata
@@ -31,13 +32,10 @@ class Token(NamedTuple):
 
 
 class Tagger:
-    """A spaCy pipeline that tags captions, with a cache on disk.
+    """A spaCy pipeline that tags captions, with a cache on disk; it is loaded when it is first needed.
 
     The cache depends on the content of the pipeline and the version of spaCy, so pipelines of the same name do not
     share tags.
-
-    Attributes:
-      pipeline: Name of an installed pipeline, or folder of a pipeline.
     """
 
     def __init__(
@@ -47,7 +45,7 @@ class Tagger:
         processes: int = 1,
         show_progress: bool = False,
     ):
-        """Set up a tagger; the pipeline is loaded when it is first needed.
+        """Check the settings.
 
         Args:
           pipeline: Name of an installed pipeline, or folder of a pipeline.
@@ -78,9 +76,8 @@ class Tagger:
         known = {} if cache is None else cache.read(distinct)
         unknown = [text for text in distinct if text not in known]
         fresh = {}
-        with progress.bar(
-            f"tagging by {self.pipeline}", len(unknown), self._show_progress and bool(unknown)
-        ) as advance:
+        show = self._show_progress and bool(unknown)
+        with progress.bar(f"tagging by {self.pipeline}", len(unknown), show) as advance:
             for text, doc in zip(unknown, self._docs(unknown), strict=True):
                 fresh[text] = [[token.text, token.pos_] for token in doc if not token.is_space]
                 advance(1)
@@ -110,7 +107,6 @@ def default_cache() -> Path:
 
 @functools.lru_cache(maxsize=4)
 def _load(pipeline: str) -> Any:
-    """Load a pipeline and check that it gives parts of speech."""
     try:
         import spacy
     except ImportError as error:
@@ -143,48 +139,42 @@ def _load(pipeline: str) -> Any:
 Pairs = list[list[str]]
 
 
+@dataclasses.dataclass(frozen=True)
 class TagCache:
-    """Tagged tokens by text, in up to 256 JSON files of a folder.
+    """Tagged tokens by text, in up to 256 JSON files of a folder, which is created by the first write.
 
-    Files are replaced in one step, so an interrupted run leaves the old file. If two processes write the same file at
-    the same time, the additions of one are lost and tagged again later.
+    If two processes write the same file at the same time, the additions of one are lost and tagged again later.
     """
 
-    def __init__(self, folder: Path):
-        """Set the folder; it is created by the first write."""
-        self._folder = folder
+    folder: Path
 
     def read(self, texts: Iterable[str]) -> dict[str, Pairs]:
         """The tokens of those texts that are in the cache."""
-        tokens = {}
-        for name, group in _by_file(texts).items():
-            known = self._file(name)
-            tokens.update({text: known[text] for text in group if text in known})
-        return tokens
+        files = {name: (self._file(name), group) for name, group in _by_file(texts).items()}
+        return {text: known[text] for known, group in files.values() for text in group if text in known}
 
     def add(self, tokens: Mapping[str, Pairs]) -> None:
         """Add the tokens of texts."""
         for name, group in _by_file(tokens).items():
             merged = {**self._file(name), **{text: tokens[text] for text in group}}
-            write_file(self._folder / name, json.dumps(merged))
+            write_file(self.folder / name, json.dumps(merged))
 
     def _file(self, name: str) -> dict[str, Pairs]:
         """The content of a file; empty if it does not exist or is damaged, then its texts are tagged again."""
         try:
-            known = json.loads((self._folder / name).read_text(encoding="utf-8"))
+            known = json.loads((self.folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return {text: pairs for text, pairs in known.items() if _is_pairs(pairs)} if isinstance(known, dict) else {}
 
 
-def _is_pairs(pairs: object) -> bool:
+def _is_pairs(pairs: Any) -> bool:
     return isinstance(pairs, list) and all(
-        isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair) for pair in pairs
+        isinstance(pair, list) and [*map(type, pair)] == [str, str] for pair in pairs
     )
 
 
 def _by_file(texts: Iterable[str]) -> dict[str, list[str]]:
-    """The texts by the name of their file."""
     groups = defaultdict(list)
     for text in texts:
         groups[hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:2] + ".json"].append(text)

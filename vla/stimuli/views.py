@@ -1,11 +1,12 @@
-"""Views: a dataset as one modality is shown it, its images or its captions, as published or manipulated."""
+"""Views: the images or the captions of a dataset, as published or manipulated."""
 
 import dataclasses
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from vla.checks import RemediableError, check_choice, listed
+from vla.checks import RemediableError, WholeNumber, check_choice, listed, refuse_listed
 from vla.records import Dataset, ImageSource, Item, Modality, View, canonical_hash
 from vla.stimuli.caption_manipulations import CAPTION_MANIPULATIONS, apply_steps
 from vla.stimuli.draws import permutation
@@ -15,7 +16,7 @@ from vla.stimuli.tagging import DEFAULT_PIPELINE, Tagger
 
 DEFAULT_SEED = 42
 SEEDED = "seeded"
-# What can be shown, by modality; the first is the default.
+# Sources of stimuli by modality; the first is the default.
 SOURCES = {"vision": ("photograph", "rejected", "synthetic"), "language": ("human", "paraphrase")}
 # Settings of a spec that say which image or caption is shown.
 WHICH = ("index", "source")
@@ -24,23 +25,20 @@ WHICH = ("index", "source")
 _THREADS = 4
 
 _NEEDED = {
-    "things": "Things are known from COCO's instances or COCO-Stuff's pixel maps",
-    "stuff": "Stuff is known from COCO-Stuff's pixel maps (stuffthingmaps) alone, not from instances",
+    "things": "Masks of things come from COCO's instances or COCO-Stuff's pixel maps",
+    "stuff": "Masks of stuff come from COCO-Stuff's pixel maps (stuffthingmaps) alone, not from instances",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class ViewSpec:
-    """Which image or caption of each item is shown, and what is done to it.
+    """Which image or caption of each item is shown, and its manipulations.
 
     Attributes:
       modality: "vision" or "language".
       source: "photograph" (of a judgment, the preferred image), "synthetic" or "rejected"; "human" or "paraphrase".
-      index: Which synthetic image or which caption, from 0; or "seeded" for a caption drawn for each item.
+      index: Index of the synthetic image or caption; or "seeded" for a caption drawn for each item.
       steps: The manipulations, in order.
-
-    Raises:
-      ValueError: An unknown source or a bad index.
     """
 
     modality: Modality
@@ -49,13 +47,14 @@ class ViewSpec:
     steps: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check source and index; configs give the index as text."""
+        """Check source and index, which may be text; a ValueError says what is accepted."""
         check_choice("source", self.source, SOURCES[self.modality])
         text, is_caption = str(self.index), self.modality == "language"
         if not (is_caption and text == SEEDED):
             if isinstance(self.index, bool) or not (text.isascii() and text.isdigit()):
-                expected = f'the caption\'s index in published order, from 0, or "{SEEDED}"'
-                expected = expected if is_caption else "the image's index in its item, from 0"
+                expected = "the image's index in its item, from 0"
+                if is_caption:
+                    expected = f'the caption\'s index in published order, from 0, or "{SEEDED}"'
                 raise ValueError(f"index={self.index!r}; expected {expected}")
             object.__setattr__(self, "index", int(text))
         if self.source in ("photograph", "rejected") and self.index:
@@ -64,7 +63,7 @@ class ViewSpec:
             )
 
     def __str__(self) -> str:
-        """The spec as a config spells it, such as "nouns:index=1"; what is by default is left out."""
+        """The spec as a config spells it, such as "nouns:index=1", without defaults."""
         which = {}
         if self.index or self.source in ("synthetic", "paraphrase"):
             which["index"] = self.index
@@ -72,26 +71,19 @@ class ViewSpec:
             which["source"] = self.source
         parts = [(step.manipulation.name, step.chosen) for step in self.steps] or [(ORIGINAL, {})]
         parts[0] = (parts[0][0], {**parts[0][1], **which})
-        return " + ".join(
-            name + (":" + ",".join(f"{key}={_text(value)}" for key, value in sorted(values.items())) if values else "")
-            for name, values in parts
-        )
 
+        def text(name: str, values: Mapping[str, object]) -> str:
+            pairs = (f"{key}={f'{v:g}' if isinstance(v, float) else v}" for key, v in sorted(values.items()))
+            return f"{name}:{','.join(pairs)}" if values else name
 
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return " + ".join(text(*part) for part in parts)
 
 
 def read_view(spec: Spec, modality: str) -> ViewSpec:
-    """The view that a spec of a config names.
+    """The view that a spec of a config names; a ValueError for an unknown name or two values of `source` or `index`.
 
-    Args:
-      spec: As of `vla.stimuli.specs.read_steps`, with the two settings `source` and `index`: "original",
-        "rotation:angle=30", "original:source=synthetic,index=2", "nouns:source=paraphrase,index=3".
-      modality: "vision" or "language".
-
-    Raises:
-      ValueError: Something in it is not known, or two values of `source` or `index` are given.
+    A spec is as of `vla.stimuli.specs.read_steps`, with two more settings, `source` and `index`: "original",
+    "rotation:angle=30", "original:source=synthetic,index=2", "nouns:source=paraphrase,index=3".
     """
     check_choice("modality", modality, SOURCES)
     which: dict[str, Any] = {}
@@ -102,8 +94,8 @@ def read_view(spec: Spec, modality: str) -> ViewSpec:
             if setting in rest and which.setdefault(setting, rest[setting]) != rest.pop(setting):
                 raise ValueError(f"{spec!r} gives two values of {setting}; give it once")
         steps.append({"name": name, **rest})
-    of: Modality = "vision" if modality == "vision" else "language"
-    return ViewSpec(of, **{"source": SOURCES[modality][0], **which}, steps=read_steps(steps, catalogue(modality)))
+    which = {"modality": modality, "source": SOURCES[modality][0], **which}
+    return ViewSpec(**which, steps=read_steps(steps, catalogue(modality)))
 
 
 def catalogue(modality: str) -> Mapping[str, Any]:
@@ -119,20 +111,13 @@ def view(
     seed: int = DEFAULT_SEED,
     tagger: object = DEFAULT_PIPELINE,
 ) -> View:
-    """The view of a dataset that a spec names.
-
-    Args:
-      dataset: The items.
-      modality: "vision" or "language".
-      spec: A `ViewSpec`, or as of `read_view`.
-      seed: As of `image_view`.
-      tagger: As of `caption_view`.
+    """The view of a dataset by a `ViewSpec`, or by a spec as of `read_view`; seed and tagger are as of `caption_view`.
 
     Raises:
       ValueError: As `read_view`, `image_view` and `caption_view`.
     """
-    what = spec if isinstance(spec, ViewSpec) else read_view(spec, modality)
-    return _images(dataset, what, seed) if what.modality == "vision" else _captions(dataset, what, seed, tagger)
+    spec = spec if isinstance(spec, ViewSpec) else read_view(spec, modality)
+    return _images(dataset, spec, seed) if spec.modality == "vision" else _captions(dataset, spec, seed, tagger)
 
 
 def image_view(
@@ -140,18 +125,18 @@ def image_view(
     manipulation: Spec = None,
     *,
     source: str = "photograph",
-    index: Any = 0,
+    index: WholeNumber | str = 0,
     seed: int = DEFAULT_SEED,
     **parameters: Any,
 ) -> View:
     """An image of each item, as published or manipulated; images are manipulated when they are opened.
 
     Args:
-      dataset: The items.
-      manipulation: None for none; or as of `vla.stimuli.specs.read_steps`: "rotation",
-        "rotation:angle=30,corners=mean", "grayscale + blur", or a list. `vla.stimuli.IMAGE_MANIPULATIONS` has them all.
+      dataset: The items. manipulation: None for none; or as of `vla.stimuli.specs.read_steps`: "rotation",
+      "rotation:angle=30,corners=mean",
+        "grayscale + blur", or a list. `vla.stimuli.IMAGE_MANIPULATIONS` has them all.
       source: "photograph" (of a judgment, the preferred image), "synthetic" or "rejected".
-      index: Which of the synthetic images, from 0.
+      index: Index of the synthetic image.
       seed: Seed of random draws, together with the item's id: no item depends on the others.
       **parameters: Parameters of a single manipulation, such as angle=30.
 
@@ -159,8 +144,8 @@ def image_view(
       The view. Items that it cannot show, such as those whose mask of things is empty, are in its `left_out`.
 
     Raises:
-      ValueError: An unknown manipulation, parameter or source; an unreadable image; items without such an image, or
-        without a mask that is needed (unless `unmasked` is "drop"); no item left.
+      ValueError: An unknown manipulation, parameter or source; an unreadable image; items without such an image or the
+        required mask (unless `unmasked` is "drop"); no item left.
     """
     steps = read_steps(manipulation, IMAGE_MANIPULATIONS, **parameters)
     return _images(dataset, ViewSpec("vision", source, index, steps), seed)
@@ -168,7 +153,7 @@ def image_view(
 
 def caption_view(
     dataset: Dataset,
-    index: Any = 0,
+    index: WholeNumber | str = 0,
     manipulation: Spec = None,
     *,
     source: str = "human",
@@ -180,13 +165,13 @@ def caption_view(
 
     Args:
       dataset: The items.
-      index: Which caption, from 0 in published order; or "seeded" for one drawn at random for each item.
+      index: Index of the caption in published order; or "seeded" for one drawn at random for each item.
       manipulation: None for none; or as of `vla.stimuli.specs.read_steps`: "nouns", "nouns:proper=keep", or a list.
         `vla.stimuli.CAPTION_MANIPULATIONS` has them all.
       source: "human" or "paraphrase".
       seed: Seed of random draws, together with the item's id and the caption.
-      tagger: Finds parts of speech: the name or the folder of a spaCy pipeline, or a `vla.stimuli.Tagger`, which also
-        says where tags are cached.
+      tagger: For parts of speech: the name or the folder of a spaCy pipeline, or a `vla.stimuli.Tagger`, which also
+        sets the cache of tags.
       **parameters: Parameters of a single manipulation, such as proper="keep".
 
     Returns:
@@ -204,8 +189,7 @@ def caption_view(
 def _images(dataset: Dataset, spec: ViewSpec, seed: int) -> View:
     label, images = _published_images(dataset, spec)
     if not spec.steps:
-        name = f"{dataset.name}/{ORIGINAL if spec.source == 'photograph' else label}"
-        return make_view(name, "vision", dataset.ids, images)
+        return make_view(f"{dataset.name}/{label or ORIGINAL}", "vision", dataset.ids, images)
     left_out = _without_masks(dataset, spec.steps, spec.source)
     key = ["synthetic", spec.index] if spec.source == "synthetic" else []
     needs_mask = any(step.manipulation.masked for step in spec.steps)
@@ -216,8 +200,7 @@ def _images(dataset: Dataset, spec: ViewSpec, seed: int) -> View:
         for item, image in zip(dataset.items, images, strict=True)
         if item.id not in left_out
     }
-    name = _name(dataset, "" if spec.source == "photograph" else label, spec.steps, seed)
-    return make_view(name, "vision", list(shown), list(shown.values()), left_out)
+    return make_view(_name(dataset, label, spec.steps, seed), "vision", list(shown), list(shown.values()), left_out)
 
 
 def _captions(dataset: Dataset, spec: ViewSpec, seed: int, tagger: object) -> View:
@@ -238,42 +221,37 @@ def _captions(dataset: Dataset, spec: ViewSpec, seed: int, tagger: object) -> Vi
 
 def _name(dataset: Dataset, label: str, steps: tuple[Step, ...], seed: int) -> str:
     is_drawn = any(step.manipulation.seeded for step in steps) and seed != DEFAULT_SEED
-    done = "+".join(step.label for step in steps) + (f"-seed={seed}" if is_drawn else "")
-    return "/".join(part for part in (dataset.name, label, done) if part)
+    manipulations = "+".join(step.label for step in steps) + (f"-seed={seed}" if is_drawn else "")
+    return "/".join(filter(None, (dataset.name, label, manipulations)))
 
 
 def _published_images(dataset: Dataset, spec: ViewSpec) -> tuple[str, tuple[ImageSource, ...]]:
-    """A label of the images, and one image of each item."""
+    """A label of the images ("" for photographs), and one image of each item."""
     if spec.source == "synthetic":
         index = int(spec.index)
         _refuse_short(dataset, index, lambda item: item.synthetic, "synthetic image")
         return f"synthetic_{index}", tuple(item.synthetic[index] for item in dataset.items)
     if spec.source == "photograph":
-        return spec.source, tuple(item.image for item in dataset.items)
+        return "", tuple(item.image for item in dataset.items)
     lacking = [item.id for item in dataset.items if item.rejected is None]
-    if lacking:
-        raise ValueError(
-            f"{len(lacking)} of the {len(dataset)} items of {dataset.name} have no rejected image: {listed(lacking)}. "
-            "Only judgments between two images have one: read a dataset of preferences, such as pick_a_pic"
-        )
+    refuse_listed(
+        lacking,
+        f"{len(lacking)} of the {len(dataset)} items of {dataset.name} have no rejected image",
+        "Only judgments between two images have one: read a dataset of preferences, such as pick_a_pic",
+    )
     return spec.source, tuple(item.rejected for item in dataset.items if item.rejected is not None)
 
 
 def _published_captions(dataset: Dataset, spec: ViewSpec, seed: int) -> tuple[str, tuple[str, ...]]:
     """A label of the captions, and one caption of each item."""
-    label = "caption" if spec.source == "human" else "paraphrase"
-
-    def captions(item: Item) -> Sequence[str]:
-        return item.captions if spec.source == "human" else item.paraphrases
-
-    if spec.index == SEEDED:
-        _refuse_short(dataset, 0, captions, label)
-        drawn = [permutation((seed, item.id, label), len(captions(item)))[0] for item in dataset.items]
-        return f"{label}_{SEEDED}-{seed}", tuple(
-            captions(item)[index] for item, index in zip(dataset.items, drawn, strict=True)
-        )
-    index = int(spec.index)
+    label, field = ("caption", "captions") if spec.source == "human" else ("paraphrase", "paraphrases")
+    captions = operator.attrgetter(field)
+    index = 0 if spec.index == SEEDED else int(spec.index)
     _refuse_short(dataset, index, captions, label)
+    if spec.index == SEEDED:
+        indices = [permutation((seed, item.id, label), len(captions(item)))[0] for item in dataset.items]
+        drawn = tuple(captions(item)[index] for item, index in zip(dataset.items, indices, strict=True))
+        return f"{label}_{SEEDED}-{seed}", drawn
     return f"{label}_{index}", tuple(captions(item)[index] for item in dataset.items)
 
 
@@ -281,7 +259,7 @@ def _refuse_short(dataset: Dataset, index: int, values: Callable[[Item], Sequenc
     short = [f"{item.id} ({len(values(item))})" for item in dataset.items if len(values(item)) <= index]
     if short:
         fewest = min(len(values(item)) for item in dataset.items)
-        remedy = f"Use an index below {fewest}" if fewest else f"Add them to the dataset (Item has none of a {what})"
+        remedy = f"Use an index below {fewest}" if fewest else f"Add them to the dataset (an item has no {what})"
         raise ValueError(
             f"{what} index {index} asks for {index + 1} {what}s an item, but {len(short)} of the {len(dataset)} items "
             f"of {dataset.name} have fewer: {listed(short)}. {remedy}, or leave these items out"
@@ -289,12 +267,7 @@ def _refuse_short(dataset: Dataset, index: int, values: Callable[[Item], Sequenc
 
 
 def _without_masks(dataset: Dataset, steps: Sequence[Step], source: str) -> list[str]:
-    """Ids of items without a mask that a step needs, or with an empty one, as the policies of the step say.
-
-    Raises:
-      ValueError: Items have no mask and `unmasked` is "refuse"; no item has one; a mask is needed after pixels have
-        moved, or of another image than the photograph.
-    """
+    """Ids of items without a mask that a step needs, or with an empty one, according to the policies of the step."""
     left_out: set[str] = set()
     for number, step in enumerate(steps):
         name, mask = step.manipulation.name, step.manipulation.masked
@@ -303,7 +276,7 @@ def _without_masks(dataset: Dataset, steps: Sequence[Step], source: str) -> list
         moved = [earlier.manipulation.name for earlier in steps[:number] if earlier.manipulation.moves]
         if moved:
             raise ValueError(
-                f"{name} after {', '.join(moved)} would lay the photograph's mask on pixels that have moved; put "
+                f"{name} after {', '.join(moved)} would apply the photograph's mask to pixels that have moved; put "
                 f"{name} before it"
             )
         if source != "photograph":
@@ -346,11 +319,8 @@ def make_view(
 ) -> View:
     """A view of these stimuli.
 
-    Its `content` covers ids, order, and captions or the bytes of image files, but not paths: the same photographs in
-    another folder are the same view.
-
-    Raises:
-      ValueError: An image cannot be read; the message names the item.
+    Its `content` covers ids, order, and captions or the bytes of image files, but not paths: the same images in another
+    folder are the same view. A ValueError names an image that cannot be read.
     """
     seen = list(stimuli) if modality == "language" else _contents(name, ids, stimuli)
     content = canonical_hash({"modality": modality, "ids": list(ids), "stimuli": seen})
@@ -358,8 +328,6 @@ def make_view(
 
 
 def _contents(name: str, ids: Sequence[str], images: Sequence[ImageSource]) -> list[str]:
-    """The content hash of each image."""
-
     def content(image: ImageSource) -> str | OSError:
         try:
             return source_content(image)
@@ -368,16 +336,16 @@ def _contents(name: str, ids: Sequence[str], images: Sequence[ImageSource]) -> l
 
     with ThreadPoolExecutor(_THREADS) as threads:
         results = list(threads.map(content, images))
-    lost = [
+    unreadable = [
         f"{id} ({error.filename or image}: {error.strerror or error})"
         for id, image, error in zip(ids, images, results, strict=True)
         if isinstance(error, OSError)
     ]
-    if lost:
-        raise ValueError(
-            f"{len(lost)} of the {len(images)} images of {name} cannot be opened: {listed(lost)}. Put the files there, "
-            "or leave these items out"
-        )
+    refuse_listed(
+        unreadable,
+        f"{len(unreadable)} of the {len(images)} images of {name} cannot be opened",
+        "Put the files there, or leave these items out",
+    )
     return [result for result in results if isinstance(result, str)]
 
 
@@ -397,12 +365,9 @@ def common_items(views: Sequence[View]) -> tuple[tuple[View, ...], dict[str, tup
 
     A caption without nouns cannot be shown as nouns; its item must also leave the view of the originals.
 
-    Args:
-      views: Views of one dataset, of either modality. The order of items is that of the first.
-
     Returns:
-      The views (one that loses nothing is returned as it is); and, for each item that is lost, the names of the views
-      that could not show it.
+      The views, with items in the order of the first; and, for each item that is lost, the names of the views that
+      could not show it.
 
     Raises:
       ValueError: No views, or no item that all of them show.
@@ -415,10 +380,6 @@ def common_items(views: Sequence[View]) -> tuple[tuple[View, ...], dict[str, tup
             f"{', '.join(view.name for view in views)} have no item in common; give views of the same dataset"
         )
     kept = {id: id for id in views[0].ids if id in shared}
-    everywhere = dict.fromkeys(id for view in views for id in (*view.ids, *view.left_out))
-    lost = {
-        id: tuple(dict.fromkeys(view.name for view in views if id not in view.ids))
-        for id in everywhere
-        if id not in shared
-    }
-    return tuple(view if view.ids == tuple(kept) else restricted(view, kept) for view in views), lost
+    lost = [id for view in views for id in (*view.ids, *view.left_out) if id not in shared]
+    unable = {id: tuple(dict.fromkeys(view.name for view in views if id not in view.ids)) for id in lost}
+    return tuple(view if view.ids == tuple(kept) else restricted(view, kept) for view in views), unable

@@ -1,4 +1,4 @@
-"""Published norms of words, such as ratings of concreteness, and what they say of captions."""
+"""Published norms of words, such as ratings of concreteness, and their means over captions."""
 
 import csv
 import math
@@ -13,14 +13,14 @@ from vla.checks import listed
 WORD, VALUE = "Word", "Conc.M"
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _VOWELS = frozenset("aeiou")
-_HISS = re.compile(r"(?:[cs]h|[oszx])$")
+_SIBILANT = re.compile(r"(?:[cs]h|[oszx])$")
 _SHORT = re.compile(r"(?:^|[^aeiou])[aeiouy][^aeiouwxy]$")
 
 
 def read_norms(path: str | os.PathLike[str], word: str = WORD, value: str = VALUE) -> dict[str, float]:
-    """A number for each word, from a file of columns with a header: commas, semicolons or tabs between them.
+    """A number for each lower-case word, from a table with a header, separated by commas, semicolons or tabs.
 
-    Words are taken in lower case. Rows without a number (empty, NA, NaN) are passed over.
+    Rows without a number (empty, NA, NaN) are skipped.
 
     Args:
       path: The file, such as the norms of Brysbaert et al., which are not part of this library.
@@ -42,54 +42,49 @@ def read_norms(path: str | os.PathLike[str], word: str = WORD, value: str = VALU
     rows = csv.DictReader(lines, delimiter=separator)
     header = [name.strip() for name in rows.fieldnames or ()]
     rows.fieldnames = header
-    lost = [name for name in (word, value) if name not in header]
-    if lost:
+    missing = [name for name in (word, value) if name not in header]
+    if missing:
         raise ValueError(
-            f"{path} has no column {' and no column '.join(lost)}; it has {listed(header, 20) or 'none'}. Name the "
+            f"{path} has no column {' and no column '.join(missing)}; it has {listed(header, 20) or 'none'}. Name the "
             "columns of words and of their values"
         )
     norms: dict[str, float] = {}
-    bad, torn = [], []
+    bad: dict[str, list[str]] = {}
     for row in rows:
-        spoken, given = (row[word] or "").strip().lower(), (row[value] or "").strip()
-        if not spoken or given.lower() in ("", "na", "nan", "#n/a"):
+        key, text = (row[word] or "").strip().lower(), (row[value] or "").strip()
+        if not key or text.lower() in ("", "na", "nan", "#n/a"):
             continue
-        number = _number(given)
+        number = _number(text)
         if number is None:
-            bad.append(f"line {rows.line_num} ({spoken}: {given!r})")
-        elif norms.setdefault(spoken, number) != number:
-            torn.append(f"line {rows.line_num} ({spoken})")
-    if bad or torn:
-        told = "; ".join(f"{what}: {listed(of)}" for what, of in (("no number", bad), ("a second value", torn)) if of)
-        raise ValueError(f"{path} has rows that cannot be used. {told}. Mend or delete them")
+            bad.setdefault("no number", []).append(f"line {rows.line_num} ({key}: {text!r})")
+        elif norms.setdefault(key, number) != number:
+            bad.setdefault("a second value", []).append(f"line {rows.line_num} ({key})")
+    if bad:
+        reasons = "; ".join(f"{reason}: {listed(rows_of)}" for reason, rows_of in bad.items())
+        raise ValueError(f"{path} has rows that cannot be used. {reasons}. Correct or delete them")
     if not norms:
         raise ValueError(f"{path} holds no word with a value in the columns {word} and {value}")
     return norms
 
 
 def caption_norms(captions: Sequence[str], norms: Mapping[str, float]) -> tuple[list[float], list[float]]:
-    """The mean over each caption's words that have a norm, NaN where none has; and the share of its words that have.
+    """The mean norm of each caption's words that have one, NaN if none has; and the share of its words that have one.
 
     A word that is not in the norms is looked up without a regular English ending (-s, -es, -ies, -ed, -ing), which
-    ratings leave out. Every word counts; of captions without their function words, `caption_view(..., "nouns")` for
-    one, the mean is that of the words that are left.
+    ratings leave out. Every word counts; for the mean of nouns alone, pass `caption_view(..., "nouns").stimuli`.
     """
     means, shares = [], []
     for caption in captions:
         words = _WORD.findall(caption.lower())
-        found = [norms[form] for form in (_form(word, norms) for word in words) if form is not None]
-        means.append(sum(found) / len(found) if found else math.nan)
-        shares.append(len(found) / len(words) if words else 0.0)
+        forms = [next((form for form in (word, *_bases(word)) if form in norms), None) for word in words]
+        values = [norms[form] for form in forms if form is not None]
+        means.append(sum(values) / len(values) if values else math.nan)
+        shares.append(len(values) / len(words) if words else 0.0)
     return means, shares
 
 
-def _form(word: str, norms: Mapping[str, float]) -> str | None:
-    """The word, or the first of its possible base forms, that has a norm."""
-    return next((form for form in (word, *_bases(word)) if form in norms), None)
-
-
 def _bases(word: str) -> Iterator[str]:
-    """What a word may be without a regular ending, the likeliest first."""
+    """Possible base forms of a word without a regular ending, the likeliest first."""
     word = re.sub(r"['’]s?$", "", word)
     yield word
     for ending in ("ies", "ied"):
@@ -101,13 +96,13 @@ def _bases(word: str) -> Iterator[str]:
 
 
 def _spelt(stem: str, ending: str) -> tuple[str, ...]:
-    """How the base form may be spelt of which an ending left this stem, the likeliest first."""
+    """Possible spellings of the base form whose stem precedes an ending, the likeliest first."""
     silent = f"{stem}e"
     if ending == "s":
         return (stem,)
     if ending == "es":
-        # Only a hiss or an o takes -es: dishes, but kites are no kits and planes no plans.
-        return (stem, silent) if _HISS.search(stem) else (silent, stem)
+        # Only sibilants and o take -es: dishes, but kites are no kits and planes no plans.
+        return (stem, silent) if _SIBILANT.search(stem) else (silent, stem)
     if len(stem) > 2 and stem[-1] == stem[-2] and stem[-1] not in _VOWELS:
         # Running is to run; but hissing and falling are to hiss and to fall.
         return (stem, stem[:-1], silent) if stem[-1] in "flsz" else (stem[:-1], stem, silent)
