@@ -28,10 +28,7 @@ def shipped_steps(model: str, weights: Path = WEIGHTS) -> tuple[int, ...]:
 def shipped(model: str, step: int | None = None, weights: Path = WEIGHTS) -> Path:
     """The folder of a model in Hugging Face layout, for `vla.load_model` (micro-clip: for `load_clip`).
 
-    The step is one of `shipped_steps(model)`; None for the end of training.
-
-    Raises:
-      ValueError: Unknown model, or it has no checkpoint at this step.
+    The step is one of `shipped_steps(model)`; None for the end of training. A ValueError for an unknown model or step.
     """
     steps = shipped_steps(model, weights)
     if step is None or step == steps[-1]:

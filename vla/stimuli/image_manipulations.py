@@ -95,8 +95,7 @@ def keep_masked(
 ) -> Image.Image:
     """The RGB image where the mask is True, and a fill (see FILLS) elsewhere, from 0 (unchanged) to 1 opaque.
 
-    Raises:
-      ValueError: The mask has another size than the image.
+    A ValueError if the mask has another size than the image.
     """
     W, H = image.size
     if mask.shape != (H, W):
@@ -284,11 +283,7 @@ class ManipulatedImage:
     segmentation: Segmentation | None = None
 
     def open(self) -> Image.Image:
-        """The manipulated image, RGB.
-
-        Raises:
-          ValueError: The image cannot be read, or a step fails; the message names the item.
-        """
+        """The manipulated image, RGB; a ValueError names the item if its image cannot be read, or a step fails."""
         image = decode_image(self.source, self.item)
         for step in self.steps:
             parameters = dict(step.parameters)

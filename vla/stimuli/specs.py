@@ -44,11 +44,7 @@ class Parameter:
         return f"{number} from {self.low:g} to {self.high:g}"
 
     def read(self, value: object) -> float | int | str:
-        """The value, which may be text, in the parameter's own type.
-
-        Raises:
-          ValueError: It is not allowed; the message says what is.
-        """
+        """The value, which may be text, in the parameter's own type; a ValueError says what is allowed."""
         if isinstance(self.default, str):
             if value in self.choices or (self.pattern and re.fullmatch(self.pattern, str(value))):
                 return str(value)

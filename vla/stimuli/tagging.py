@@ -67,9 +67,8 @@ class Tagger:
     def tag(self, texts: Sequence[str]) -> list[tuple[Token, ...]]:
         """The tokens of each text, without white space.
 
-        Raises:
-          ValueError: spaCy or the pipeline is not installed, or the pipeline gives no parts of speech; the message
-            has the remedy.
+        A ValueError with the remedy if spaCy or the pipeline is not installed, or the pipeline gives no parts of
+        speech.
         """
         distinct = list(dict.fromkeys(texts))
         cache = None if self._folder is None else TagCache(Path(self._folder).expanduser() / self._fingerprint)

@@ -259,10 +259,9 @@ def read_captioned_folder(
 
 
 def existing_folder(path: str | os.PathLike[str], description: str) -> Path:
-    """The absolute path of a folder. Links are kept: the parent of a linked `Images` is the folder that users see.
+    """The absolute path of a folder, described such as "that holds the images"; a ValueError if it does not exist.
 
-    Raises:
-      ValueError: It does not exist; the message has the description, such as "that holds the images".
+    Links are kept: the parent of a linked `Images` is the folder that users see.
     """
     folder = Path(os.path.abspath(Path(path).expanduser()))
     if not folder.is_dir():

@@ -121,8 +121,7 @@ class PixelMap:
 def label_convention(maps: Sequence[Path]) -> str:
     """The key of `LABELS` that the pixel maps of a folder follow, from the first map with a label of only one of them.
 
-    Raises:
-      ValueError: Neither a map nor the name of the folder decides it.
+    A ValueError if neither a map nor the name of the folder decides it.
     """
     only = {"stuffthingmaps": {*range(1, 92), 255}, "stuff_pixelmaps": {182, 183}}
     for path in maps:

@@ -37,9 +37,6 @@ def read_table(
     """A sample of the rows of a table as items, as of `read_hugging_face`.
 
     The sample is drawn from the ids. Captions are read for the sampled rows only, images when they are opened.
-
-    Raises:
-      ValueError: A column is missing or of another type; repeated ids; an empty image or caption.
     """
     check_choice("missing_images", missing_images, POLICIES)
     texts = [text] if isinstance(text, str) else list(text)

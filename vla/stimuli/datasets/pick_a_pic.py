@@ -37,11 +37,7 @@ class ParquetImage:
     needed: tuple[int, ...]
 
     def open(self) -> bytes:
-        """The image file as bytes.
-
-        Raises:
-          ValueError: The parquet file is missing or damaged, or the cell is empty.
-        """
+        """The image file as bytes; a ValueError if the parquet file is missing or damaged, or the cell is empty."""
         label = f"image of item {self.item!r} ({self.path}, column {self.column}, row group {self.row_group})"
         try:
             data = _CELLS.read(self)

@@ -33,9 +33,6 @@ def prepare(name: str, config: str, read: Callable[[], Dataset], data_dir: Path)
     An interrupted run leaves nothing that looks finished. Only one of several processes packs; the others wait. The
     name is that of a builder, the config distinguishes contents of the same name, and `read` is called if they are not
     packed.
-
-    Raises:
-      ValueError: As `read`, or an image file cannot be opened.
     """
     path = data_dir / name / config / VERSION
     if is_prepared(path):
@@ -68,11 +65,7 @@ def _fingerprint(item: Item) -> list[Any]:
 
 
 def image_bytes(item: Item, source: ImageSource) -> bytes:
-    """The bytes of an item's image file.
-
-    Raises:
-      ValueError: It cannot be opened, or the source is not a file.
-    """
+    """The bytes of an item's image file; a ValueError if it cannot be opened, or the source is not a file."""
     if isinstance(source, Path):
         try:
             return source.read_bytes()

@@ -20,11 +20,7 @@ REMEDY = "Delete the folder and prepare the dataset anew"
 
 
 def read_record(folder: Path, split: str, index: int, item: str) -> dict[str, Any]:
-    """One record of a split of a prepared dataset; images as the bytes of image files.
-
-    Raises:
-      ValueError: The files are missing or damaged, or the process was forked after a file was read.
-    """
+    """One record of a split of a prepared dataset, images as files; a ValueError if it cannot be read."""
     if _FORKED:
         raise ValueError(
             f"item {item!r} cannot be read from {folder} here: this process was forked from one that had read such "
@@ -71,11 +67,7 @@ class RecordImage:
     sha256: str
 
     def open(self) -> bytes:
-        """The bytes of the image file.
-
-        Raises:
-          ValueError: The prepared dataset is missing or has changed.
-        """
+        """The bytes of the image file; a ValueError if the prepared dataset is missing or has changed."""
         data = read_record(self.folder, SPLIT, self.index, self.item)[self.field]
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise ValueError(f"{self.field} of item {self.item!r} in {self.folder} is not what was packed. {REMEDY}")
@@ -108,11 +100,7 @@ class RecordMasks:
         return self.digest
 
     def decoded(self) -> PixelMap | InstanceMasks:
-        """The masks as they were packed.
-
-        Raises:
-          ValueError: The prepared dataset is missing or has changed.
-        """
+        """The masks as they were packed; a ValueError if the prepared dataset is missing or has changed."""
         record = read_record(self.folder, SPLIT, self.index, self.item)
         form, data = record["masks_form"].decode(), record["masks"]
         masks = decode_masks(form, data, self.item, int(record["height"]), int(record["width"]))
@@ -124,8 +112,7 @@ class RecordMasks:
 def read_prepared(folder: str | os.PathLike[str]) -> Dataset:
     """The items of a prepared dataset, from its index; no image is read.
 
-    Raises:
-      ValueError: The folder is not one that `prepare` returns, or is incomplete.
+    A ValueError if the folder is not one that `prepare` returns, or is incomplete.
     """
     import tensorflow_datasets as tfds
 

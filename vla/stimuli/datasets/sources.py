@@ -44,11 +44,7 @@ def coco_val2017(data_dir: Path, masks: str = "pixel_maps") -> Path:
 
 
 def flickr8k(data_dir: Path) -> Path:
-    """The folder of Flickr8k in its original form as a prepared dataset, downloaded (1.1 GB) if it is not there.
-
-    Raises:
-      ValueError: As `fetch`, `extract` and `read_flickr8k`.
-    """
+    """The folder of Flickr8k in its original form as a prepared dataset, downloaded (1.1 GB) if it is not there."""
 
     def read(unpack: Callable[..., Path]) -> Dataset:
         images = unpack("Flickr8k_Dataset.zip", lambda name: not name.startswith("__MACOSX/"))

@@ -98,11 +98,7 @@ class LocalModel(Checkpoint):
         return {"client": "local", "model": self._identity, **sampling}
 
     def open(self) -> None:
-        """Load tokenizer and weights.
-
-        Raises:
-          ValueError: torch is not installed; the checkpoint is incomplete, not in safetensors, or needs its own code.
-        """
+        """Load tokenizer and weights; a ValueError if torch is missing or the checkpoint cannot be loaded."""
         with require_packages("torch"):
             import torch
             import transformers
@@ -114,8 +110,7 @@ class LocalModel(Checkpoint):
     def complete(self, request: str, seed: int) -> str:
         """The answer of the model; it depends on request and seed only, not on earlier requests.
 
-        Raises:
-          ValueError: Request and answer together are longer than the context of the model.
+        A ValueError if request and answer together are longer than the context of the model.
         """
         assert self._network is not None, "open() comes first"
         import torch
@@ -192,12 +187,7 @@ class StableDiffusion(Checkpoint):
         return {package: importlib.metadata.version(package) for package in ("diffusers", "torch", "transformers")}
 
     def open(self) -> None:
-        """Load the pipeline.
-
-        Raises:
-          ValueError: diffusers or torch is not installed; the checkpoint is incomplete, not in safetensors, not a
-            Stable Diffusion pipeline, or has no safety checker although one is requested.
-        """
+        """Load the pipeline; a ValueError if a package, the pipeline or its safety checker is missing."""
         with require_packages("torch", "diffusers", "accelerate"):
             import torch
             from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline

@@ -155,11 +155,7 @@ def generate_paraphrases(
 
 
 def read_template(path: str | os.PathLike[str] = "") -> str:
-    """The template in a file, or the package's for "".
-
-    Raises:
-      ValueError: The file does not exist, is not UTF-8, or has no placeholder `{captions}`.
-    """
+    """The template in a file, or the package's for ""; a ValueError if it cannot be used."""
     if not os.fspath(path):
         return importlib.resources.files("vla.stimuli.generators").joinpath(TEMPLATE).read_text(encoding="utf-8")
     try:

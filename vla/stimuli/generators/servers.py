@@ -79,11 +79,7 @@ class Gemini(Server):
         return {"client": "gemini", "model": self.model, **self._sampling("max_output_tokens"), **thinking}
 
     def open(self) -> None:
-        """Create the client.
-
-        Raises:
-          ValueError: google-genai is not installed, or the environment has no key.
-        """
+        """Create the client; a ValueError if google-genai is not installed, or the environment has no key."""
         with require_packages("google-genai"):
             from google import genai
         self._key = key_from_environment(*GEMINI_KEYS)
@@ -138,11 +134,7 @@ class OpenAIServer(Server):
         return {**settings, **self._sampling("max_tokens")}
 
     def open(self) -> None:
-        """Create the client.
-
-        Raises:
-          ValueError: openai is not installed, or there is no key for OpenAI itself.
-        """
+        """Create the client; a ValueError if openai is not installed, or there is no key for OpenAI itself."""
         with require_packages("openai"):
             import openai
         self._key = key_from_environment(OPENAI_KEY)
