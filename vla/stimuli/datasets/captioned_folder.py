@@ -247,15 +247,16 @@ def read_captioned_folder(
     base = existing_folder(folder, "that holds the images")
     file = find_captions_file(base, captions, CAPTION_FILES)
     captions_of, ids = _by_image(file, read_captions(file))
-    # The folder to which images are relative: the first with the most of them.
-    roots = [root for root in (base, base / "Images", base / "images", file.parent) if root.is_relative_to(base)]
-    root = max(roots, key=lambda root: sum((root / image).is_file() for image in captions_of))
-    _refuse_one_file_twice(file, [root / image for image in captions_of if (root / image).is_file()])
+    # The folder to which images are relative: the first with the most of them. Images outside the folder do not count.
+    roots = (base, base / "Images", base / "images", file.parent)
+    root = max(roots, key=lambda root: sum(_present(root / image, base) for image in captions_of))
+    _refuse_one_file_twice(file, [root / image for image in captions_of if _present(root / image, base)])
     known = {os.path.realpath(root / image) for image in captions_of}
-    unnamed = [str(path.relative_to(base)) for path in _image_files(root) if os.path.realpath(path) not in known]
+    files = _image_files(root if root.is_relative_to(base) else base)
+    unnamed = [str(path.relative_to(base)) for path in files if os.path.realpath(path) not in known]
     # For flickr8k/Images, the name is flickr8k.
     name = name or (base.parent.name if base.name.lower() == "images" else "") or base.name
-    return join_captions(name, file, root, captions_of, ids, unnamed, missing_images, missing_captions)
+    return join_captions(name, file, base, root, captions_of, ids, unnamed, missing_images, missing_captions)
 
 
 def existing_folder(path: str | os.PathLike[str], description: str) -> Path:
@@ -272,6 +273,7 @@ def existing_folder(path: str | os.PathLike[str], description: str) -> Path:
 def join_captions(
     name: str,
     file: Path,
+    base: Path,
     root: Path,
     captions_of: Mapping[str, tuple[str, ...]],
     ids: Mapping[str, str],
@@ -280,7 +282,7 @@ def join_captions(
     missing_captions: str,
     expected_absent: Collection[str] = (),
 ) -> Dataset:
-    """Images of the folder `root` joined with the captions of a file, as of `read_captioned_folder`.
+    """Images in the folder `base`, relative to `root`, joined with the captions of a file: see `read_captioned_folder`.
 
     Items are in the order of `captions_of`. `unnamed` are images that the captions file does not name; the absence of
     those in `expected_absent` is no error.
@@ -290,7 +292,7 @@ def join_captions(
     """
     check_choice("missing_images", missing_images, POLICIES)
     check_choice("missing_captions", missing_captions, POLICIES)
-    absent = [image for image in captions_of if not (root / image).is_file()]
+    absent = [image for image in captions_of if not _present(root / image, base)]
     lost = [image for image in absent if image not in expected_absent]
     remedy = f"Put them there{_same_but_for_spelling(lost, root) if lost else ''}"
     fault = f"of the {len(captions_of)} images named in {file} are not in {root}"
@@ -361,6 +363,10 @@ def refuse_shared_ids(file: Path, ids: Mapping[str, str]) -> None:
         f"{file} has several images with the same id",
         "An id is the file name without extension unless a column or key `id` gives another: give one",
     )
+
+
+def _present(path: Path, base: Path) -> bool:
+    return path.is_relative_to(base) and path.is_file()
 
 
 def _spelling(name: str) -> str:

@@ -72,6 +72,7 @@ def read_flickr8k(
         name,
         file,
         folder,
+        folder,
         {image: captions_of[image] for image in images},
         ids,
         sorted(present.difference(captions_of)),

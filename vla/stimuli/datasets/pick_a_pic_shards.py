@@ -149,8 +149,11 @@ def _listing(repository: str, revision: str, data_dir: Path) -> tuple[str, list[
                 f"the list of files of {repository} ({revision}) cannot be fetched from {_endpoint()}: {error}. Give a "
                 "directory with shards fetched elsewhere instead"
             ) from error
-        files = [file for file in info.siblings or () if file.rfilename.endswith(".parquet") and file.lfs is not None]
-        shards = [{"path": file.rfilename, "bytes": file.lfs.size, "sha256": file.lfs.sha256} for file in files]
+        shards = [
+            {"path": file.rfilename, "bytes": file.lfs.size, "sha256": file.lfs.sha256}
+            for file in info.siblings or ()
+            if file.rfilename.endswith(".parquet") and file.lfs is not None
+        ]
         write_file(path, json.dumps({"commit": info.sha, "shards": shards}, indent=1))
     listing = json.loads(path.read_text(encoding="utf-8"))
     return listing["commit"], [Shard(**shard) for shard in listing["shards"]]
