@@ -171,8 +171,6 @@ QUOTED = re.compile(r'"[^"\n]*"')
 STILL_VAGUE = {
     "vla.alignment": 2,
     "vla.metrics": 1,
-    "vla.stimuli": 10,
-    "vla.models": 13,
 }
 
 
