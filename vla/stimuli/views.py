@@ -132,9 +132,9 @@ def image_view(
     """An image of each item, as published or manipulated; images are manipulated when they are opened.
 
     Args:
-      dataset: The items. manipulation: None for none; or as of `vla.stimuli.specs.read_steps`: "rotation",
-      "rotation:angle=30,corners=mean",
-        "grayscale + blur", or a list. `vla.stimuli.IMAGE_MANIPULATIONS` has them all.
+      dataset: The items.
+      manipulation: None for none; or as of `vla.stimuli.specs.read_steps`: "rotation",
+        "rotation:angle=30,corners=mean", "grayscale + blur", or a list. `vla.stimuli.IMAGE_MANIPULATIONS` has them all.
       source: "photograph" (of a judgment, the preferred image), "synthetic" or "rejected".
       index: Index of the synthetic image.
       seed: Seed of random draws, together with the item's id: no item depends on the others.

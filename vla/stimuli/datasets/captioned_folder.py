@@ -233,8 +233,7 @@ def read_captioned_folder(
       folder: The folder with the images, directly, in its `Images` (or `images`) folder, or in the subfolders that the
         captions file names.
       captions: The captions file, or its name in the folder; by default the first of CAPTION_FILES in the folder, then
-      in
-        its parent.
+        in its parent.
       name: Name of the dataset; by default that of the folder (for `flickr8k/Images`: `flickr8k`).
       missing_images: For captions without an image: "refuse", or "drop" to record their ids in `Dataset.dropped`.
       missing_captions: The same for images in the folder without a caption.

@@ -291,10 +291,11 @@ def read_coco(
     `vla.records.Segmentation`.
 
     Args:
-      images: Folder of the images. captions: A file such as `captions_val2017.json`. instances: A file such as
-      `instances_val2017.json`: masks of things, from polygons and run lengths. stuffthingmaps: Folder of COCO-Stuff's
-      pixel maps: masks of things and stuff; they take precedence over `instances`.
-        Labels are those of `stuffthingmaps` or of `stuff_*_pixelmaps` (see `label_convention`).
+      images: Folder of the images.
+      captions: A file such as `captions_val2017.json`.
+      instances: A file such as `instances_val2017.json`: masks of things, from polygons and run lengths.
+      stuffthingmaps: Folder of COCO-Stuff's pixel maps: masks of things and stuff; they take precedence over
+        `instances`. Labels are those of `stuffthingmaps` or of `stuff_*_pixelmaps` (see `label_convention`).
       name: Name of the dataset.
       missing_images: For captions without an image: "refuse", or "drop" to record their ids in `Dataset.dropped`.
       missing_captions: The same for images without captions.

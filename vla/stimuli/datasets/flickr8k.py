@@ -48,9 +48,9 @@ def read_flickr8k(
     Args:
       directory: Kaggle's folder (`captions.txt` beside `Images/`), the unpacked original (`Flicker8k_Dataset/`, with
         `Flickr8k.token.txt` beside it or in `Flickr8k_text/`), or the folder of images beside either file.
-      captions: The captions file, if it is elsewhere or there are several; also `Flickr8k.lemma.token.txt`. split:
-      "train", "dev" or "test": a published split, from `Flickr_8k.trainImages.txt` etc. beside the captions file. By
-        default all images, of which 91 are in no split.
+      captions: The captions file, if it is elsewhere or there are several; also `Flickr8k.lemma.token.txt`.
+      split: "train", "dev" or "test": a published split, from `Flickr_8k.trainImages.txt` etc. beside the captions
+        file. By default all images, of which 91 are in no split.
       name: Name of the dataset.
       missing_images: For captions without an image: "refuse", or "drop" to record their ids in `Dataset.dropped`.
       missing_captions: The same for images without a caption.

@@ -148,11 +148,12 @@ def read_pick_a_pic(
     caption, jpg_0, jpg_1, label_0, label_1, ranking_id, image_0_uid, image_1_uid, and optionally has_label and ties.
 
     Args:
-      source: A directory with shards (at any depth), one shard, or several; read in order of their names. split: Such
-      as "validation_unique", if the directory has shards of several splits. n: Number of judgments to draw (see
-      `vla.stimuli.sample`); None or "all" for all. seed: Seed of the sample. ties: For judgments that prefer neither
-      image: "drop" to record their ids in `Dataset.dropped`; "refuse"; or "only" to
-        read nothing but ties, as a control, with the first image as `image`.
+      source: A directory with shards (at any depth), one shard, or several; read in order of their names.
+      split: Such as "validation_unique", if the directory has shards of several splits.
+      n: Number of judgments to draw (see `vla.stimuli.sample`); None or "all" for all.
+      seed: Seed of the sample.
+      ties: For judgments that prefer neither image: "drop" to record their ids in `Dataset.dropped`; "refuse"; or
+        "only" to read nothing but ties, as a control, with the first image as `image`.
       unlabelled: For rows that nobody judged: "drop" or "refuse".
       empty_prompts: For judgments of an empty prompt: "drop" or "refuse".
       name: Name of the dataset.

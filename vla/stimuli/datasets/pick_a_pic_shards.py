@@ -59,11 +59,13 @@ def pick_a_pic(
     one version.
 
     Args:
-      data_dir: The folder of datasets. n: Number of judgments; None or "all" for all in `shards` shards. seed: Seed of
-      the order of shards and of the sample. repository: "yuvalkirstain/pickapic_v1" or "yuvalkirstain/pickapic_v2".
-      revision: Branch, tag or commit; None for the one in the register. split: "train" (the most prompts),
-      "validation", "test", "validation_unique" or "test_unique" (500 judgments, one per
-        prompt).
+      data_dir: The folder of datasets.
+      n: Number of judgments; None or "all" for all in `shards` shards.
+      seed: Seed of the order of shards and of the sample.
+      repository: "yuvalkirstain/pickapic_v1" or "yuvalkirstain/pickapic_v2".
+      revision: Branch, tag or commit; None for the one in the register.
+      split: "train" (the most prompts), "validation", "test", "validation_unique" or "test_unique" (500 judgments, one
+        per prompt).
       shards: Number of shards to draw from, or "all"; more have more prompts. None for as few as contain `n` judgments.
       ties: As of `read_pick_a_pic`.
       unlabelled: As of `read_pick_a_pic`.

@@ -60,9 +60,9 @@ def with_synthetic(
       dataset: The items.
       folder: The folder from `generate_images`, or images made elsewhere in a layout of
         `vla.stimuli.generators.image_files`.
-      count: Number of images per item, the first ones; None for the largest number that an item has. missing: Policy
-      for items with a missing image or an image of one colour (which safety checkers leave): "refuse", or
-        "drop" to leave them out and add their ids to `Dataset.dropped`.
+      count: Number of images per item, the first ones; None for the largest number that an item has.
+      missing: Policy for items with a missing image or an image of one colour (which safety checkers leave): "refuse",
+        or "drop" to leave them out and add their ids to `Dataset.dropped`.
 
     Raises:
       ValueError: No such folder; no images or duplicates; images of other captions; missing images, if refused.

@@ -146,9 +146,9 @@ def generate_images(plan: ImagePlan, *, flagged: str = "redraw", show_progress: 
     """Generate all pending images; returns the folder for `with_synthetic`.
 
     Args:
-      plan: From `plan_images`. flagged: Policy for an image that the safety checker blackens or that is of one colour:
-      "redraw" generates it again
-        from further seeds, up to five times, and counts it in the manifest; "refuse" leaves it out and ends in an
+      plan: From `plan_images`.
+      flagged: Policy for an image that the safety checker blackens or that is of one colour: "redraw" generates it
+        again from further seeds, up to five times, and counts it in the manifest; "refuse" leaves it out and ends in an
         error.
       show_progress: Show a progress bar with rate and remaining time.
 
