@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vla.activations.extract import extract
+    from vla.activations.labels import rdm
     from vla.alignment.score import score
     from vla.metrics.metric import Metric
     from vla.metrics.registry import list_metrics
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-__all__ = ["Metric", "__version__", "extract", "list_metrics", "load_model", "score"]
+__all__ = ["Metric", "__version__", "extract", "list_metrics", "load_model", "rdm", "score"]
 
 _MODULES = {
     "Metric": "vla.metrics.metric",
     "extract": "vla.activations.extract",
     "list_metrics": "vla.metrics.registry",
     "load_model": "vla.models.loading",
+    "rdm": "vla.activations.labels",
     "score": "vla.alignment.score",
 }
 

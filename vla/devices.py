@@ -1,12 +1,12 @@
-"""Devices: meshes, processes, precision, and which array library computes."""
+"""Devices: meshes, processes and precision."""
 
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import numpy as np
@@ -17,13 +17,6 @@ from threadpoolctl import ThreadpoolController
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-
-# An argument of a function that uses `__array_namespace__`; Any for static checkers, which cannot know that all
-# arguments are of the same library.
-if TYPE_CHECKING:
-    AnyArray = Any
-else:
-    AnyArray = jax.Array | np.ndarray
 
 # Whether this thread works without the other processes that have joined.
 _ALONE: ContextVar[bool] = ContextVar("alone", default=False)
@@ -141,28 +134,6 @@ def on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def multiplied_here(tree: T) -> T:
-    """On CPU return NumPy arrays (faster BLAS, one thread per product); elsewhere unchanged."""
-    return jax.tree.map(np.asarray, tree) if on_cpu() else tree
-
-
-def compiled(function: Callable[P, R], **options: Any) -> Callable[P, R]:
-    """`jax.jit(function, **options)` for JAX arrays; `function` itself for NumPy arrays, without warnings about 0 / 0.
-
-    `function` supports both by `__array_namespace__`.
-    """
-    jitted = jax.jit(function, **options)
-
-    @functools.wraps(function)
-    def either(*args: P.args, **kwargs: P.kwargs) -> R:
-        if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves((args, kwargs))):
-            return jitted(*args, **kwargs)
-        with np.errstate(all="ignore"):
-            return function(*args, **kwargs)
-
-    return either
-
-
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -208,50 +179,6 @@ def one_thread_per_product() -> Iterator[None]:
     """NumPy's BLAS and LAPACK use one thread in this process, so that several threads can multiply in parallel."""
     with _blas().limit(limits=1):
         yield
-
-
-def spread_layers(function: Callable[..., T]) -> Callable[..., T]:
-    """Split the layers of the first argument over all devices of all processes.
-
-    The numbers do not depend on the devices, and each process gets the complete result. All processes must call with
-    the same arguments, except within `alone`.
-
-    Args:
-      function: Its first argument is an array with a leading axis of layers; returns arrays whose second axis is that
-        of these layers.
-    """
-
-    @functools.wraps(function)
-    def spread(x: Any, *args: Any, **kwargs: Any) -> T:
-        local, (process, processes) = jax.local_devices(), (0, 1) if _ALONE.get() else this_process()
-        # LAPACK gains little from several threads per matrix; parallel matrices need only one each.
-        with one_thread_per_product():
-            if processes * min(len(local), len(x)) == 1:
-                return function(x, *args, **kwargs)
-            share = -(-len(x) // processes)
-            # The same number of layers for all processes; indices beyond the last layer repeat it.
-            layers = np.minimum(np.arange(process * share, (process + 1) * share), len(x) - 1)
-
-            def on_device(device: Any, indices: np.ndarray) -> T:
-                with jax.default_device(device):
-                    return function(x[indices], *args, **kwargs)
-
-            parts = [part for part in np.array_split(layers, len(local)) if len(part)]
-            with ThreadPoolExecutor(len(parts)) as pool:
-                results = list(pool.map(on_device, local, parts))
-        result = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *results)
-        return result if processes == 1 else _from_all_processes(result, len(x))
-
-    return spread
-
-
-@in_float64
-def _from_all_processes(part: T, count: int) -> T:
-    def gather(leaf: np.ndarray) -> np.ndarray:
-        gathered = np.asarray(multihost_utils.process_allgather(leaf))
-        return np.concatenate(list(gathered), axis=1)[:, :count]
-
-    return jax.tree.map(gather, part)
 
 
 @functools.lru_cache(maxsize=256)
@@ -339,6 +266,17 @@ def _placed(array: Any, sharding: NamedSharding) -> jax.Array:
         return array
     host = np.asarray(array)
     return jax.make_array_from_callback(host.shape, sharding, lambda part: host[part])
+
+
+def placed(array: Any, mesh: Mesh, axis: str | None) -> jax.Array:
+    """The array on the devices of a mesh, its leading axis spread over an axis of the mesh."""
+    return _placed(array, NamedSharding(mesh, PartitionSpec(axis)))
+
+
+def on_cores(function: Callable[[Any], R], items: Iterable[Any]) -> list[R]:
+    """`function` of every item, one thread per core of this host."""
+    with one_thread_per_product(), ThreadPoolExecutor(cores()) as pool:
+        return list(pool.map(function, items))
 
 
 def only_the_host() -> bool:

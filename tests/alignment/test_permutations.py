@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vla.alignment.measure import measure, pairings
-from vla.alignment.permutations import Permutations
+from vla.alignment.permutations import Permutations, halves
 from vla.alignment.score import score
 from vla.alignment.significance import significance
 from vla.alignment.task import make_tasks
@@ -81,13 +81,13 @@ def test_groups_reach_every_metric(metric, sizes):
     x, y = rng.standard_normal((2, 1, len(groups), 3))
     options = OPTIONS.get(metric, {})
     (task,) = make_tasks([metric], "paper", 5, 20, {**options, "groups": groups.tolist()})
-    measured = measure(task, x, y)
+    (measured,) = measure([task], x, y)
     order = pairings(task, len(groups))[3]
     for group in range(len(SIZES[sizes])):
         there = groups[order[groups == group]]
         assert len(set(there)) == 1 and (groups == there[0]).sum() == len(there)
     np.testing.assert_allclose(
-        measured["null_score"].values[2], measure(task, x, y[:, order])["score"].values, atol=1e-9
+        measured["null_score"].values[2], measure([task], x, y[:, order])[0]["score"].values, atol=1e-9
     )
     together = score(x, y, ["cka", metric] if metric != "cka" else ["cka", "rsa"], seed=5, null=20,
                      groups=groups, **options)[metric]  # fmt: skip
@@ -107,7 +107,7 @@ def test_false_findings_on_grouped_data(sizes):
         x, y = (rng.standard_normal((30, len(SIZES[sizes]), 3))[:, groups] for _ in range(2))
         x, y = (side + 0.3 * rng.standard_normal(side.shape) for side in (x, y))
         (task,) = make_tasks(["cka_debiased"], "paper", seed, 19, {"groups": groups.tolist()})
-        found.extend(np.diag(significance(measure(task, x, y), null=19)["p_value"].values) <= 0.05)
+        found.extend(np.diag(significance(measure([task], x, y)[0], null=19)["p_value"].values) <= 0.05)
     assert abs(np.mean(found) - 0.05) <= 0.022
 
 
@@ -133,3 +133,19 @@ def test_further_permutations_are_drawn_until_enough_have_a_score():
         assert alone["null_mean"].item() == pytest.approx(result["null_mean"][i, j].item())
     one, other = (score(x, {"a": y[:2], "b": y[2:]}, null=39, seed=1, **options)[name] for name in "ab")
     np.testing.assert_array_equal(np.hstack([one["p_value"], other["p_value"]]), result["p_value"])
+
+
+def test_halves_are_disjoint_and_even():
+    for n in (10, 11):
+        for first, second in halves(n, None, 20, 3):
+            assert len(first) == len(second) == 5 and not set(first) & set(second)
+    again = halves(11, None, 20, 3)
+    np.testing.assert_array_equal(again[7][0], halves(11, None, 20, 3)[7][0])
+    assert len({tuple(first) for first, _ in again}) > 15
+
+
+def test_halves_of_groups_are_of_whole_groups():
+    groups = np.array(["a"] * 5 + ["b"] * 3 + ["c", "d", "e", "f"])
+    for first, second in halves(12, groups, 10, 0):
+        assert sorted([*first, *second]) == list(range(12))
+        assert not set(groups[first]) & set(groups[second]) and 4 <= len(first) <= 8

@@ -5,10 +5,10 @@ import pytest
 import xarray as xr
 from scipy import stats
 
+from vla.alignment.permutations import halves, left_out
 from vla.alignment.resampled import difference_interval, interval, reliability
 from vla.alignment.score import score
 from vla.metrics.folds import outer_folds
-from vla.metrics.subsets import halves, left_out
 
 
 def linked(rng, n, strength, d=6, e=5):

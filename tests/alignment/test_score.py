@@ -12,9 +12,10 @@ import vla
 from tests.metrics.reference import ALPHAS, related, ridge_folds
 from vla.activations.labels import label
 from vla.alignment.measure import pairings
+from vla.alignment.permutations import halves
 from vla.alignment.score import score
 from vla.alignment.task import make_tasks
-from vla.metrics import ridge_host, subsets
+from vla.metrics import ridge_host
 
 N = 40
 ITEMS = [f"{i}.jpg" for i in range(N)]
@@ -193,7 +194,7 @@ def test_own_splits_reach_every_measurement(pair):
     order = pairings(task, N)[1]
     r, _ = ridge_folds(x, y[order], folds=folds)
     np.testing.assert_allclose(result["null_score"].values.item(), r.mean(), atol=1e-9)
-    for half, rows in zip(result["half_score"].values.ravel(), subsets.halves(N, None, 1, 42)[0], strict=True):
+    for half, rows in zip(result["half_score"].values.ravel(), halves(N, None, 1, 42)[0], strict=True):
         left = [tuple(np.searchsorted(rows, side[np.isin(side, rows)]) for side in fold) for fold in folds]
         r, _ = ridge_folds(x[rows], y[rows], folds=left)
         assert half == pytest.approx(r.mean(), abs=1e-9)

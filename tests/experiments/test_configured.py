@@ -194,7 +194,7 @@ def test_own_experiments_on_the_folder_need_not_name_its_dataset_and_models():
 def test_the_settings_of_the_config_are_all_choices_and_all_settings_of_metrics():
     of_metrics = {field.name for metric in METRICS.values() for field in dataclasses.fields(metric.settings)}
     choices = {field.name for field in dataclasses.fields(Choices)}
-    assert set(parts.settings()) == choices | (of_metrics - {"seed"}) | {"groups"}
+    assert set(parts.settings()) == choices | (of_metrics - {"seed", "splits"}) | {"groups"}
 
 
 def test_the_defaults_of_the_config_are_those_of_the_study():

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from vla import devices
-from vla.metrics import METRICS, cka, subsets
+from vla.metrics import METRICS, cka
 
 
 def _plain_cka(x, y):
@@ -90,7 +90,7 @@ def test_items_that_are_all_alike_have_no_score():
 @devices.in_float64
 def test_three_items_are_too_few_for_the_unbiased_estimator():
     with pytest.raises(ValueError, match="at least 4 items; 3 given"):
-        cka.prepare_debiased(jnp.ones((3, 2)))
+        cka.debiased(jnp.ones((3, 3)))
 
 
 @pytest.mark.parametrize("name", ["cka_debiased", "cka_rbf_debiased"])
@@ -103,7 +103,7 @@ def test_items_that_are_all_as_alike_as_each_other_have_no_debiased_score(name):
     metric = METRICS[name]
     for found in (
         metric.all_pairs(x, y, settings=metric.settings()),
-        subsets.all_pairs(metric, x, y, metric.settings(), [np.arange(1, n)]),
+        metric.scores_of_subsets(x, y, metric.settings(), [np.arange(1, n)]),
     ):
         assert np.isnan(found).all()
 
@@ -113,4 +113,4 @@ def test_a_subset_of_copies_of_one_item_has_no_score():
     rng = np.random.default_rng(9)
     x, y = rng.standard_normal((1, 18, 40)) + 1, rng.standard_normal((1, 18, 5))
     x[0, 1:10] = x[0, 1]
-    assert np.isnan(subsets.all_pairs(METRICS["cka"], x, y, None, [np.arange(1, 10)])).all()
+    assert np.isnan(METRICS["cka"].scores_of_subsets(x, y, METRICS["cka"].settings(), [np.arange(1, 10)])).all()

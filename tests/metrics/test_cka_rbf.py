@@ -4,7 +4,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from tests.metrics.test_cka import debiased_of_grams
 from vla.metrics import METRICS
-from vla.metrics.cka_rbf import KernelSettings
+from vla.metrics.cka import KernelSettings
 
 
 def kernel(x, bandwidth):

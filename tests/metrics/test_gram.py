@@ -25,15 +25,14 @@ def test_equals_standard_scaler():
         assert np.all(np.asarray(centre(array, m))[:, 4:6] == 0)
 
 
-@pytest.mark.parametrize("library", [np, jnp])
-@pytest.mark.parametrize("n", [3, 4, 7, 50])
-def test_equals_the_whole_product(n, library):
+@pytest.mark.parametrize("n", [3, 7, 600])
+def test_equals_the_whole_product(n):
     a = np.random.default_rng(n).standard_normal((n, 6)).astype(np.float32)
-    np.testing.assert_allclose(symmetric_product(library.asarray(a)), a @ a.T, atol=1e-5)
+    np.testing.assert_allclose(symmetric_product(jnp.asarray(a)), a @ a.T, atol=1e-4)
     for weights in np.linspace([-1, -3, 0], [2, -1, 5], 6, dtype=np.float32).T:
-        found = symmetric_product(library.asarray(a), library.asarray(weights))
-        assert isinstance(found, np.ndarray) == (library is np) and found.dtype == np.float32
-        np.testing.assert_allclose(found, (a * weights) @ a.T, atol=1e-5)
+        found = symmetric_product(jnp.asarray(a), jnp.asarray(weights))
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, (a * weights) @ a.T, atol=1e-4)
         np.testing.assert_allclose(found, found.T, atol=1e-5)
 
 
@@ -55,7 +54,8 @@ def test_rebuilds_the_centred_layer(shape):
     centred = x - x.mean(0)
     np.testing.assert_allclose(p.vectors * p.values @ p.loadings, centred, atol=1e-12)
     expected = np.linalg.svd(centred, compute_uv=False)[: min(11, shape[1])]
-    np.testing.assert_allclose(p.values, expected, rtol=1e-12)
+    np.testing.assert_allclose(p.values[: len(expected)], expected, rtol=1e-12)
+    assert p.rank == len(expected) and not p.values[len(expected) :].any()
 
 
 @devices.in_float64
@@ -65,13 +65,14 @@ def test_rounding_error_is_no_direction(dtype, width):
     """Also that of float32 activations, which float64 arithmetic takes for digits."""
     rng = np.random.default_rng(1)
     x = (rng.standard_normal((40, 4)) @ rng.standard_normal((4, width)) + 5).astype(dtype)
-    assert principal(jnp.asarray(x)).vectors.shape == (40, 4)
+    p = principal(jnp.asarray(x))
+    assert p.rank == 4 and not p.vectors[:, 4:].any() and not p.values[4:].any()
 
 
 @devices.in_float64
 def test_a_direction_of_little_variance_is_one():
     x = np.random.default_rng(2).standard_normal((40, 3)) * [1, 1e-6, 1e-11]
     p = principal(jnp.asarray(x))
-    assert p.vectors.shape == (40, 3)
+    assert p.rank == 3
     q, _ = np.linalg.qr(x - x.mean(0))
     np.testing.assert_allclose(p.vectors.T @ q @ q.T @ p.vectors, np.eye(3), atol=1e-9)

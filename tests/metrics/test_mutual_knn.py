@@ -6,8 +6,9 @@ import pytest
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 
-from vla.metrics import METRICS, subsets
-from vla.metrics.neighbours import NeighbourSettings, clipped, nearest
+from tests.metrics.test_neighbours import nearest
+from vla.metrics import METRICS
+from vla.metrics.neighbours import NeighbourSettings, clipped
 
 all_pairs = METRICS["mutual_knn"].all_pairs
 
@@ -45,10 +46,8 @@ def test_a_pairing_reorders_items():
 
 def test_by_chance_items_share_k_of_the_others():
     rng = np.random.default_rng(2)
-    draws = [
-        all_pairs(rng.standard_normal((1, 60, 9)), rng.standard_normal((1, 60, 9)), NeighbourSettings(6))[0, 0, 0]
-        for _ in range(40)
-    ]
+    table = all_pairs(rng.standard_normal((40, 60, 9)), rng.standard_normal((40, 60, 9)), NeighbourSettings(6))
+    draws = np.diagonal(table[0])
     assert np.mean(draws) == pytest.approx(6 / 59, abs=4 * np.std(draws) / np.sqrt(40))
 
 
@@ -96,7 +95,7 @@ def test_neighbours_that_float32_cannot_tell_apart_are_those_of_float64():
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     exact = unit @ unit.T
     np.fill_diagonal(exact, -np.inf)
-    found = np.sort(nearest(x, NeighbourSettings(5)).certain).reshape(80, 5) % 80
+    found = np.sort(nearest(x, NeighbourSettings(5)).items[:, :5])
     np.testing.assert_array_equal(found, np.sort(np.argsort(-exact, axis=1)[:, :5]))
 
 
@@ -122,22 +121,30 @@ TIED = {
 }
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("metric", "k"), [("cosine", 2), ("cosine", 5), ("euclidean", 3)])
+@pytest.mark.parametrize(
+    ("metric", "k", "dtype"),
+    [
+        ("cosine", 2, np.float64),
+        ("cosine", 5, np.float32),
+        ("euclidean", 3, np.float32),
+        ("euclidean", 3, np.float64),
+    ],
+)
 def test_ties_are_averaged_over_all_their_orders(metric, k, dtype):
     """Independent orders on the two sides; the chance level is the mean over pairings, whatever the ties."""
     rng = np.random.default_rng(5)
-    x, y = ([draw(rng).astype(dtype) for draw in TIED.values()] for _ in range(2))
+    # Units of zeros change neither cosines nor distances.
+    x, y = (np.stack([np.pad(draw, ((0, 0), (0, 4 - draw.shape[1]))) for draw in (draw(rng) for draw in TIED.values())])
+            .astype(dtype) for _ in "xy")  # fmt: skip
     pairings = np.stack([np.arange(12), rng.permutation(12)])
-    settings = NeighbourSettings(k, metric)
-    for a in x:
-        for b in y:
-            table = all_pairs(a[None], b[None], settings, pairings=pairings, expected=True)[:, 0, 0]
-            for order, score in zip(pairings, table, strict=False):
-                sides = orders_of_ties(a.astype(float), k, metric), orders_of_ties(b[order].astype(float), k, metric)
-                shared = [np.mean([len(p & q) for p in own for q in other]) for own, other in zip(*sides, strict=True)]
-                assert score == pytest.approx(np.mean(shared) / k, abs=1e-12)
-            assert table[-1] == pytest.approx(k / 11, abs=1e-15)
+    table = all_pairs(x, y, NeighbourSettings(k, metric), pairings=pairings)
+    for (i, a), (j, b), (order, scores) in itertools.product(
+        enumerate(x), enumerate(y), zip(pairings, table, strict=True)
+    ):
+        sides = orders_of_ties(a.astype(float), k, metric), orders_of_ties(b[order].astype(float), k, metric)
+        shared = [np.mean([len(p & q) for p in own for q in other]) for own, other in zip(*sides, strict=True)]
+        assert scores[i, j] == pytest.approx(np.mean(shared) / k, abs=1e-12)
+    assert METRICS["mutual_knn"].chance_of(NeighbourSettings(k), 12) == k / 11
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -163,36 +170,34 @@ def test_layers_with_and_without_ties_score_together_as_alone():
     np.testing.assert_allclose(table, np.moveaxis(alone, -1, 0), atol=1e-15)
 
 
-def equally_near():
-    """Layers in which no item is nearer to another than to any third, and how near is measured."""
+def equally_near(metric):
+    """Layers in which no item is nearer to another than to any third."""
     rng = np.random.default_rng(3)
     one_direction = rng.uniform(1, 2, (30, 1)) * rng.standard_normal(6)
-    return [
-        (one_direction[:, :1] ** 2, "cosine"),
-        (one_direction, "cosine"),
-        (np.eye(30), "cosine"),
-        (0.3 * np.eye(30) + 0.7, "cosine"),
-        (0.3 * np.eye(30) + 0.7, "euclidean"),
-        (np.full((30, 3), 0.1), "euclidean"),
-    ]
+    layers = {
+        "cosine": [one_direction[:, :1] ** 2, one_direction, np.eye(30), 0.3 * np.eye(30) + 0.7],
+        "euclidean": [0.3 * np.eye(30) + 0.7, np.full((30, 3), 0.1)],
+    }[metric]
+    # Units of zeros change neither cosines nor distances.
+    return np.stack([np.pad(layer, ((0, 0), (0, 30 - layer.shape[1]))) for layer in layers])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("case", range(6))
-def test_without_nearer_items_there_are_no_neighbours(case, dtype):
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_without_nearer_items_there_are_no_neighbours(metric, dtype):
     """Those that come first in the list would be everybody's."""
-    layer, metric = equally_near()[case]
-    x, settings = layer[None].astype(dtype), NeighbourSettings(5, metric)
-    assert np.isnan(all_pairs(x, x, settings)).all()
+    x, settings = equally_near(metric).astype(dtype), NeighbourSettings(5, metric)
+    other = np.random.default_rng(4).standard_normal((1, 30, 30)).astype(dtype)
+    assert np.isnan(all_pairs(x, x, settings)).all() and np.isfinite(all_pairs(other, other, settings)).all()
     if dtype is np.float64:
-        assert np.isnan(subsets.all_pairs(METRICS["mutual_knn"], x, x, settings, [np.arange(3, 25)])).all()
+        assert np.isnan(METRICS["mutual_knn"].scores_of_subsets(x, x, settings, [np.arange(3, 25)])).all()
 
 
 def test_an_item_of_zeros_leaves_the_same_score_to_items_and_their_subsets():
     x, y = layers()
     x[1, 7] = 0
     whole = all_pairs(x, y, NeighbourSettings(5))[0]
-    (found,) = subsets.all_pairs(METRICS["mutual_knn"], x, y, NeighbourSettings(5), [np.arange(40)])
+    (found,) = METRICS["mutual_knn"].scores_of_subsets(x, y, NeighbourSettings(5), [np.arange(40)])
     np.testing.assert_allclose(found, whole, atol=1e-12)
     assert np.isfinite(whole).all()
 

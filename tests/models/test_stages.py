@@ -1,14 +1,12 @@
 """A network taken apart, stage by stage against Hugging Face's hidden states."""
 
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 
+from tests import children
 from tests.activations import tiny
 from tests.language_checkpoints import write_family
 from tests.models.reference import torch_layers
@@ -149,5 +147,4 @@ from vla.models import load_model, model
 model._LEAST_BLOCK_BYTES = 0
 assert load_model(sys.argv[1])._chain is None
 """
-    done = subprocess.run([sys.executable, "-c", program, folders / "vision"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    children.run(program, folders / "vision")

@@ -73,7 +73,7 @@ def test_only_the_blocks_that_are_needed_are_read_each_once(folders, layers, mon
 
 
 def test_two_blocks_are_in_memory_at_most(tmp_path, monkeypatch):
-    write_language(tmp_path, num_hidden_layers=8)
+    write_language(tmp_path, num_hidden_layers=5)
     seen: list[weakref.ref] = []
     most, real = [], Weights.block
 
@@ -87,7 +87,7 @@ def test_two_blocks_are_in_memory_at_most(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Weights, "block", block)
     extract(load_model(tmp_path, stream=True), stimuli("language"), batch_size=1)
-    assert len(most) == 8 and max(most) <= 2
+    assert len(most) == 5 and max(most) <= 2
 
 
 def test_of_the_embeddings_only_the_rows_that_occur_are_read(folders, monkeypatch):

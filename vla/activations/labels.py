@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from jaxtyping import Float
+from scipy.spatial.distance import squareform
 
 from vla.checks import listed
 
@@ -76,6 +77,51 @@ def as_activations(x: object, role: str) -> xr.DataArray:
     return array.copy(data=_finite(_as_float(array.values, role), array, role))
 
 
+def rdm(distances: object, items: Sequence[Hashable] | None = None) -> xr.DataArray:
+    """Distances between items, of human judgments or of brains, as the target of `vla.score`.
+
+    The metrics that follow from distances take them: `vla.score(x, vla.rdm(d), metric="rsa")`, and with "cka" (of
+    Gaussian kernels too) and "mutual_knn". RSA compares them as they are, whatever `dissimilarity` it takes of `x`; CKA
+    takes them as Euclidean distances; mutual k-NN as who is near.
+
+    Args:
+      distances: Dissimilarities [item, item] or [layer, item, item], such as of several subjects or regions: an array,
+        a DataFrame whose index names the items, a DataArray, or the condensed vector of `scipy.spatial.distance.pdist`.
+        Symmetric, 0 on the diagonal, not negative.
+      items: Names of the items, for distances without names.
+
+    Returns:
+      Activations (layer, item, unit) whose units are the items, with the attribute `rdm`.
+
+    Raises:
+      ValueError: Other shapes; values that are not symmetric, negative, not finite, or not 0 on the diagonal.
+    """
+    if not isinstance(distances, pd.DataFrame | xr.DataArray) and np.ndim(np.asarray(distances)) == 1:
+        distances = squareform(np.asarray(distances, np.float64))
+    if isinstance(distances, xr.DataArray):
+        array = as_activations(distances.rename(dict(zip(distances.dims[-2:], ("item", "unit"), strict=True))), "rdm")
+    else:
+        array = as_activations(distances, "rdm")
+    if items is not None:
+        array = array.assign_coords(item=check_items(items, array.sizes["item"]))
+    values = array.values.astype(np.float64)
+    if values.shape[1] != values.shape[2]:
+        raise ValueError(f"rdm has shape {values.shape[1:]}; expected as many columns as items.")
+    size = np.abs(values).max()
+    for wrong, words in (
+        (np.abs(values - values.swapaxes(1, 2)) > 1e-6 * size, "not symmetric"),
+        (values < 0, "negative (a similarity s becomes a distance as s.max() - s)"),
+        (np.abs(values * np.eye(values.shape[1])) > 1e-6 * size, "not 0 on the diagonal"),
+    ):
+        if wrong.any():
+            layer, row, column = np.argwhere(wrong)[0]
+            raise ValueError(
+                f"rdm is {words}, at layer {layer}, items {row} and {column}: give distances between items."
+            )
+    values = (values + values.swapaxes(1, 2)) / 2 * (1 - np.eye(values.shape[1]))
+    return array.drop_vars("unit", errors="ignore").copy(data=values).drop_attrs().assign_attrs(rdm=True)
+
+
 def join(x: xr.DataArray, y: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     """Two sets of activations with the same items in the same order, that of `x`.
 
@@ -107,7 +153,8 @@ def join(x: xr.DataArray, y: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
             f"{listed(extra)}. Extract both from the same items, or select the common ones first, for example with "
             "`x.sel(item=common)`."
         )
-    return x, y.isel(item=[rows[name] for name in names_x])
+    order = [rows[name] for name in names_x]
+    return x, y.isel(item=order, unit=order) if y.attrs.get("rdm") else y.isel(item=order)
 
 
 def per_item(values: Any, items: xr.DataArray, role: str) -> list[Any]:

@@ -9,7 +9,6 @@ numbers per item, such as the lengths of captions, may agree by chance and is no
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,8 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from vla.alignment.task import Task
 from vla.checks import listed
-from vla.metrics.folds import Fold, numbered, outer_folds
-from vla.metrics.ridge_settings import RidgeSettings
+from vla.metrics.folds import Fold, numbered
 
 DUPLICATES = "duplicates"
 
@@ -71,7 +69,8 @@ def settle_groups(tasks: Sequence[Task], x: xr.DataArray, y: xr.DataArray) -> li
     labels = same_items(x.values, y.values)
     names = x["item"].values.tolist() if "item" in x.coords else list(range(x.sizes["item"]))
     for alike in metrics_by_folds.values():
-        split, metrics = _split_duplicates(labels, _folds(alike[0].settings, n_items)), [t.metric.name for t in alike]
+        split = _split_duplicates(labels, alike[0].metric.folds(alike[0].settings, n_items))
+        metrics = [task.metric.name for task in alike]
         if split:
             shown = listed([" = ".join(str(names[row]) for row in rows) for rows in split])
             warnings.warn(
@@ -82,12 +81,6 @@ def settle_groups(tasks: Sequence[Task], x: xr.DataArray, y: xr.DataArray) -> li
             )
     grouped = [task.with_groups(tuple(labels.tolist())) if isinstance(task.groups, str) else task for task in tasks]
     return [task.with_splits(n_items) for task in grouped]
-
-
-def _folds(settings: Any, n_items: int) -> list[Fold]:
-    if isinstance(settings, RidgeSettings):
-        return settings.folds(n_items)
-    return outer_folds(n_items, settings.outer_folds, settings.seed)
 
 
 def _split_duplicates(labels: Int[np.ndarray, " N"], folds: Sequence[Fold]) -> list[list[int]]:

@@ -5,33 +5,19 @@ N items, X and Y layers, P pairings of items, S subsets of items.
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from vla.alignment.permutations import Permutations
+from vla.alignment.permutations import Permutations, halves, left_out
 from vla.alignment.significance import LEAST_DEFINED
 from vla.alignment.task import Task
-from vla.metrics import subsets
-from vla.metrics.folds import Table
-from vla.metrics.linear_predictivity import all_measures
-from vla.metrics.ridge_settings import RidgeSettings
+from vla.metrics.metric import Metric, Scores, settings_of
 
 PAIR = ("x_layer", "y_layer")
-
-# Ridge regression is fitted again to every half, or without every part. Student's t with 16 degrees of freedom is 8 %
-# wider than the normal distribution: more splits cost more time than they save width.
-MOST_SPLITS_OF_RIDGE = 16
-
-# Measures of ridge regression whose draws leave out parts of the items.
-SHARES_EXPLAINED = ("explained_variance", "r2")
-
-# What the metrics that measure one thing only measure of held-out predictions.
-MEASURES_OF = {"retrieval": "retrieval", "matching_accuracy": "matching"}
 
 
 def same_precision(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -61,128 +47,123 @@ def _permutations(task: Task, n_items: int) -> Permutations:
 def steps(task: Task, x_layers: int, y_layers: int, n_items: int) -> int:
     """Number of cells that `measure` will report to `advance`; permutations that are drawn later are not reported."""
     null = min(task.null, _permutations(task, n_items).possible - 1) if task.null else 0
-    draws = splits(task) if _leaves_out(task) else 2 * splits(task)
-    return x_layers * y_layers * (1 + null + draws + 2 * task.halves) * task.folds
+    draws = splits(task) if task.metric.leaves_out(task.settings) else 2 * splits(task)
+    cells = task.metric.cells(task.settings)
+    return x_layers * y_layers * (1 + null + draws + 2 * task.halves) * cells
 
 
 def splits(task: Task) -> int:
     """Splits of the items that give two draws each: they cost two scores of half the items, or one without a part."""
-    most = MOST_SPLITS_OF_RIDGE if isinstance(task.settings, RidgeSettings) else task.bootstrap
-    return min(task.bootstrap // 2, most)
-
-
-def measure_together(
-    tasks: Sequence[Task], x: np.ndarray, y: np.ndarray, advance: Callable[[int], None] = lambda cells: None
-) -> list[xr.Dataset]:
-    """`measure` of tasks for which `share` holds: they use the same held-out predictions of ridge regression."""
-    first = tasks[0]
-    if len(tasks) == 1:
-        return [measure(first, x, y, advance)]
-    measures = [_measure_of(task) for task in tasks]
-
-    def advance_all(cells: int) -> None:
-        advance(len(tasks) * cells)
-
-    def of_subset(rows: Int[np.ndarray, " m"]) -> list[Float[np.ndarray, "X Y"]]:
-        settings = subsets.settings_of(first.settings, rows)
-        orders = np.arange(len(rows))[None]
-        tables = all_measures(x[:, rows], y[:, rows], settings, orders, advance_all, measures=measures)
-        return [subsets.mean_over_folds(table)[0] for table in tables]
-
-    units, orders = any(task.units for task in tasks), pairings(first, x.shape[1])
-    tables = all_measures(x, y, first.settings, orders, advance_all, measures=measures, units=units)
-    halves: dict[str, list[Float[np.ndarray, "S X Y"]]] = {}
-    for setting, count in (("bootstrap", splits(first)), ("halves", first.halves)):
-        rows = [rows for pair in subsets.halves(x.shape[1], first.groups, count, first.seed) for rows in pair]
-        with _halves_named(setting, x.shape[1], rows):
-            by_subset = [of_subset(subset) for subset in rows]
-        if by_subset:
-            halves[setting] = [np.stack(scores) for scores in zip(*by_subset, strict=True)]
-    return [
-        measure(task, x, y, advance, table, {setting: scores[i] for setting, scores in halves.items()})
-        for i, (task, table) in enumerate(zip(tasks, tables, strict=True))
-    ]
+    most = task.metric.most_splits
+    return min(task.bootstrap // 2, task.bootstrap if most is None else most)
 
 
 def share(task: Task, other: Task) -> bool:
-    """Whether two tasks can be measured together: ridge regression with the same settings."""
-    both = isinstance(task.settings, RidgeSettings) and isinstance(other.settings, RidgeSettings)
-    return both and _fit(task) == _fit(other)
-
-
-def _fit(task: Task) -> dict[str, Any]:
-    """The settings of the ridge fit as JSON values, without the measure."""
-    of_fit = {field.name for field in dataclasses.fields(RidgeSettings)}
-    return {name: value for name, value in json.loads(task.settings_text).items() if name in of_fit}
-
-
-def _measure_of(task: Task) -> str:
-    """The measure of the held-out predictions of ridge regression."""
-    return getattr(task.settings, "measure", None) or MEASURES_OF[task.metric.name]
+    """Whether two tasks can be measured together, and their work done once."""
+    return task.metric.shares_fit(task.settings, other.metric, other.settings)
 
 
 def measure(
-    task: Task,
+    tasks: Sequence[Task],
     x: np.ndarray,
     y: np.ndarray,
     advance: Callable[[int], None] = lambda cells: None,
-    table: Table | None = None,
-    halves: Mapping[str, Float[np.ndarray, "S X Y"]] | None = None,
-) -> xr.Dataset:
+    rdm: bool = False,
+) -> list[xr.Dataset]:
     """Scores of every layer of `x` with every layer of `y`; a pair does not depend on other layers.
 
     Args:
-      task: The scoring task.
+      tasks: One task, or several for which `share` holds.
       x: Activations [X, N, D].
       y: Activations [Y, N, E] of the same items in the same order and precision.
       advance: Called with the number of cells just finished.
-      table: The table of the metric, if it was computed together with other metrics.
-      halves: The scores of halves for "bootstrap" and "halves", if they were.
+      rdm: Whether `y` has distances between items, [Y, N, N].
 
     Returns:
-      Dataset without coordinates: `score` (x_layer, y_layer); `chance` if known without a null; with a null
-      `null_score` (permutation, x_layer, y_layer), see `_null_scores`; for ridge regression `fold_score`, `alpha` and
-      `undefined`; with draws `resampled_score` (resample, x_layer, y_layer); with halves `half_score` (split, half,
-      x_layer, y_layer).
+      For each task a Dataset without coordinates: `score` (x_layer, y_layer); `chance` if known without a null; with a
+      null `null_score` (permutation, x_layer, y_layer), see `_null_scores`; variables of single folds, for ridge
+      regression `fold_score`, `alpha` and `undefined`; with draws `resampled_score` (resample, x_layer, y_layer); with
+      halves `half_score` (split, half, x_layer, y_layer).
 
     Raises:
       ValueError: Input that the metric refuses.
     """
-    n_items = x.shape[1]
-    # The mean over all orders of the items differs from the mean over exchanges of groups.
-    also = {} if task.metric.pairwise is None or task.groups is not None else {"expected": True}
-    units = {"units": True} if task.units else {}
-    orders = pairings(task, n_items)
-    measured = table
-    if measured is None:
-        measured = task.metric.all_pairs(
-            x, y, settings=task.settings, pairings=orders, advance=advance, **also, **units
-        )
-    result, scores = xr.Dataset(), measured
-    if isinstance(measured, Table):
-        result, scores = _of_folds(measured), subsets.mean_over_folds(measured)
-    result["score"] = (PAIR, scores[0])
-    chance = scores[-1] if also else _chance(task, n_items)
+    first = tasks[0]
+    metrics = [(task.metric, task.settings) for task in tasks]
+    sides = _Sides(x, y, rdm)
+    orders, units = pairings(first, x.shape[1]), any(task.units for task in tasks)
+
+    def advance_all(cells: int) -> None:
+        advance(len(tasks) * cells)
+
+    together = first.metric.scores_together(metrics, x, y, orders, advance_all, units, rdm)
+    known: dict[str, list[Float[np.ndarray, "S X Y"]]] = {}
+    if len(tasks) > 1:
+        for setting in ("bootstrap", "halves"):
+            rows = _halves(first, x.shape[1], setting)
+            with _halves_named(setting, x.shape[1], rows):
+                by_subset = [_of_subset(metrics, sides, subset, advance_all) for subset in rows]
+            known[setting] = [np.stack(scores) for scores in zip(*by_subset, strict=True)]
+    return [
+        _measured(task, sides, scores, advance, {setting: of_task[i] for setting, of_task in known.items() if of_task})
+        for i, (task, scores) in enumerate(zip(tasks, together, strict=True))
+    ]
+
+
+class _Sides(NamedTuple):
+    """What is scored: see `measure`."""
+
+    x: np.ndarray
+    y: np.ndarray
+    rdm: bool
+
+
+def _of_subset(
+    metrics: Sequence[tuple[Metric, Any]],
+    sides: _Sides,
+    rows: Int[np.ndarray, " m"],
+    advance: Callable[[int], None],
+) -> list[Float[np.ndarray, "X Y"]]:
+    of_rows = [(metric, settings_of(settings, rows)) for metric, settings in metrics]
+    order = np.arange(len(rows))[None]
+    together = of_rows[0][0].scores_together(of_rows, sides.x[:, rows], sides.y[:, rows], order, advance)
+    return [scores.score[0] for scores in together]
+
+
+def _measured(
+    task: Task,
+    sides: _Sides,
+    scores: Scores,
+    advance: Callable[[int], None],
+    known: Mapping[str, Float[np.ndarray, "S X Y"]],
+) -> xr.Dataset:
+    """The Dataset of a task; `known` are the scores of halves for "bootstrap" and "halves" that are known."""
+    n_items = sides.x.shape[1]
+    of_folds = {
+        name: ((*PAIR, *dims), values)
+        for name, (dims, values) in scores.of_folds.items()
+        if task.units or name != "unit_score"
+    }
+    result = xr.Dataset({**of_folds, "score": (PAIR, scores.score[0])})
+    chance = _chance(task, n_items, scores.expected)
     if chance is not None:
-        result["chance"] = (PAIR, np.where(np.isfinite(scores[0]), chance, np.nan))
+        result["chance"] = (PAIR, np.where(np.isfinite(scores.score[0]), chance, np.nan))
     if task.null:
         result["null_score"] = (
             ("permutation", *PAIR),
-            _null_scores(task, x, y, scores[0], np.asarray(scores[1 : len(orders)])),
+            _null_scores(task, sides, scores.score[0], np.asarray(scores.score[1:])),
         )
     if task.bootstrap:
-        result["resampled_score"] = (("resample", *PAIR), _resampled(task, x, y, scores[0], halves or {}, advance))
+        result["resampled_score"] = (("resample", *PAIR), _resampled(task, sides, scores.score[0], known, advance))
     if task.halves:
-        sides = [rows for both in subsets.halves(n_items, task.groups, task.halves, task.seed) for rows in both]
-        of_halves = _of_halves(task, x, y, sides, "halves", halves or {}, advance)
+        of_halves = _of_halves(task, sides, "halves", known, advance)
         result["half_score"] = (("split", "half", *PAIR), of_halves.reshape(task.halves, 2, *of_halves.shape[1:]))
     return result
 
 
 def _null_scores(
     task: Task,
-    x: np.ndarray,
-    y: np.ndarray,
+    sides: _Sides,
     score: Float[np.ndarray, "X Y"],
     null: Float[np.ndarray, "P X Y"],
 ) -> Float[np.ndarray, "Q X Y"]:
@@ -192,7 +173,7 @@ def _null_scores(
     first `task.null / LEAST_DEFINED` if fewer of these have a score. Its values therefore depend neither on other
     layers nor on blocks. NaN marks a permutation without a score, and those that a cell does not need.
     """
-    permutations = _permutations(task, x.shape[1])
+    permutations = _permutations(task, sides.x.shape[1])
     most = min(int(task.null / LEAST_DEFINED), permutations.possible - 1)
     while len(null) < most:
         lacking = np.where(np.isfinite(score), task.null - np.isfinite(null).sum(axis=0), 0)
@@ -201,9 +182,9 @@ def _null_scores(
         count = min(int(lacking.max()), most - len(null))
         orders = permutations.first(len(null) + count)[len(null) :]
         left, right = (np.flatnonzero((lacking > 0).any(axis=axis)) for axis in (1, 0))
-        table = task.metric.all_pairs(x[left], y[right], settings=task.settings, pairings=orders)
         more = np.full((count, *score.shape), np.nan)
-        more[:, left[:, None], right] = subsets.mean_over_folds(table) if isinstance(table, Table) else table
+        scores = task.metric.scores(sides.x[left], sides.y[right], task.settings, orders, rdm=sides.rdm)
+        more[:, left[:, None], right] = scores.score
         null = np.concatenate([null, more])
     enough = np.cumsum(np.isfinite(null), axis=0) > task.null
     enough[task.null :] |= ~np.isfinite(score)
@@ -212,10 +193,9 @@ def _null_scores(
 
 def _resampled(
     task: Task,
-    x: np.ndarray,
-    y: np.ndarray,
+    sides: _Sides,
     score: np.ndarray,
-    halves: Mapping[str, Float[np.ndarray, "S X Y"]],
+    known: Mapping[str, Float[np.ndarray, "S X Y"]],
     advance: Callable[[int], None],
 ) -> np.ndarray:
     """Draws that vary about the score as scores of as many new items do, with new fits and choices of penalties.
@@ -237,30 +217,23 @@ def _resampled(
     Sources: McCarthy (1969), Pseudo-replication: half samples; Nadeau & Bengio (2003), section 4.1, for disjoint halves
     of cross-validated scores; Efron & Stein (1981), The jackknife estimate of variance.
     """
-    if _leaves_out(task):
-        deviations = _without_parts(task, x, y, advance)
+    if task.metric.leaves_out(task.settings):
+        deviations = _without_parts(task, sides, advance)
         return score + np.concatenate([deviations, -deviations])
-    pairs = subsets.halves(x.shape[1], task.groups, splits(task), task.seed)
-    of_halves = _of_halves(task, x, y, [rows for both in pairs for rows in both], "bootstrap", halves, advance)
+    of_halves = _of_halves(task, sides, "bootstrap", known, advance)
     half = (of_halves[::2] - of_halves[1::2]) / 2
     return score + np.concatenate([half, -half])
 
 
-def _leaves_out(task: Task) -> bool:
-    return getattr(task.settings, "measure", None) in SHARES_EXPLAINED
-
-
-def _without_parts(
-    task: Task, x: np.ndarray, y: np.ndarray, advance: Callable[[int], None]
-) -> Float[np.ndarray, "S X Y"]:
+def _without_parts(task: Task, sides: _Sides, advance: Callable[[int], None]) -> Float[np.ndarray, "S X Y"]:
     """Deviations of the scores without one part of the items each from their mean, times sqrt(parts - 1)."""
-    n_items = x.shape[1]
-    folds = task.settings.folds(n_items)
-    parts = subsets.left_out(n_items, folds, task.groups, splits(task), task.seed)
+    n_items = sides.x.shape[1]
+    folds = task.metric.folds(task.settings, n_items)
+    parts = left_out(n_items, folds, task.groups, splits(task), task.seed)
     settings = dataclasses.replace(task.settings, splits=folds)  # items keep their folds
     rest = [np.setdiff1d(np.arange(n_items), part) for part in parts]
     try:
-        scores = subsets.all_pairs(task.metric, x, y, settings, rest, advance)
+        scores = task.metric.scores_of_subsets(sides.x, sides.y, settings, rest, advance, sides.rdm)
     except ValueError as error:
         raise ValueError(
             f"bootstrap= leaves out 1 / {len(parts)} of the {n_items} items at a time, and keeps folds: {error}"
@@ -268,24 +241,29 @@ def _without_parts(
     return np.sqrt(len(parts) - 1) * (scores - scores.mean(axis=0))
 
 
+def _halves(task: Task, n_items: int, setting: str) -> list[Int[np.ndarray, "_"]]:
+    """Both halves of every split of the items for the setting "bootstrap" or "halves"."""
+    count = splits(task) if setting == "bootstrap" else task.halves
+    return [rows for both in halves(n_items, task.groups, count, task.seed) for rows in both]
+
+
 def _of_halves(
     task: Task,
-    x: np.ndarray,
-    y: np.ndarray,
-    rows: Sequence[Int[np.ndarray, " m"]],
+    sides: _Sides,
     setting: str,
-    halves: Mapping[str, Float[np.ndarray, "S X Y"]],
+    known: Mapping[str, Float[np.ndarray, "S X Y"]],
     advance: Callable[[int], None],
 ) -> Float[np.ndarray, "S X Y"]:
-    """Scores of halves of the items for the setting `setting`, unless they were computed before."""
-    if setting in halves:
-        return halves[setting]
-    with _halves_named(setting, x.shape[1], rows):
-        return subsets.all_pairs(task.metric, x, y, task.settings, rows, advance)
+    """Scores of halves of the items for the setting, unless they were computed before."""
+    if setting in known:
+        return known[setting]
+    rows = _halves(task, sides.x.shape[1], setting)
+    with _halves_named(setting, sides.x.shape[1], rows):
+        return task.metric.scores_of_subsets(sides.x, sides.y, task.settings, rows, advance, sides.rdm)
 
 
 @contextlib.contextmanager
-def _halves_named(setting: str, n_items: int, rows: Sequence[Int[np.ndarray, " m"]]) -> Iterator[None]:
+def _halves_named(setting: str, n_items: int, rows: Sequence[Int[np.ndarray, "_"]]) -> Iterator[None]:
     """Add to errors which setting scores halves of the items, and how many items are in each half."""
     try:
         yield
@@ -295,27 +273,12 @@ def _halves_named(setting: str, n_items: int, rows: Sequence[Int[np.ndarray, " m
         ) from error
 
 
-def _chance(task: Task, n_items: int) -> float | None:
-    """The expected score of unrelated items, if it follows from their number.
+def _chance(task: Task, n_items: int, expected: Float[np.ndarray, "X Y"] | None) -> np.ndarray | float | None:
+    """The expected score of unrelated items, if it is known.
 
-    With groups, whose items are similar on both sides, it is known only for metrics whose folds keep groups together.
+    With groups, whose items are similar on both sides, it is known only for metrics whose folds keep groups together:
+    the mean over all orders of the items differs from that over exchanges of groups.
     """
-    if task.groups is not None and not hasattr(task.settings, "outer_folds"):
+    if task.groups is not None and not task.metric.folds(task.settings, n_items):
         return None
-    if task.metric.name == "retrieval":
-        sizes = [len(test) for _, test in task.settings.folds(n_items)]
-        return float(np.mean(1 / np.array(sizes)))
-    return task.chance
-
-
-def _of_folds(table: Table) -> xr.Dataset:
-    """The values of each fold under the identity pairing."""
-    dims = (*PAIR, "fold")
-    known = {
-        "fold_score": (dims, table.fold_score[0]),
-        "alpha": (dims if table.alpha.ndim == 4 else (*dims, "y_unit"), table.alpha[0]),
-        "undefined": (dims, table.undefined[0]),
-    }
-    if table.unit_score is not None:
-        known["unit_score"] = ((*dims, "y_unit"), table.unit_score[0])
-    return xr.Dataset(known)
+    return task.metric.chance_of(task.settings, n_items) if expected is None else expected

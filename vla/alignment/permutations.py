@@ -1,4 +1,4 @@
-"""Permutations of items for the null hypothesis that two sets of activations are unrelated.
+"""Permutations of items for the null hypothesis that two sets of activations are unrelated, and splits of the items.
 
 N items, P permutations, M possible permutations with the identity.
 
@@ -12,10 +12,10 @@ would break this: it splits the groups of one side across those of the other, an
 Permutations are distinct and never the identity, so the p-value (1 + b) / (1 + P) is exact for small M too.
 
 At least 800 simulations of 24 unrelated items with P = 19, without groups and with groups of equal and unequal sizes,
-give p <= .05 in 3.8 to 6.2 % for CKA and its variants, CKNNA, RSA, Procrustes, shape distance, matching of units and
-linear predictivity. Scores with few distinct values tie with those of permutations, which makes p-values conservative:
-3.2 to 4.1 % for mutual k-NN, 2.6 to 3.5 % for retrieval. Of matching accuracy only items without groups were simulated
-(4.9 %); CCA, SVCCA, PWCCA and cross-validated shape distance were not.
+give p <= .05 in 3.8 to 6.2 % for every metric but two: for CKA and its variants, CKNNA, RSA, Procrustes, shape
+distances, CCA, SVCCA, PWCCA, matching of units, linear predictivity and matching accuracy. Scores with few distinct
+values tie with those of permutations, which makes p-values conservative: 3.2 to 4.1 % for mutual k-NN, 2.6 to 3.7 % for
+retrieval.
 
 Sources: Winkler, Webster, Vidaurre, Nichols & Smith (2015), Multi-level block permutation, for exchanging blocks of
 equal size; Good (2005), Permutation, Parametric and Bootstrap Tests of Hypotheses, for exchangeability; Hemerik and
@@ -24,11 +24,12 @@ Goeman (2018), Exact testing with random permutations, for permutations drawn wi
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from vla.metrics.folds import numbered
+from vla.metrics.folds import Fold, numbered
 
 # The smallest p-value is 1 / M: with fewer permutations it cannot reach .05.
 FEWEST = 20
@@ -125,3 +126,55 @@ def _by_number(number: int, counts: Sequence[int]) -> list[np.ndarray]:
             order.append(left.pop(index))
         orders.append(np.array(order))
     return orders
+
+
+def halves(n_items: int, groups: Any, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Random halves of the items, each with what is left: sorted rows; of an odd number one item is in neither.
+
+    With groups, whole groups are dealt out, to the smaller side first.
+    """
+    rng = np.random.default_rng([seed, 2])
+    pairs = []
+    for _ in range(count):
+        if groups is None:
+            order = rng.permutation(n_items)
+            sides = order[: n_items // 2], order[n_items // 2 : 2 * (n_items // 2)]
+        else:
+            labels, of_group, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+            order, sums, side = rng.permutation(len(labels)), np.zeros(2, int), np.zeros(len(labels), int)
+            for group in order:
+                side[group] = int(sums[1] < sums[0])
+                sums[side[group]] += sizes[group]
+            sides = np.flatnonzero(side[of_group] == 0), np.flatnonzero(side[of_group] == 1)
+        pairs.append((np.sort(sides[0]), np.sort(sides[1])))
+    return pairs
+
+
+def left_out(n_items: int, folds: Sequence[Fold], groups: Any, count: int, seed: int) -> list[np.ndarray]:
+    """The items in `count` random parts, to leave out one after the other: sorted rows, some from every fold.
+
+    With groups, every group is in one part.
+
+    Args:
+      n_items: The number of items.
+      folds: Their outer folds.
+      groups: One label per item, or None.
+      count: At most as many parts; fewer where there are fewer items, or groups.
+      seed: Of the parts.
+    """
+    fold = fold_of_item(n_items, folds)
+    group = np.arange(n_items) if groups is None else numbered(groups, n_items)
+    _, first = np.unique(group, return_index=True)
+    order = np.random.default_rng([seed, 3]).permutation(len(first))
+    order = order[np.argsort(fold[first][order], kind="stable")]
+    part = np.empty(len(first), int)
+    part[order] = np.arange(len(first)) % count
+    return [np.flatnonzero(part[group] == number) for number in range(min(count, len(first)))]
+
+
+def fold_of_item(n_items: int, folds: Sequence[Fold]) -> np.ndarray:
+    """The number of the last fold in which each item is tested; -1 for none."""
+    fold = np.full(n_items, -1)
+    for number, (_, test) in enumerate(folds):
+        fold[test] = number
+    return fold

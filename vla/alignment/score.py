@@ -11,7 +11,7 @@ from jaxtyping import Float
 from vla import progress
 from vla.activations.labels import as_activations, join, per_item
 from vla.alignment.duplicates import settle_groups
-from vla.alignment.measure import measure_together, same_precision, share, steps
+from vla.alignment.measure import measure, same_precision, share, steps
 from vla.alignment.permutations import Permutations
 from vla.alignment.resampled import interval, reliability
 from vla.alignment.significance import significance
@@ -116,9 +116,9 @@ def score(
     Args:
       x: Activations [layer, item, unit] or [item, unit], as a DataArray, a DataFrame whose index names the items, or an
         array.
-      y: Activations of the same items, which are reordered to the items of `x` if both have names
-        (`vla.activations.labels.join`). A mapping from names to activations is several targets; targets of equal width
-        share the preparation of `x`.
+      y: Activations of the same items, or distances between them from `vla.rdm`. They are reordered to the items of `x`
+        if both have names (`vla.activations.labels.join`). A mapping from names to activations is several targets;
+        targets of equal width share the preparation of `x`.
       metric: A name from `vla.list_metrics()`, or a list of different names; metrics of the same ridge regression share
         its held-out predictions.
       protocol: "paper", or "khosla_lab" (raw targets, test-fold statistics): named defaults of the settings.
@@ -169,6 +169,8 @@ def score(
     if several and not y:
         raise ValueError("y is an empty mapping: give at least one set of activations by name.")
     x = as_activations(x, "x")
+    if x.attrs.get("rdm"):
+        raise ValueError("x has distances between items: give them as y, as in vla.score(activations, vla.rdm(d)).")
     targets = {name: join(x, as_activations(side, f"y[{name!r}]" if several else "y"))[1]
                for name, side in (y.items() if several else [("y", y)])}  # fmt: skip
     settled = {name: settle_groups(_grouped(tasks, groups, x, y), x, y) for name, y in targets.items()}
@@ -213,7 +215,7 @@ def _alike(
     """Sets of targets that can be scored as layers of a single target, with their tasks: same width, dtype, groups."""
     sets: dict[tuple, tuple[list[Task], dict[Any, xr.DataArray]]] = {}
     for name, y in targets.items():
-        key = (y.sizes["unit"], y.dtype, tasks[name][0].settings_text)
+        key = (y.sizes["unit"], y.dtype, tasks[name][0].settings_text, bool(y.attrs.get("rdm")))
         sets.setdefault(key, (tasks[name], {}))[1][name] = y
     return list(sets.values())
 
@@ -230,7 +232,7 @@ def _score(
     values = same_precision(x.values, np.concatenate([y.values for y in sides]) if len(sides) > 1 else sides[0].values)
     cells = sum(steps(task, len(values[0]), len(values[1]), x.sizes["item"]) for task in tasks)
     with progress.bar(f"scoring {', '.join(task.metric.name for task in tasks)}", cells, show_progress) as advance:
-        tables = measure_together(tasks, *values, advance)
+        tables = measure(tasks, *values, advance, bool(sides[0].attrs.get("rdm")))
     for task, measured in zip(tasks, tables, strict=True):
         start = 0
         for name, y in targets.items():

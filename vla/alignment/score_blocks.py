@@ -82,7 +82,7 @@ def _measured(
             if (start, stop) in stored:
                 advance(cells(stop - start))
             else:
-                measured = measure(task, values[0][start:stop], values[1], advance)
+                (measured,) = measure([task], values[0][start:stop], values[1], advance)
                 if len(blocks) > 1:  # a single block is the table, which the caller stores
                     store.write_block(recipe, (start, stop), measured)
     if len(blocks) == 1 and measured is not None:

@@ -13,7 +13,7 @@ import xarray as xr
 from vla.checks import check_names, check_number, check_whole_number
 from vla.metrics.metric import Metric
 from vla.metrics.registry import METRICS, find
-from vla.metrics.ridge_settings import RidgeSettings, find_protocol
+from vla.metrics.ridge_settings import find_protocol
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,23 +63,9 @@ class Task:
         return dataclasses.replace(self, settings=self.settings.for_items(n_items))
 
     @property
-    def folds(self) -> int:
-        """Number of outer folds; 1 for a metric without folds."""
-        return getattr(self.settings, "outer_folds", 1)
-
-    @property
     def lowest(self) -> float:
-        """Lower end of the range of the score; a share of variance has none."""
-        return -np.inf if self._is_variance_share else self.metric.lowest
-
-    @property
-    def chance(self) -> float | None:
-        """Expected score of unrelated activations; None if unknown, as for shares of variance (below 0)."""
-        return None if self._is_variance_share else self.metric.chance
-
-    @property
-    def _is_variance_share(self) -> bool:
-        return getattr(self.settings, "measure", "pearson") in ("explained_variance", "r2")
+        """Lower end of the range of the score."""
+        return self.metric.lowest_of(self.settings)
 
     @property
     def settings_text(self) -> str:
@@ -217,7 +203,7 @@ def _labels(groups: Any) -> tuple | str | None:
 
 def _settings(metrics: list[Metric], protocol: str, seed: int, overrides: dict[str, Any]) -> list[Any]:
     """The settings of each metric; an override that no metric has is refused."""
-    defaults = find_protocol(protocol)
+    find_protocol(protocol)
     known = {metric.name: {field.name for field in dataclasses.fields(metric.settings)} for metric in metrics}
     every = sorted(set().union(*known.values()) - {"seed"})
     check_names(" / ".join(known), overrides, every)
@@ -229,7 +215,6 @@ def _settings(metrics: list[Metric], protocol: str, seed: int, overrides: dict[s
         for field in dataclasses.fields(metric.settings):
             if field.type is bool and not isinstance(plain.get(field.name, False), bool):
                 raise ValueError(f"{field.name}={plain[field.name]!r}: expected True or False.")
-        base = defaults if issubclass(metric.settings, RidgeSettings) else {}
         changed = {name: value for name, value in plain.items() if name in known[metric.name]}
-        chosen.append(metric.settings(**{**base, **changed}))
+        chosen.append(metric.settings(**{**metric.protocols.get(protocol, {}), **changed}))
     return chosen

@@ -25,7 +25,6 @@ from vla.experiments.saved import is_saved
 from vla.experiments.study import Study
 from vla.experiments.tables import Table
 from vla.metrics.registry import find
-from vla.metrics.ridge_settings import PAPER_ALPHAS
 from vla.models.catalogue import Checkpoint, checkpoints
 from vla.records import Modality, View
 
@@ -238,9 +237,6 @@ def _patch(checkpoint: Checkpoint) -> int:
     return side or (int(match[1]) if match else 16)
 
 
-_FOLDS = 5
-# Flops of a symmetric eigendecomposition with vectors, by n cubed.
-_EIGEN = 9
 # Images that `vla.activations.extract` keeps in memory between the blocks of a streamed model.
 STREAMED_ITEMS = 1024
 
@@ -311,21 +307,10 @@ def scoring(metric: str, sides: Sequence[tuple[int, int]], items: int, pairings:
       items: Number of items, n.
       pairings: The actual pairing of items and the shuffled ones, counted together.
     """
-    (X, d), (T, e) = sides
-    T = T * pairings
-    n = items * (_FOLDS - 1) / _FOLDS
-    held = 4.0 * items * (X * d + T / pairings * e)
-    if metric in ("linear_predictivity", "retrieval", "matching_accuracy"):
-        # The smaller of d and n is decomposed, as in `vla.metrics.ridge`; few units need no n x n matrix.
-        few, a = 2 * d < n, len(PAPER_ALPHAS)
-        gram = 2 * n * d * min(n, d) * X + 2 * n**2 * e * T
-        search = 2 * X * T * n**2 * d if few else X * a * (2 * n**3) + 2 * X * T * a * n**2
-        predict = 2 * X * T * (items / _FOLDS) * n * e
-        eigen = float(X * _EIGEN * (d if few else n) ** 3)
-        return Work(products=_FOLDS * (gram + search + predict), eigen=_FOLDS * eigen,
-                    memory=held + 8 * n**2 * (X + T + a))  # fmt: skip
-    gram = 2 * items**2 * (X * d + T / pairings * e)
-    return Work(products=gram + 2.0 * X * T * items**2, memory=held + 8.0 * items**2 * (X + T / pairings))
+    (x_layers, d), (y_layers, e) = sides
+    cost = find(metric).cost(sides[0], sides[1], items, pairings)
+    activations = 4.0 * items * (x_layers * d + y_layers * e)
+    return Work(products=cost.products, eigen=cost.eigen, memory=activations + cost.memory)
 
 
 # Seconds apart from the products, measured on two cores of a CPU in the study of the drawn world: per item, per table

@@ -15,14 +15,15 @@ import dataclasses
 import functools
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
+from vla import devices
 from vla.checks import check_choice, check_number, check_whole_number
-from vla.metrics import states
 from vla.metrics.gram import Principal, centre, moments, principal
-from vla.metrics.metric import ROTATIONS, Metric
+from vla.metrics.metric import ROTATIONS
+from vla.metrics.pairs import PairMetric
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,66 +87,76 @@ class Basis(NamedTuple):
     """The directions of one layer.
 
     Attributes:
-      vectors: Orthonormal, or shrunk by the ridge.
+      vectors: Orthonormal, or shrunk by the ridge; what is beyond `rank` is zero.
       loadings: Of the units on the vectors, where they weigh; else empty.
-      count: How many directions there are; what is beyond is filled with zeros.
+      rank: How many directions there are.
     """
 
     vectors: Float[Array, "N R"]
     loadings: Float[Array, "R D"]
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
+    rank: Int[Array, ""]
 
 
 def prepare_cca(x: Float[Array, "N D"], settings: CcaSettings) -> Basis:
-    """All directions, or the components, of a layer.
-
-    Raises:
-      ValueError: There are as many directions as items less one, and no ridge.
-    """
+    """All directions, or the components, of a layer."""
     # Correlations with all directions do not see the scale of units, and equal scales cost no digits.
-    p = principal(x, standardised=settings.components is None and settings.regularisation is None)
-    p = p if settings.components is None else p.first(settings.components)
+    p = _components(x, settings.components, standardised=settings.regularisation is None)
     if settings.regularisation is None:
-        return _basis("cca", x, p, "components=, regularisation= or more items")
+        return _basis(p)
     variance = p.values**2
-    shrink = jnp.sqrt(variance / (variance + settings.regularisation * jnp.mean(variance)))
-    return Basis(p.vectors * shrink, jnp.zeros((0, 0)), jnp.asarray(len(shrink)))
+    ridge = settings.regularisation * jnp.sum(variance) / p.rank
+    return _basis(p)._replace(vectors=p.vectors * jnp.sqrt(variance / (variance + ridge)))
 
 
 def prepare_svcca(x: Float[Array, "N D"], settings: SvccaSettings) -> Basis:
-    """The principal components that have most of a layer's variance.
-
-    Raises:
-      ValueError: They are as many as items less one.
-    """
+    """The principal components that have most of a layer's variance."""
     p = principal(x)
-    share = np.cumsum(np.asarray(p.values) ** 2)
-    kept = int(np.searchsorted(share, settings.variance * share[-1] * (1 - 1e-12))) + 1
-    return _basis("svcca", x, p.first(kept), "a smaller variance= or more items")
+    share = jnp.cumsum(p.values**2)
+    return _basis(p.first(jnp.searchsorted(share, settings.variance * share[-1] * (1 - 1e-12)) + 1))
 
 
 def prepare_pwcca(x: Float[Array, "N D"], settings: PwccaSettings) -> Basis:
-    """All directions, or the components, of a layer, with the loadings of its units.
+    """All directions, or the components, of a layer, with the loadings of its units as they are."""
+    p = _components(x, settings.components, standardised=True)
+    wide = x.astype(jnp.float64)
+    return _basis(p)._replace(loadings=p.vectors.T @ centre(wide, moments(wide)))
+
+
+def _components(x: Float[Array, "N D"], components: int | None, standardised: bool) -> Principal:
+    p = principal(x, standardised=standardised and components is None)
+    return p if components is None else p.first(components)
+
+
+def _basis(p: Principal) -> Basis:
+    return Basis(p.vectors, jnp.zeros((0, 0)), p.rank)
+
+
+def settled(
+    states: Basis,
+    settings: CcaSettings | SvccaSettings | PwccaSettings,
+    shape: tuple[int, int],
+    *,
+    name: str,
+    cure: str,
+) -> Basis:
+    """The bases of some layers without the columns that none of them needs.
 
     Raises:
-      ValueError: There are as many directions as items less one.
+      ValueError: A layer has as many directions as items less one, and there is no ridge.
     """
-    # As in `prepare_cca`; the loadings are of the units as they are.
-    p = principal(x, standardised=settings.components is None)
-    p = p if settings.components is None else p.first(settings.components)
-    wide = jnp.asarray(x, jnp.float64)
-    loadings = p.vectors.T @ centre(wide, moments(wide))
-    return _basis("pwcca", x, p, "components= or more items")._replace(loadings=loadings)
-
-
-def _basis(name: str, x: Float[Array, "N D"], p: Principal, remedy: str) -> Basis:
-    n, count = x.shape[0], p.vectors.shape[1]
-    if count >= n - 1:
+    n, count = shape[0], int(devices.fetched(states.rank).max())
+    if count >= n - 1 and getattr(settings, "regularisation", None) is None:
         raise ValueError(
-            f"{name}: a layer of {x.shape[1]} units has {count} independent directions over {n} items, and such a "
-            f"layer correlates perfectly with any other; expected at most {n - 2} directions. Give {remedy}."
+            f"{name}: a layer of {shape[1]} units has {count} independent directions over {n} items, and such a "
+            f"layer correlates perfectly with any other; expected at most {n - 2} directions. Give {cure}."
         )
-    return Basis(p.vectors, jnp.zeros((0, 0)), jnp.asarray(count))
+    width = min(-(-count // 8) * 8, states.vectors.shape[2])  # few different shapes to compile
+    return _cut(states, width)
+
+
+@jax.jit(static_argnames="width")
+def _cut(states: Basis, width: int) -> Basis:
+    return states._replace(vectors=states.vectors[:, :, :width], loadings=states.loadings[:, :width])
 
 
 def compare(a: Basis, b: Basis, settings: CcaSettings | SvccaSettings) -> Float[Array, ""]:
@@ -155,7 +166,7 @@ def compare(a: Basis, b: Basis, settings: CcaSettings | SvccaSettings) -> Float[
         total = jnp.sum(product**2)
     else:
         total = jnp.sum(jnp.linalg.svd(product, compute_uv=False))
-    return jnp.minimum(total / jnp.minimum(a.count, b.count), 1.0)
+    return jnp.minimum(total / jnp.minimum(a.rank, b.rank), 1.0)
 
 
 def compare_weighted(a: Basis, b: Basis, settings: PwccaSettings) -> Float[Array, ""]:
@@ -164,7 +175,7 @@ def compare_weighted(a: Basis, b: Basis, settings: PwccaSettings) -> Float[Array
         a, b = b, a
     u, r, _ = jnp.linalg.svd(a.vectors.T @ b.vectors, full_matrices=False)
     weights = jnp.sum(jnp.abs(u.T @ a.loadings), axis=1)
-    weights = jnp.where(jnp.arange(len(r)) < jnp.minimum(a.count, b.count), weights, 0.0)
+    weights = jnp.where(jnp.arange(len(r)) < jnp.minimum(a.rank, b.rank), weights, 0.0)
     return jnp.minimum(jnp.sum(weights * r) / jnp.sum(weights), 1.0)
 
 
@@ -173,7 +184,7 @@ def permute(state: Basis, order: Int[Array, " N"]) -> Basis:
     return state._replace(vectors=state.vectors[order])
 
 
-CCA = Metric(
+CCA = PairMetric(
     name="cca",
     directed=False,
     lowest=0.0,
@@ -182,12 +193,16 @@ CCA = Metric(
     invariances=frozenset({*ROTATIONS, "unit_scaling"}),
     formula="mean over directions of the singular values of U_x^T U_y, U orthonormal bases of the centred layers",
     source="Raghu et al. 2017; Kornblith et al. 2019",
-    all_pairs=functools.partial(states.all_pairs, prepare=prepare_cca, compare=compare, permute=permute),
+    prepare=prepare_cca,
+    settle=functools.partial(settled, name="cca", cure="components=, regularisation= or more items"),
+    compare=compare,
+    permute=permute,
+    factorises=True,
     settings=CcaSettings,
     needs="fewer units than items less one, or components=, or regularisation=",
 )
 
-SVCCA = Metric(
+SVCCA = PairMetric(
     name="svcca",
     directed=False,
     lowest=0.0,
@@ -196,12 +211,16 @@ SVCCA = Metric(
     invariances=ROTATIONS,
     formula="cca of the principal components that have 99 % of the variance",
     source="Raghu et al. 2017; Kornblith et al. 2019",
-    all_pairs=functools.partial(states.all_pairs, prepare=prepare_svcca, compare=compare, permute=permute),
+    prepare=prepare_svcca,
+    settle=functools.partial(settled, name="svcca", cure="a smaller variance= or more items"),
+    compare=compare,
+    permute=permute,
+    factorises=True,
     settings=SvccaSettings,
     needs="fewer principal components than items less one",
 )
 
-PWCCA = Metric(
+PWCCA = PairMetric(
     name="pwcca",
     directed=True,
     lowest=0.0,
@@ -211,7 +230,11 @@ PWCCA = Metric(
     formula="sum_i a_i r_i / sum_i a_i, r_i canonical correlations, a_i = sum_j |<h_i, x_j>| of the canonical "
     "variable h_i with the units x_j",
     source="Morcos, Raghu & Bengio 2018",
-    all_pairs=functools.partial(states.all_pairs, prepare=prepare_pwcca, compare=compare_weighted, permute=permute),
+    prepare=prepare_pwcca,
+    settle=functools.partial(settled, name="pwcca", cure="components= or more items"),
+    compare=compare_weighted,
+    permute=permute,
+    factorises=True,
     settings=PwccaSettings,
     needs="fewer units than items less one, or components=",
 )

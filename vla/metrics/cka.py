@@ -1,112 +1,140 @@
-"""Linear centred kernel alignment, biased and debiased.
+"""Centred kernel alignment with linear and Gaussian kernels, biased and debiased.
 
 N items, D units.
 
-Sources: Kornblith et al. (2019) and the paper's appendix A.1 for the biased form; Song et al. (2012) and
-Nguyen, Raghu & Kornblith (2021) for the unbiased HSIC of the debiased form.
+Sources: Kornblith et al. (2019) for the biased form (as in the paper's appendix A.1) and for Gaussian kernels (sections
+2.3 and 4); Song et al. (2012) and Nguyen, Raghu & Kornblith (2021) for the unbiased HSIC of the debiased form.
 """
 
+import dataclasses
 import functools
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from vla import devices
-from vla.devices import AnyArray
-from vla.metrics import signatures
-from vla.metrics.gram import centred, in_common_scale, linear_gram, symmetric_product, u_centred
-from vla.metrics.metric import ROTATIONS, Metric, Pairwise
+from vla.checks import check_number
+from vla.metrics.gram import centred, linear_gram, squared_euclidean, u_centred
+from vla.metrics.metric import ROTATIONS, NoSettings
+from vla.metrics.pairs import PairMetric
 
 
-def prepare_biased(x: Float[Array, "N D"], settings: object = None) -> signatures.Signature:
-    """Signature whose inner products are CKA: the centred Gram matrix, normalised to unit Frobenius norm.
+@dataclasses.dataclass(frozen=True)
+class KernelSettings:
+    """How wide the Gaussian kernel is.
 
-    CKA(X, Y) = <HKH, HLH> / (|HKH| |HLH|), in [0, 1]. NaN when all items are alike.
+    Attributes:
+      bandwidth: Standard deviation of the kernel as a multiple of the median distance between items.
     """
-    return _biased(devices.multiplied_here(x))
+
+    bandwidth: Any = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning."""
+        check_number("bandwidth", self.bandwidth, above=0)
 
 
-@devices.compiled
-def _biased(x: Float[AnyArray, "N D"]) -> signatures.Signature:
-    if not isinstance(x, np.ndarray):
-        return normalised(linear_gram(x))
-    x = in_common_scale(x)
-    if 2 * x.shape[1] < len(x):  # |X X^T| = |X^T X|, which is smaller
-        size = float(np.linalg.norm(symmetric_product(x.T)))
-        return signatures.Factor(x / np.sqrt(size or np.nan))
-    k = symmetric_product(x)
-    return np.divide(k, float(np.linalg.norm(k)) or np.nan, out=k)
+def gram(x: Float[Array, "N D"], settings: object = None) -> Float[Array, "N N"]:
+    """The linear kernel of centred units; that of a subset of items is a part of it, up to centring and scale."""
+    return linear_gram(x)
 
 
-@jax.jit(static_argnames="settings")
-def prepare_debiased(x: Float[Array, "N D"], settings: object = None) -> Float[Array, "N N"]:
-    """Signature whose inner products are debiased CKA: the U-centred Gram matrix, normalised.
+def squared_distances(x: Float[Array, "N D"], settings: object = None) -> Float[Array, "N N"]:
+    """|x_i - x_j|^2, up to scale; those of a subset of items are a part of them."""
+    return squared_euclidean(x)
 
-    CKA(X, Y) = HSIC_1(K, L) / sqrt(HSIC_1(K, K) HSIC_1(L, L)), in [-1, 1], 0 in expectation for independent
-    features whatever their number. NaN when all items are alike.
+
+def gram_of_distances(d: Float[Array, "N N"], settings: object = None) -> Float[Array, "N N"]:
+    """-d^2 / 2, which is the linear kernel of Euclidean distances up to centring (Torgerson 1952)."""
+    return -(d**2) / 2
+
+
+def squares(d: Float[Array, "N N"], settings: object = None) -> Float[Array, "N N"]:
+    """d^2."""
+    return d**2
+
+
+def gaussian_kernel(squared: Float[Array, "N N"], bandwidth: float) -> Float[Array, "N N"]:
+    """exp(-|x_i - x_j|^2 / (2 sigma^2)), sigma = bandwidth * median over pairs i < j of |x_i - x_j|.
+
+    NaN where more than half of the pairs of items are alike, so that there is no median distance.
+
+    Raises:
+      ValueError: One item, which has no distances.
+    """
+    if len(squared) < 2:
+        raise ValueError(f"a Gaussian kernel of median width needs at least 2 items; {len(squared)} given.")
+    median = jnp.median(jnp.sqrt(squared[np.tril_indices(len(squared), -1)]))
+    scale = jnp.where(median > 0, 2 * (bandwidth * median) ** 2, jnp.nan)
+    return jnp.exp(-squared / scale)
+
+
+def biased(k: Float[Array, "N N"], settings: object = None) -> Float[Array, "N N"]:
+    """The centred kernel of unit norm: CKA(X, Y) = <HKH, HLH> / (|HKH| |HLH|). NaN when all items are alike."""
+    if isinstance(settings, KernelSettings):
+        k = gaussian_kernel(k, settings.bandwidth)
+    return normalised(centred(k))
+
+
+def debiased(k: Float[Array, "N N"], settings: object = None, *, name: str = "cka_debiased") -> Float[Array, "N N"]:
+    """The U-centred kernel of unit norm: CKA(X, Y) = HSIC_1(K, L) / sqrt(HSIC_1(K, K) HSIC_1(L, L)).
+
+    It is 0 in expectation for independent features, whatever their number. NaN when all items are alike.
 
     Raises:
       ValueError: Fewer than 4 items, for which HSIC_1 is undefined.
     """
-    if x.shape[0] < 4:
-        raise ValueError(f"cka_debiased needs at least 4 items; {x.shape[0]} given.")
-    return normalised(u_centred(linear_gram(x)))
+    if len(k) < 4:
+        raise ValueError(f"{name} needs at least 4 items; {len(k)} given.")
+    if isinstance(settings, KernelSettings):
+        k = gaussian_kernel(k, settings.bandwidth)
+    return normalised(u_centred(k))
 
 
-@jax.jit
 def normalised(k: Float[Array, "N N"]) -> Float[Array, "N N"]:
     """To unit Frobenius norm; NaN where there is nothing but zeros."""
     size = jnp.linalg.norm(k)
     return jnp.where(size > 0, k / jnp.where(size > 0, size, 1.0), jnp.nan)
 
 
-def gram(x: Float[Array, "N D"], settings: object = None) -> Float[Array, "N N"]:
-    """The Gram matrix; that of a subset of items is a part of it, up to centring and scale."""
-    return linear_gram(x)
+def _metric(name: str, rbf: bool, unbiased: bool, formula: str, source: str) -> PairMetric:
+    return PairMetric(
+        name=name,
+        directed=False,
+        lowest=-1.0 if unbiased else 0.0,
+        highest=1.0,
+        chance=0.0 if unbiased else None,
+        invariances=ROTATIONS,
+        formula=formula,
+        source=source,
+        settings=KernelSettings if rbf else NoSettings,
+        matrix=squared_distances if rbf else gram,
+        distances=squares if rbf else gram_of_distances,
+        prepare=functools.partial(debiased, name=name) if unbiased else biased,
+    )
 
 
-@jax.jit(static_argnames="settings")
-def biased_signature(k: Float[Array, "N N"], settings: object = None) -> Float[Array, "N N"]:
-    """What `prepare_biased` gives, from the Gram matrix."""
-    return normalised(centred(k))
+CKA = _metric(
+    "cka", False, False,
+    "<HKH, HLH> / (|HKH| |HLH|), K = XX^T, L = YY^T",
+    "Kornblith et al. 2019; biased HSIC as in the paper's appendix A.1",
+)  # fmt: skip
 
+CKA_DEBIASED = _metric(
+    "cka_debiased", False, True,
+    "HSIC_1(K, L) / sqrt(HSIC_1(K, K) HSIC_1(L, L)), HSIC_1 the unbiased estimator",
+    "Song et al. 2012; Nguyen, Raghu & Kornblith 2021",
+)  # fmt: skip
 
-@jax.jit(static_argnames="settings")
-def debiased_signature(k: Float[Array, "N N"], settings: object = None) -> Float[Array, "N N"]:
-    """What `prepare_debiased` gives, from the Gram matrix.
+CKA_RBF = _metric(
+    "cka_rbf", True, False,
+    "<HKH, HLH> / (|HKH| |HLH|), K_ij = exp(-|x_i - x_j|^2 / (2 sigma^2)), sigma = bandwidth * median distance",
+    "Kornblith et al. 2019",
+)  # fmt: skip
 
-    Raises:
-      ValueError: Fewer than 4 items.
-    """
-    if len(k) < 4:
-        raise ValueError(f"cka_debiased needs at least 4 items; {len(k)} given.")
-    return normalised(u_centred(k))
-
-
-CKA = Metric(
-    name="cka",
-    directed=False,
-    lowest=0.0,
-    highest=1.0,
-    chance=None,
-    invariances=ROTATIONS,
-    formula="<HKH, HLH> / (|HKH| |HLH|), K = XX^T, L = YY^T",
-    source="Kornblith et al. 2019; biased HSIC as in the paper's appendix A.1",
-    all_pairs=functools.partial(signatures.all_pairs, prepare=prepare_biased),
-    pairwise=Pairwise(gram, biased_signature),
-)
-
-CKA_DEBIASED = Metric(
-    name="cka_debiased",
-    directed=False,
-    lowest=-1.0,
-    highest=1.0,
-    chance=0.0,
-    invariances=ROTATIONS,
-    formula="HSIC_1(K, L) / sqrt(HSIC_1(K, K) HSIC_1(L, L)), HSIC_1 the unbiased estimator",
-    source="Song et al. 2012; Nguyen, Raghu & Kornblith 2021",
-    all_pairs=functools.partial(signatures.all_pairs, prepare=prepare_debiased),
-    pairwise=Pairwise(gram, debiased_signature),
-)
+CKA_RBF_DEBIASED = _metric(
+    "cka_rbf_debiased", True, True,
+    "HSIC_1(K, L) / sqrt(HSIC_1(K, K) HSIC_1(L, L)), K and L as for cka_rbf",
+    "Song et al. 2012; Kornblith et al. 2019",
+)  # fmt: skip

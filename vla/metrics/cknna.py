@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from vla.checks import check_number, check_whole_number
-from vla.metrics import states
-from vla.metrics.gram import cosine_similarity, power_of_two, symmetric_product
-from vla.metrics.metric import Metric
-from vla.metrics.neighbours import NeighbourSettings, clipped, largest
+from vla.metrics import neighbours
+from vla.metrics.gram import power_of_two
+from vla.metrics.neighbours import Neighbours, NeighbourSettings, Points
+from vla.metrics.pairs import PairMetric
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,98 +48,94 @@ class CknnaSettings:
 
 
 class Neighbourhood(NamedTuple):
-    """The neighbours of every item in one layer; tied ones are T - K more than K. Entries of weight 0 fill the rest.
+    """The neighbours of every item in one layer. Entries of weight 0 fill the lists of items that have fewer ties.
 
     Attributes:
       nearest: Items of largest inner product.
       kernel: Those inner products.
       weight: In which share of the orders of tied items each is a neighbour.
-      tied: Whether that is less than 1.
       back: The weight of the item among the neighbours of its neighbour; 1 for an item that is its own.
       joint: How often two tied items are neighbours together, relative to the product of their weights.
-      own: HSIC of the layer with itself.
+      hsic: HSIC of the layer with itself.
     """
 
     nearest: Int[Array, "N T"]
     kernel: Float[Array, "N T"]
     weight: Float[Array, "N T"]
-    tied: Bool[Array, "N T"]
     back: Float[Array, "N T"]
     joint: Float[Array, " N"]
-    own: Float[Array, ""]
+    hsic: Float[Array, ""]
 
 
-def prepare(x: Float[Array, "N D"], settings: CknnaSettings) -> Neighbourhood:
+class Candidates(NamedTuple):
+    """The neighbours of a layer, with the inner products of all candidates."""
+
+    neighbours: Neighbours
+    kernel: Float[Array, "N T"]
+
+
+def prepare(x: Float[Array, "N D"], settings: CknnaSettings, width: int | None = None) -> Candidates:
     """Find the neighbours of every item.
 
     Raises:
       ValueError: Fewer than 4 items, or more neighbours than items.
     """
-    n = x.shape[0]
+    (n, d), k = x.shape, settings.neighbours
     most = n - settings.unbiased
     if n < 4:
         raise ValueError(f"cknna needs at least 4 items; {n} given.")
-    if settings.neighbours > most:
-        raise ValueError(f"neighbours={settings.neighbours}, but an item can have only {most}: use at most {most}.")
-    k, rounding = (np.array(part) for part in _kernel(x, settings))
-    near = k.copy()
-    if settings.unbiased:
-        np.fill_diagonal(near, -np.inf)
-    neighbours = largest(near, settings.neighbours, rounding)
-    pairs = np.sort(np.concatenate([neighbours.certain, neighbours.tied]))
-    i, j = np.divmod(pairs, n)
-    count = np.bincount(i, minlength=n)
-    # A power of two if there are ties, so that few shapes are compiled.
-    width = settings.neighbours if not len(neighbours.tied) else min(1 << (int(count.max()) - 1).bit_length(), n)
-    places = i, np.arange(len(i)) - (np.cumsum(count) - count)[i]
-    weights = neighbours.weights()
+    if k > most:
+        raise ValueError(f"neighbours={k}, but an item can have only {most}: use at most {most}.")
+    layer = _points(x, settings)
+    width = min(n, width or k + neighbours.SPARE)
+    found = neighbours.nearest(layer, n, d, k, width, itself=not settings.unbiased)
 
-    def lists(values: np.ndarray) -> Array:
-        filled = np.zeros((n, width), values.dtype)
-        filled[places] = values
-        return jnp.asarray(filled)
+    def products(item: tuple[Array, Array]) -> Float[Array, " T"]:
+        return layer.rows(item[1]) @ layer.rows(item[0])
 
-    ties = np.bincount(neighbours.tied // n, minlength=n)
-    left = np.rint(neighbours.share * ties)
-    joint = np.where(ties > 1, ties * (left - 1) / np.maximum(left * (ties - 1), 1), 1.0)
-    weight = weights[i, j]
-    back = np.where(i == j, 1.0, weights[j, i])
-    neighbourhood = Neighbourhood(
-        lists(j), lists(k[i, j]), lists(weight), lists(weight < 1), lists(back), jnp.asarray(joint), jnp.zeros(())
-    )
-    return neighbourhood._replace(own=_own(neighbourhood, settings.unbiased))
+    return Candidates(found, jax.lax.map(products, (jnp.arange(n), found.items)))
 
 
-@jax.jit(static_argnames="settings")
-def _kernel(x: Float[Array, "N D"], settings: CknnaSettings) -> tuple[Float[Array, "N N"], Float[Array, " N"]]:
-    """Inner products of items; their rounding is at most the sum of two entries of the vector."""
-    x = x.astype(jnp.float64)
+def _points(x: Float[Array, "N D"], settings: CknnaSettings) -> Points:
     if settings.clip_quantile is not None:
-        x = clipped(x, settings.clip_quantile)
-    if not settings.normalise and settings.offset == 0:
-        x = x / power_of_two(jnp.max(jnp.abs(x)))
-    k = cosine_similarity(x) if settings.normalise else symmetric_product(x)
-    return k, jnp.diag(k) * (x.shape[1] + 2) * np.finfo(np.float64).eps / 4
+        x = neighbours.clipped(x, settings.clip_quantile)
+    if settings.normalise:
+        return neighbours.unit_points(x)
+    wide = x.astype(jnp.float64)
+    return neighbours.product_points(wide / power_of_two(jnp.max(jnp.abs(wide))) if settings.offset == 0 else wide)
 
 
-@jax.jit(static_argnames="unbiased")
-def _own(a: Neighbourhood, unbiased: bool) -> Float[Array, ""]:
-    everywhere = jnp.ones_like(a.weight)
-    all_certain = _At(a.kernel, everywhere, jnp.zeros_like(a.tied), everywhere, jnp.ones_like(a.joint))
-    return _hsic(a, all_certain, unbiased)
+def settle(states: Candidates, settings: CknnaSettings, shape: tuple[int, int]) -> Neighbourhood | int:
+    """The neighbours without the candidates that are none; or of how many candidates `prepare` must look at.
+
+    Raises:
+      ValueError: So many items are equally near that their list does not fit into memory.
+    """
+    # Items that are all equally near have a kernel to compare nevertheless.
+    lists = states.neighbours._replace(alike=jnp.zeros_like(states.neighbours.alike))
+    wanted = neighbours.more_candidates(lists, shape[0])
+    return wanted or _neighbourhoods(states, neighbours.most_neighbours(lists, settings.neighbours)[0], settings)
 
 
-class _At(NamedTuple):
-    """One layer's kernel and weights at the neighbours that another has."""
-
-    kernel: Float[Array, "N T"]
-    weight: Float[Array, "N T"]
-    tied: Bool[Array, "N T"]
-    back: Float[Array, "N T"]
-    joint: Float[Array, " N"]
+@functools.partial(jax.jit, static_argnames=("width", "settings"))
+def _neighbourhoods(states: Candidates, width: int, settings: CknnaSettings) -> Neighbourhood:
+    return jax.lax.map(lambda state: _neighbourhood(state, width, settings), states)
 
 
-def _hsic(a: Neighbourhood, b: _At, unbiased: bool) -> Float[Array, ""]:
+def _neighbourhood(state: Candidates, width: int, settings: CknnaSettings) -> Neighbourhood:
+    lists, k = state.neighbours, settings.neighbours
+    index, weight = lists.items[:, :width], lists.weights(k)[:, :width]
+    items = jnp.arange(len(index))[:, None]
+    back = jnp.sum(jnp.where(index[index] == items[..., None], weight[index], 0.0), axis=2)
+    left, ties = k - lists.certain, lists.tied
+    joint = jnp.where(ties > 1, ties * (left - 1) / jnp.maximum(left * (ties - 1), 1), 1.0)
+    kernel = jnp.where(weight > 0, state.kernel[:, :width], 0.0)
+    layer = Neighbourhood(index, kernel, weight, jnp.where(index == items, 1.0, back), joint, jnp.zeros(()))
+    certain = layer._replace(weight=jnp.ones_like(weight), back=jnp.ones_like(weight), joint=jnp.ones_like(joint))
+    return layer._replace(hsic=_hsic(layer, certain, settings.unbiased))
+
+
+def _hsic(a: Neighbourhood, b: Neighbourhood, unbiased: bool) -> Float[Array, ""]:
     """HSIC of the two kernels, both masked by the common neighbours, on average over all orders of tied neighbours.
 
     It is quadratic in the mask M. Entries of different rows are independent, E M_ij M_kl = w_ij w_kl. In one row, with
@@ -148,6 +144,11 @@ def _hsic(a: Neighbourhood, b: _At, unbiased: bool) -> Float[Array, ""]:
 
     Where not all neighbours are mutual, masked kernels are not symmetric, and their product has another sum than that
     in the other order.
+
+    Args:
+      a: A layer.
+      b: The other, with values at the neighbours that `a` lists.
+      unbiased: Which estimator.
     """
     n = len(a.nearest)
     w, itself = a.weight * b.weight, (a.nearest == jnp.arange(n)[:, None]) & (a.weight > 0)
@@ -155,8 +156,8 @@ def _hsic(a: Neighbourhood, b: _At, unbiased: bool) -> Float[Array, ""]:
     trace = jnp.sum(w * a.kernel * b.kernel * a.back * b.back)
     of_k, of_other = jnp.sum(k, axis=1), jnp.sum(other, axis=1)
     # Products of entries of one row: what they are on average beyond the product of the means.
-    excess_a, excess_b = a.joint - 1, b.joint - 1
-    groups = ((a.tied, excess_a), (b.tied, excess_b), (a.tied & b.tied, excess_a * excess_b))
+    excess_a, excess_b, tied_a, tied_b = a.joint - 1, b.joint - 1, a.weight < 1, b.weight < 1
+    groups = ((tied_a, excess_a), (tied_b, excess_b), (tied_a & tied_b, excess_a * excess_b))
     within = jnp.sum((w - w**2) * a.kernel * b.kernel, axis=1)
     for tied, excess in groups:
         k_tied, other_tied = jnp.where(tied, k, 0.0), jnp.where(tied, other, 0.0)
@@ -168,9 +169,9 @@ def _hsic(a: Neighbourhood, b: _At, unbiased: bool) -> Float[Array, ""]:
         return (trace + total / ((n - 1) * (n - 2)) - 2 * kl / (n - 2)) / (n * (n - 3))
     lk = jnp.sum(other * of_k[a.nearest])
     # Here an item may be its own neighbour: its entry with itself stands in the same row as its others.
-    for own, of in ((a.kernel, b.kernel), (b.kernel, a.kernel)):
-        on = jnp.where(itself, w * own, 0.0)
-        extra = jnp.sum(jnp.where(itself, (w - w**2) * own * of, 0.0), axis=1)
+    for kernel, of in ((a.kernel, b.kernel), (b.kernel, a.kernel)):
+        on = jnp.where(itself, w * kernel, 0.0)
+        extra = jnp.sum(jnp.where(itself, (w - w**2) * kernel * of, 0.0), axis=1)
         for tied, excess in groups:
             rest = jnp.sum(jnp.where(tied & ~itself, w * of, 0.0), axis=1)
             extra = extra + excess * jnp.sum(jnp.where(tied, on, 0.0), axis=1) * rest
@@ -181,28 +182,29 @@ def _hsic(a: Neighbourhood, b: _At, unbiased: bool) -> Float[Array, ""]:
 def compare(a: Neighbourhood, b: Neighbourhood, settings: CknnaSettings) -> Float[Array, ""]:
     """HSIC over the common neighbours, relative to that of each layer over its own, each of the three a mean over all
     orders of tied neighbours; NaN where one of the latter is not positive."""
-    n, width = b.nearest.shape
-    rows = jnp.arange(n)[:, None]
-    # Where in the lists of b a pair of items stands, from 1. Entries of weight 0 stand nowhere.
-    places = jnp.where(b.weight > 0, jnp.arange(1, width + 1), 0)
-    place = jnp.zeros((n, n), jnp.int32).at[rows, b.nearest].max(places.astype(jnp.int32))[rows, a.nearest]
+    # Of the pairs of items that a lists, what b has of them; nothing where it does not list them.
+    values = jnp.stack([b.kernel, b.weight, b.back])
 
-    def at(values: Array) -> Array:
-        return jnp.where(place > 0, jnp.take_along_axis(values, jnp.maximum(place - 1, 0), axis=1), 0)
+    def add(total: Array, of_b: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        index, weight, value = of_b
+        there = (a.nearest == index[:, None]) & (weight > 0)[:, None]
+        return total + jnp.where(there, value[:, :, None], 0.0), None
 
-    other = _At(at(b.kernel), at(b.weight), at(b.tied).astype(bool), at(b.back), b.joint)
-    defined = (a.own > 0) & (b.own > 0)
-    size = jnp.sqrt(jnp.where(defined, a.own * b.own, jnp.nan)) + settings.offset
-    return _hsic(a, other, settings.unbiased) / size
+    columns = b.nearest.T, b.weight.T, jnp.moveaxis(values, 2, 0)
+    (kernel, weight, back), _ = jax.lax.scan(add, jnp.zeros((3, *a.nearest.shape)), columns)
+    defined = (a.hsic > 0) & (b.hsic > 0)
+    size = jnp.sqrt(jnp.where(defined, a.hsic * b.hsic, jnp.nan)) + settings.offset
+    return _hsic(a, b._replace(kernel=kernel, weight=weight, back=back), settings.unbiased) / size
 
 
 def permute(state: Neighbourhood, order: Int[Array, " N"]) -> Neighbourhood:
     """The neighbourhood of the reordered items, under their new numbers."""
-    moved = jax.tree.map(lambda part: part[order], state._replace(own=order))
-    return moved._replace(nearest=jnp.argsort(order)[moved.nearest], own=state.own)
+    moved = jax.tree.map(lambda part: part[order], state._replace(hsic=order))
+    place = jnp.zeros_like(order).at[order].set(jnp.arange(len(order))).astype(state.nearest.dtype)
+    return moved._replace(nearest=place[moved.nearest], hsic=state.hsic)
 
 
-CKNNA = Metric(
+CKNNA = PairMetric(
     name="cknna",
     directed=True,
     # No Cauchy-Schwarz holds between kernels masked in different ways: a few items can score above 1.
@@ -214,6 +216,9 @@ CKNNA = Metric(
     "by inner product, M those common to both, each HSIC a mean over the orders of tied neighbours; directed "
     "only in that the masked kernels are not symmetric",
     source="Huh, Cheung, Wang & Isola 2024",
-    all_pairs=functools.partial(states.all_pairs, prepare=prepare, compare=compare, permute=permute),
     settings=CknnaSettings,
+    prepare=prepare,
+    settle=settle,
+    compare=compare,
+    permute=permute,
 )

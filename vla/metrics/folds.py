@@ -32,6 +32,14 @@ class Table(NamedTuple):
     undefined: Int[np.ndarray, "P X T folds"]
     unit_score: Float[np.ndarray, "1 X T folds e"] | None = None
 
+    @property
+    def score(self) -> Float[np.ndarray, "P X T"]:
+        """Mean of the folds that have a score; NaN where none has."""
+        defined = ~np.isnan(self.fold_score)
+        count = defined.sum(axis=-1)
+        mean = np.where(defined, self.fold_score, 0).sum(axis=-1) / np.maximum(count, 1)
+        return np.where(count > 0, mean, np.nan)
+
 
 class Block(NamedTuple):
     """Some predictor layers with some target layers in one fold.

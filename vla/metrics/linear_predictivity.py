@@ -7,9 +7,10 @@ Source: the paper, section 2 and appendix A.1. With default settings each cell e
 Pearson r over target units.
 """
 
-import functools
+import dataclasses
 from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,9 +18,9 @@ from jaxtyping import Float, Int
 from vla import devices
 from vla.metrics import ridge, ridge_host
 from vla.metrics.folds import Fold, Table
-from vla.metrics.metric import Metric
+from vla.metrics.metric import Advance, Cost, Metric, Scores, ignore
 from vla.metrics.ridge_measures import OF_UNITS
-from vla.metrics.ridge_settings import PredictivitySettings, RidgeSettings
+from vla.metrics.ridge_settings import PAPER_ALPHAS, PROTOCOLS, PredictivitySettings, RidgeSettings
 from vla.metrics.ridge_streamed import can_stream, streamed_predictivity
 
 # Training items up to which the n x n matrices of the host's engine are small.
@@ -144,7 +145,116 @@ def _is_streamed(
     return 24 * n_items * (d + e) > most_bytes and d * len(folds) * settings.inner_cv < 3 * n_items
 
 
-LINEAR_PREDICTIVITY = Metric(
+# Ridge regression is fitted again to every half, or without every part. Student's t with 16 degrees of freedom is 8 %
+# wider than the normal distribution: more splits cost more time than they save width.
+MOST_SPLITS = 16
+
+# Flops of a symmetric eigendecomposition with vectors, by n cubed.
+EIGEN = 9
+
+# Measures that are shares of variance: without a lower end, and without a known value for unrelated activations.
+SHARES_OF_VARIANCE = ("explained_variance", "r2")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class RidgeMetric(Metric):
+    """What is measured of the held-out predictions of ridge regression.
+
+    Attributes:
+      measure: A key of `ridge_measures.MEASURES`; None for the one in the settings.
+    """
+
+    measure: str | None = None
+    most_splits: int | None = MOST_SPLITS
+
+    def all_pairs(self, x: np.ndarray, y: np.ndarray, settings: RidgeSettings, *args: Any, **kwargs: Any) -> Table:
+        """See `all_pairs`."""
+        return all_pairs(x, y, settings, *args, measure=self.measure, **kwargs)
+
+    def scores(
+        self,
+        x: Float[np.ndarray, "X N d"],
+        y: Float[np.ndarray, "T N e"],
+        settings: RidgeSettings,
+        pairings: Int[np.ndarray, "P N"],
+        advance: Advance = ignore,
+        units: bool = False,
+        rdm: bool = False,
+    ) -> Scores:
+        """See `Metric.scores`."""
+        return self.scores_together([(self, settings)], x, y, pairings, advance, units, rdm)[0]
+
+    def shares_fit(self, settings: RidgeSettings, other: Metric, of_other: Any) -> bool:
+        """Whether both measure the predictions of the same ridge regression."""
+        return isinstance(other, RidgeMetric) and _of_fit(settings) == _of_fit(of_other)
+
+    def scores_together(
+        self,
+        metrics: Sequence[tuple[Metric, Any]],
+        x: Float[np.ndarray, "X N d"],
+        y: Float[np.ndarray, "T N e"],
+        pairings: Int[np.ndarray, "P N"],
+        advance: Advance = ignore,
+        units: bool = False,
+        rdm: bool = False,
+    ) -> list[Scores]:
+        """See `Metric.scores_together`."""
+        self.check_rdm(rdm)
+        measures = [getattr(metric, "measure", None) or settings.measure for metric, settings in metrics]
+        tables = all_measures(x, y, metrics[0][1], pairings, advance, measures=measures, units=units)
+        return [_scores(table) for table in tables]
+
+    def cost(self, x: tuple[int, int], y: tuple[int, int], n_items: int, pairings: int) -> Cost:
+        """See `Metric.cost`. The smaller of d and n is decomposed; few units need no n x n matrix."""
+        (x_layers, d), (y_layers, e) = x, y
+        targets, folds, alphas = y_layers * pairings, 5, len(PAPER_ALPHAS)
+        n = n_items * (folds - 1) / folds
+        few = 2 * d < n
+        gram = 2 * n * d * min(n, d) * x_layers + 2 * n**2 * e * targets
+        by_alpha = x_layers * alphas * (2 * n**3) + 2 * x_layers * targets * alphas * n**2
+        search = 2 * x_layers * targets * n**2 * d if few else by_alpha
+        predict = 2 * x_layers * targets * (n_items / folds) * n * e
+        eigen = x_layers * EIGEN * (d if few else n) ** 3
+        return Cost(folds * (gram + search + predict), float(folds * eigen), 8 * n**2 * (x_layers + targets + alphas))
+
+    def folds(self, settings: RidgeSettings, n_items: int) -> list[Fold]:
+        """See `Metric.folds`."""
+        return settings.folds(n_items)
+
+    def chance_of(self, settings: RidgeSettings, n_items: int) -> float | None:
+        """See `Metric.chance_of`; for retrieval the mean over folds of 1 / m."""
+        if self.measure == "retrieval":
+            return float(np.mean([1 / len(test) for _, test in self.folds(settings, n_items)]))
+        return None if self.leaves_out(settings) else self.chance
+
+    def lowest_of(self, settings: RidgeSettings) -> float:
+        """See `Metric.lowest_of`; a share of variance has no lower end."""
+        return -np.inf if self.leaves_out(settings) else self.lowest
+
+    def leaves_out(self, settings: RidgeSettings) -> bool:
+        """Whether a share of variance is measured: of half the items, which predict less, all fits may choose the
+        largest penalty, so that scores of halves hardly vary while those of all items do."""
+        return self.measure is None and getattr(settings, "measure", "pearson") in SHARES_OF_VARIANCE
+
+
+def _of_fit(settings: RidgeSettings) -> dict[str, Any]:
+    """The settings without what is measured."""
+    return {field.name: getattr(settings, field.name) for field in dataclasses.fields(RidgeSettings)}
+
+
+def _scores(table: Table) -> Scores:
+    per_unit = ("fold",) if table.alpha.ndim == 4 else ("fold", "y_unit")
+    of_folds = {
+        "fold_score": (("fold",), table.fold_score[0]),
+        "alpha": (per_unit, table.alpha[0]),
+        "undefined": (("fold",), table.undefined[0]),
+    }
+    if table.unit_score is not None:
+        of_folds["unit_score"] = (("fold", "y_unit"), table.unit_score[0])
+    return Scores(table.score, None, of_folds)
+
+
+LINEAR_PREDICTIVITY = RidgeMetric(
     name="linear_predictivity",
     directed=True,
     lowest=-1.0,
@@ -153,12 +263,12 @@ LINEAR_PREDICTIVITY = Metric(
     invariances=frozenset({"translation", "unit_permutation", "unit_scaling"}),
     formula="mean over folds and target units of Pearson r(Y_test, ridge prediction of Y_test from X_test)",
     source="He, Trott & Khosla, Seeing Through Words, Speaking Through Pixels, section 2 and appendix A.1",
-    all_pairs=all_pairs,
     settings=PredictivitySettings,
+    protocols=PROTOCOLS,
     of_units=True,
 )
 
-RETRIEVAL = Metric(
+RETRIEVAL = RidgeMetric(
     name="retrieval",
     directed=True,
     lowest=0.0,
@@ -168,11 +278,12 @@ RETRIEVAL = Metric(
     formula="share of held-out items whose own y, among those of the fold, is most like the ridge prediction from x "
     "(Pearson r over units); by chance folds / N",
     source="top-1 cross-modal retrieval, as Frome et al. 2013 (DeViSE), from cross-validated ridge predictions",
-    all_pairs=functools.partial(all_pairs, measure="retrieval"),
+    measure="retrieval",
     settings=RidgeSettings,
+    protocols=PROTOCOLS,
 )
 
-MATCHING_ACCURACY = Metric(
+MATCHING_ACCURACY = RidgeMetric(
     name="matching_accuracy",
     directed=True,
     lowest=0.0,
@@ -182,6 +293,7 @@ MATCHING_ACCURACY = Metric(
     formula="share of pairs of held-out items in which the ridge prediction from x is more like its own y than the "
     "other's (Pearson r over units)",
     source="two-way identification of Mitchell et al. 2008, from cross-validated ridge predictions",
-    all_pairs=functools.partial(all_pairs, measure="matching"),
+    measure="matching",
     settings=RidgeSettings,
+    protocols=PROTOCOLS,
 )

@@ -7,18 +7,16 @@ Sources: Li, Yosinski, Clune, Lipson & Hopcroft (2015), Convergent Learning, for
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from vla.metrics import states
 from vla.metrics.gram import moments, standardise
-from vla.metrics.metric import Invariance, Metric
+from vla.metrics.metric import Invariance
+from vla.metrics.pairs import PairMetric
 
 UNITS: frozenset[Invariance] = frozenset(
     {"item_permutation", "isotropic_scaling", "translation", "unit_permutation", "unit_scaling"}
@@ -49,7 +47,6 @@ class Units(NamedTuple):
     constant: Bool[Array, " D"]
 
 
-@jax.jit(static_argnames="settings")
 def prepare(x: Float[Array, "N D"], settings: object = None) -> Units:
     """Z-score the units, in float64."""
     x = x.astype(jnp.float64)
@@ -89,7 +86,7 @@ def permute(state: Units, order: Int[Array, " N"]) -> Units:
     return state._replace(values=state.values[order])
 
 
-PAIRWISE_MATCHING = Metric(
+PAIRWISE_MATCHING = PairMetric(
     name="pairwise_matching",
     directed=True,
     lowest=-1.0,
@@ -98,11 +95,13 @@ PAIRWISE_MATCHING = Metric(
     invariances=UNITS,
     formula="mean over units j of Y of max_i r(x_i, y_j)",
     source="Li, Yosinski, Clune, Lipson & Hopcroft 2015",
-    all_pairs=functools.partial(states.all_pairs, prepare=prepare, compare=best_counterparts, permute=permute),
+    prepare=prepare,
+    compare=best_counterparts,
+    permute=permute,
     settings=MatchingSettings,
 )
 
-PERMUTATION_MATCHING = Metric(
+PERMUTATION_MATCHING = PairMetric(
     name="permutation_matching",
     directed=False,
     lowest=-1.0,
@@ -111,9 +110,10 @@ PERMUTATION_MATCHING = Metric(
     invariances=UNITS,
     formula="max over one-to-one matchings M of mean over (i, j) in M of r(x_i, y_j)",
     source="Li, Yosinski, Clune, Lipson & Hopcroft 2015; Williams et al. 2021",
-    all_pairs=functools.partial(
-        states.all_pairs, prepare=prepare, compare=correlations, permute=permute, finish=assign
-    ),
+    prepare=prepare,
+    compare=correlations,
+    permute=permute,
+    finish=assign,
     settings=MatchingSettings,
 )
 
@@ -143,7 +143,7 @@ def distance(r: Float[np.ndarray, "D E"], settings: object = None) -> float:
     return float(np.sqrt(max(0.0, 2 - 2 * transport(r))))
 
 
-SOFT_MATCHING = Metric(
+SOFT_MATCHING = PairMetric(
     name="soft_matching",
     directed=False,
     lowest=-1.0,
@@ -152,12 +152,13 @@ SOFT_MATCHING = Metric(
     invariances=UNITS,
     formula="max_P sum_ij P_ij r(x_i, y_j) over P >= 0 with row sums 1 / D and column sums 1 / E",
     source="Khosla & Williams 2024",
-    all_pairs=functools.partial(
-        states.all_pairs, prepare=prepare, compare=correlations, permute=permute, finish=transport
-    ),
+    prepare=prepare,
+    compare=correlations,
+    permute=permute,
+    finish=transport,
 )
 
-SOFT_MATCHING_DISTANCE = Metric(
+SOFT_MATCHING_DISTANCE = PairMetric(
     name="soft_matching_distance",
     directed=False,
     lowest=0.0,
@@ -167,9 +168,10 @@ SOFT_MATCHING_DISTANCE = Metric(
     formula="min_P sqrt(sum_ij P_ij |x_i - y_j|^2) of units centred and of unit norm: sqrt(2 - 2 soft_matching); "
     "a distance",
     source="Khosla & Williams 2024",
-    all_pairs=functools.partial(
-        states.all_pairs, prepare=prepare, compare=correlations, permute=permute, finish=distance
-    ),
+    prepare=prepare,
+    compare=correlations,
+    permute=permute,
+    finish=distance,
     perfect=0.0,
     higher_is_better=False,
 )

@@ -1,4 +1,4 @@
-"""The nearest neighbours of every item in one layer, tied ones in shares.
+"""The nearest neighbours of every item in one layer, tied ones in shares, and how many of them two layers share.
 
 Items that are equally near to an item share the places that are left for them: of t items at the distance of the K-th
 neighbour, for which r places are left, each is a neighbour in a share r / t of all orders of the ties. No score then
@@ -9,23 +9,26 @@ follows, so that equal rows tie whatever the order in which a library sums. A do
 exact to (D + 2) eps / 2 with the rounding of the rows themselves (Higham 2002, section 3.1): cosines that differ by
 less than 2 (D + 2) eps, which is 5e-13 for 1,024 units, tie.
 
-N items, D units, K neighbours.
+No N x N array is made: tiles of items are compared with all items. The products of a tile are float32 where they can
+tell who is among the nearest, else float64; those that float32 cannot tell apart are compared in float64.
+
+N items, D units, K neighbours, T candidates of an item, R items of a tile.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int
 
 from vla import devices
 from vla.checks import check_choice, check_number, check_whole_number
-from vla.devices import AnyArray
-from vla.metrics.gram import TIE, cosine_similarity, distances_and_power, symmetric_product
-from vla.metrics.metric import Metric, Pairwise
+from vla.metrics.gram import TIE, centre_of_most, in_common_scale, power_of_two, symmetric_product
+from vla.metrics.pairs import PairMetric
 
 NEARNESS = ("cosine", "euclidean")
 
@@ -53,25 +56,42 @@ class NeighbourSettings:
 
 
 class Neighbours(NamedTuple):
-    """Who is a neighbour of whom in one layer: pairs (i, j) as i N + j.
+    """The neighbours of every item in one layer.
 
     Attributes:
-      certain: Pairs in which j is a neighbour of i in every order of tied items.
-      tied: Pairs in which j is a neighbour of i in some orders.
-      share: The share of orders, for every item i; 0 for items without ties.
+      items: First the items that are neighbours in every order of tied items, then those that are in some orders; what
+        follows is no neighbour.
+      certain: How many of the former there are.
+      tied: How many of the latter.
+      complete: Whether all of them are in `items`.
+      alike: Whether no item is nearer to another than to any third: such a layer tells nothing about who is near.
     """
 
-    certain: Int[np.ndarray, " C"]
-    tied: Int[np.ndarray, " T"]
-    share: Float[np.ndarray, " N"]
+    items: Int[Array, "N T"]
+    certain: Int[Array, " N"]
+    tied: Int[Array, " N"]
+    complete: Bool[Array, ""]
+    alike: Bool[Array, ""]
 
-    def weights(self) -> Float[np.ndarray, "N N"]:
-        """1 for certain neighbours, the share of orders for tied ones, else 0; rows sum to K."""
-        n = len(self.share)
-        weights = np.zeros(n * n)
-        weights[self.certain] = 1.0
-        weights[self.tied] = self.share[self.tied // n]
-        return weights.reshape(n, n)
+    def weights(self, k: int) -> Float[Array, "N T"]:
+        """In which share of the orders of tied items each is a neighbour; rows sum to K."""
+        place, certain = jnp.arange(self.items.shape[1]), self.certain[:, None]
+        share = (k - certain) / jnp.maximum(self.tied, 1)[:, None]
+        return jnp.where(place < certain, 1.0, jnp.where(place < certain + self.tied[:, None], share, 0.0))
+
+
+class Points(NamedTuple):
+    """One layer, of whose rows nearness follows.
+
+    Attributes:
+      rows: From numbers of items to their rows in float64.
+      power: Their squared norms, which bound the rounding of products.
+      distance: Whether near items have a small squared distance; otherwise they have a large product.
+    """
+
+    rows: Callable[[Any], Float[Array, "R D"]]
+    power: Float[Array, " N"]
+    distance: bool
 
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -82,326 +102,328 @@ _ALIKE = 1e-13
 # Cosines by float32 products are this close to exact ones: above ten times the largest error measured.
 _SINGLE = 1e-5
 
-# Candidates per item, on average, above which one float64 product of all items takes less time than theirs.
-_CANDIDATES = 8
+# Candidates of an item beyond its neighbours: float32 tells all but a few of these apart from the rest.
+SPARE = 22
 
-# Of how near items are, looked through at a time.
-_ROWS_BYTES = 1 << 22
+# Of a tile of items with all items.
+_TILE_BYTES = 1 << 22
 
-
-def nearness(x: Float[Array, "N D"], settings: NeighbourSettings) -> Float[Array, "N N"]:
-    """How near items are: higher is nearer. An item of zeros has cosine 0 with all others, as in scikit-learn.
-
-    On the diagonal is what bounds the rounding: an entry is off by at most the sum of those of its row and column.
-    """
-    if settings.clip_quantile is not None:
-        x = clipped(x, settings.clip_quantile)
-    half = (x.shape[1] + 2) * _EPS / 2
-    if settings.nearness == "cosine":
-        return jnp.fill_diagonal(cosine_similarity(x), half / 2, inplace=False)
-    distances, power = distances_and_power(x)
-    return jnp.where(jnp.eye(len(x), dtype=bool), half * power, -distances)
+# Items whose candidates are compared in float64 at a time.
+_UNSURE = 8
 
 
-def clipped(x: Float[Array, "N D"], quantile: float) -> Float[Array, "N D"]:
+def clipped(x: Float[Array, "N D"], quantile: float | None) -> Float[Array, "N D"]:
     """Activations limited to +- the mean over items of a quantile of their magnitudes, as platonic-rep removes
-    outliers (Huh et al. 2024, its published code)."""
+    outliers (Huh et al. 2024, its published code); the same in float64 without a quantile."""
     x = x.astype(jnp.float64)
+    if quantile is None:
+        return x
     limit = jnp.mean(jnp.quantile(jnp.abs(x), quantile, axis=1))
     return jnp.clip(x, -limit, limit)
 
 
-@devices.in_float64
-def nearest(x: Float[np.ndarray, "N D"], settings: NeighbourSettings) -> Neighbours | None:
-    """The K nearest other items of every item; None where no item is nearer to another than to any third.
-
-    Raises:
-      ValueError: As many neighbours as items, or more.
-    """
-    _check_count(len(x), settings)
-    if settings.nearness == "cosine" and settings.clip_quantile is None and x.dtype == np.float32:
-        neighbours = _by_single_products(x, settings.neighbours)
-        if neighbours is not None:
-            return neighbours
-    return nearest_of(np.asarray(nearness(jnp.asarray(x), settings)), settings)
+def unit_points(x: Float[Array, "N D"]) -> Points:
+    """Items of norm 1, near where their cosine is large. An item of zeros has cosine 0 with all others, as in
+    scikit-learn."""
+    largest = jnp.max(jnp.abs(x), axis=1, keepdims=True).astype(jnp.float64)
+    power = power_of_two(largest)
+    norm = jnp.sqrt(jnp.sum((x / power) ** 2, axis=1, keepdims=True))
+    scale = power * jnp.where(norm > 0, norm, 1.0)
+    return Points(lambda index: x[index] / scale[index], jnp.where(norm[:, 0] > 0, 1.0, 0.0), False)
 
 
-def nearest_of(near: Float[np.ndarray, "N N"], settings: NeighbourSettings) -> Neighbours | None:
-    """`nearest` from the matrix of `nearness`, or from its rows and columns of some items.
-
-    Raises:
-      ValueError: As many neighbours as items, or more.
-    """
-    _check_count(len(near), settings)
-    near, rounding = np.array(near), np.diagonal(near).copy()
-    np.fill_diagonal(near, -np.inf)
-    if _equally_near(near, max(8 * rounding.max(), _ALIKE)):
-        return None
-    # Distances are exact to a share of themselves; cosines are not, since they may be near 0.
-    return largest(near, settings.neighbours, rounding, np.inf if settings.nearness == "cosine" else TIE)
+def product_points(x: Float[Array, "N D"]) -> Points:
+    """Items as they are, near where their product is large."""
+    return Points(lambda index: x[index].astype(jnp.float64), jnp.sum(x.astype(jnp.float64) ** 2, axis=1), False)
 
 
-def largest(
-    near: Float[np.ndarray, "N N"], k: int, rounding: Float[np.ndarray, " N"], relative: float = np.inf
-) -> Neighbours:
-    """The items of the k largest entries of every row.
+def distance_points(x: Float[Array, "N D"]) -> Points:
+    """Centred items, near where their distance is small."""
+    x = centre_of_most(in_common_scale(x))
+    return Points(lambda index: x[index], jnp.sum(x**2, axis=1), True)
+
+
+def points(x: Float[Array, "N D"], settings: NeighbourSettings) -> Points:
+    """The layer as the settings measure nearness in it."""
+    x = x if settings.clip_quantile is None else clipped(x, settings.clip_quantile)
+    return unit_points(x) if settings.nearness == "cosine" else distance_points(x)
+
+
+def nearest(layer: Points, n: int, d: int, k: int, width: int, itself: bool = False) -> Neighbours:
+    """The neighbours of every item of a layer of n items and d units.
 
     Args:
-      near: -inf for items that may not be chosen.
-      k: At most as many as may be chosen.
-      rounding: An entry is off by at most the sum of those of its row and its column,
-      relative: or by this share of itself, if that is less.
+      layer: See `Points`.
+      n: The number of items.
+      d: The number of units.
+      k: How many neighbours.
+      width: Candidates that are looked at, at least k; enough where `complete` is true.
+      itself: Whether an item may be its own neighbour.
+    """
+    power, everything, tolerance = layer.power, slice(None), (d + 2) * _EPS
+    single = layer.rows(everything).astype(jnp.float32)
+    size = max(1, min(n, _TILE_BYTES // (4 * n)))
+    tiles = -(-n // size)
+
+    def products(rows: Array, others: Array, index: Array) -> Float[Array, "R N"]:
+        """How near the items of a tile are to all items; -inf to themselves."""
+        # Where the tile has all items, half of the products are those of the other half.
+        near = symmetric_product(others) if tiles == 1 else rows @ others.T
+        if layer.distance:
+            near = 2 * near - power[index, None].astype(near.dtype) - power.astype(near.dtype)
+        return near if itself else jnp.where(index[:, None] == jnp.arange(n), -jnp.inf, near)
+
+    def look(index: Int[Array, " R"], double: Bool[Array, ""]) -> "_Looked":
+        half = ((1.0 if layer.distance else 0.5) * power).astype(jnp.float32)
+        size_of = half[index, None] + half
+
+        def in_single() -> tuple[Array, ...]:
+            near, bound = products(single[index], single, index), jnp.float32(_SINGLE) * size_of
+            # Somebody is nearer than somebody else, as far as this tells.
+            return near, bound, jnp.asarray(-jnp.inf), jnp.asarray(jnp.inf)
+
+        def in_double() -> tuple[Array, ...]:
+            near = products(layer.rows(index), layer.rows(everything), index)
+            finite = jnp.isfinite(near)
+            low, high = jnp.min(near, where=finite, initial=jnp.inf), jnp.max(near, where=finite, initial=-jnp.inf)
+            # How much less near than the nearest: of that, float32 keeps the digits.
+            near = (near - jnp.max(near, axis=1, keepdims=True)).astype(jnp.float32)
+            rounding = jnp.where(finite, jnp.float32(2.0**-22) * jnp.abs(near), 0.0)
+            return near, (rounding + 4 * tolerance * size_of).astype(jnp.float32), low, high
+
+        near, bound, low, high = jax.lax.cond(double, in_double, in_single)
+        # Fused with what follows, it would be a sort of all items on CPUs, which takes ten times as long.
+        most, chosen = map(jax.lax.optimization_barrier, jax.lax.top_k(near + bound, width))
+        kth = jax.lax.top_k(most - 2 * jnp.take_along_axis(bound, chosen, axis=1), k)[0][:, -1]
+        # Nobody beyond the candidates may be nearer; and exactly k may be the nearest.
+        complete, sure = (most[:, -1] < kth) | (width >= n), jnp.sum(most >= kth[:, None], axis=1) == k
+        return _Looked(chosen, complete, sure & ~double, low, high)
+
+    def tile(index: Int[Array, " R"]) -> tuple[Array, ...]:
+        # Where all items are candidates, float32 may not show that they are not all equally near.
+        first = 1 if width >= n - 1 else 0
+
+        def again(state: tuple[Array, _Looked]) -> tuple[Array, _Looked]:
+            return state[0] + 1, look(index, state[0] > 0)
+
+        def unfinished(state: tuple[Array, _Looked]) -> Bool[Array, ""]:
+            return (state[0] == first) | ((state[0] == 1) & ~jnp.all(state[1].complete))
+
+        nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(look, index, jnp.asarray(False)))
+        _, looked = jax.lax.while_loop(unfinished, again, (jnp.asarray(first), nothing))
+        ordered, certain, tied = _told_apart(layer, index, looked.chosen, looked.sure, k, tolerance, itself)
+        # If the last candidate ties, further items may.
+        complete = looked.complete | (certain + tied < width)
+        return ordered, certain, tied, complete, looked.low, looked.high
+
+    numbers = jnp.minimum(jnp.arange(tiles * size), n - 1).reshape(tiles, size)
+    index, certain, tied, complete, low, high = jax.lax.map(tile, numbers)
+    index, certain, tied = (part.reshape(tiles * size, *part.shape[2:])[:n] for part in (index, certain, tied))
+    alike = jnp.max(high) - jnp.min(low) <= jnp.maximum(2 * tolerance * jnp.max(power), _ALIKE)
+    return Neighbours(index.astype(jnp.int32), certain, tied, jnp.all(complete), alike)
+
+
+class _Looked(NamedTuple):
+    """The candidates of the items of a tile.
+
+    Attributes:
+      chosen: Their numbers, those that may be nearest first.
+      complete: Whether nobody else may be among the nearest.
+      sure: Whether the first are the neighbours.
+      low: The least nearness of two items; -inf where it was not looked for.
+      high: The largest.
     """
 
-    def exact(i: int, candidates: Int[np.ndarray, " R"]) -> Exact:
-        values = near[i, candidates]
-        # Each of two entries may be off by its rounding.
-        bound = 2 * (rounding[i] + rounding[candidates])
-        return values, bound if relative == np.inf else np.minimum(bound, relative * np.abs(values))
-
-    def margin(least: Float[np.ndarray, "R 1"]) -> Float[np.ndarray, "#R #1"]:
-        bound = np.full((1, 1), 4 * rounding.max())
-        return bound if relative == np.inf else np.minimum(bound, 2 * relative * np.abs(least))
-
-    neighbours = _chosen(near, k, margin, exact)
-    assert neighbours is not None
-    return neighbours
+    chosen: Int[Array, "R T"]
+    complete: Bool[Array, " R"]
+    sure: Bool[Array, " R"]
+    low: Float[Array, ""]
+    high: Float[Array, ""]
 
 
-def _check_count(n: int, settings: NeighbourSettings) -> None:
-    k = settings.neighbours
+def _told_apart(
+    layer: Points, index: Int[Array, " R"], chosen: Int[Array, "R T"], sure: Bool[Array, " R"], k: int,
+    tolerance: float, itself: bool,
+) -> tuple[Int[Array, "R T"], Int[Array, " R"], Int[Array, " R"]]:  # fmt: skip
+    """The candidates of a tile in the order of `Neighbours.items`, and how many are certain and tied; those of items
+    that are not sure are compared in float64."""
+    at_a_time = min(_UNSURE, len(index))
+    turns = -(-jnp.sum(~sure) // at_a_time)
+    (queue,) = jnp.nonzero(~sure, size=-(-len(index) // at_a_time) * at_a_time, fill_value=0)
+
+    def turn(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        number, chosen, certain, tied = state
+        some = jax.lax.dynamic_slice(queue, (number * at_a_time,), (at_a_time,))
+        items, others = index[some], chosen[some]
+        own, other = layer.rows(items)[:, None], layer.rows(others)
+        near = -jnp.sum((other - own) ** 2, axis=2) if layer.distance else jnp.sum(other * own, axis=2)
+        bound = tolerance * (layer.power[items, None] + layer.power[others])
+        if layer.distance:  # by the difference, they are exact to a share of themselves
+            bound = jnp.minimum(bound, TIE * jnp.abs(near))
+        if not itself:
+            near = jnp.where(others == items[:, None], -jnp.inf, near)
+        ordered, above, level = order_of(near, bound, k)
+        return (
+            number + 1,
+            chosen.at[some].set(jnp.take_along_axis(others, ordered, axis=1)),
+            certain.at[some].set(above),
+            tied.at[some].set(level),
+        )
+
+    start = jnp.zeros((), turns.dtype), chosen, jnp.full(len(index), k), jnp.zeros(len(index), jnp.asarray(k).dtype)
+    _, ordered, certain, tied = jax.lax.while_loop(lambda state: state[0] < turns, turn, start)
+    return ordered, certain, tied
+
+
+def order_of(near: Float[Array, "R T"], bound: Float[Array, "R T"], k: int) -> tuple[Array, Array, Array]:
+    """The order of candidates that `Neighbours.items` has, how many are certain and how many tied, of each item.
+
+    Args:
+      near: How near they are.
+      bound: By how much those may differ that are equally near.
+      k: How many neighbours.
+    """
+    last = jax.lax.top_k(near, k)[0][:, -1:]
+    above, level = near > last + bound, jnp.abs(near - last) <= bound
+    certain, tied = jnp.sum(above, axis=1), jnp.sum(level, axis=1)
+    # As many as there are places: all of them are neighbours.
+    decided = certain + tied == k
+    rest = ~(above | level)
+    place = jnp.where(above, jnp.cumsum(above, axis=1), certain[:, None] + jnp.cumsum(level, axis=1))
+    place = jnp.where(rest, (certain + tied)[:, None] + jnp.cumsum(rest, axis=1), place) - 1
+    rows, numbers = jnp.arange(len(near))[:, None], jnp.broadcast_to(jnp.arange(near.shape[1]), near.shape)
+    order = jnp.zeros_like(place).at[rows, place].set(numbers)
+    return order, jnp.where(decided, k, certain), jnp.where(decided, 0, tied)
+
+
+def of_distances(d: Float[Array, "N N"], settings: NeighbourSettings) -> Neighbours:
+    """The neighbours by a matrix of distances between items."""
+    n, k = len(d), settings.neighbours
+    check_count(n, k)
+    near = jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, -d)
+    order, certain, tied = order_of(near, TIE * jnp.abs(d), k)
+    others = ~jnp.eye(n, dtype=bool)
+    low, high = jnp.min(d, where=others, initial=jnp.inf), jnp.max(d, where=others, initial=-jnp.inf)
+    return Neighbours(order.astype(jnp.int32), certain, tied, jnp.asarray(True), high - low <= TIE * jnp.abs(high))
+
+
+def check_count(n: int, k: int) -> None:
+    """Refuse more neighbours than other items.
+
+    Raises:
+      ValueError: As many neighbours as items, or more.
+    """
     if k >= n:
         raise ValueError(f"neighbours={k}, but an item has only {n - 1} others: use at most {n - 1}.")
 
 
-def _equally_near(near: Float[np.ndarray, "N N"], tie: float) -> bool:
-    """Whether no item is nearer to another than to any third: such a layer tells nothing about who is near."""
-    least, most = np.inf, -np.inf
-    for i, row in enumerate(near):
-        others = np.delete(row, i)
-        least, most = min(least, others.min(initial=np.inf)), max(most, others.max(initial=-np.inf))
-        if most - least > tie:
-            return False
-    return True
-
-
-def _by_single_products(x: Float[np.ndarray, "N D"], k: int) -> Neighbours | None:
-    """Neighbours by cosine from float32 products; where these cannot tell the last neighbour from the next, the items
-    that may be either are compared in float64. None where they are so many that all items are better so compared."""
-    near = np.require(_single_products(x if devices.on_cpu() else jnp.asarray(x)), requirements="W")
-    zeros = np.isnan(np.diagonal(near))
-    near[zeros] = near[:, zeros] = 0.0
-    np.fill_diagonal(near, -np.inf)
-    tie = 2 * (x.shape[1] + 2) * _EPS
-
-    def exact(i: int, candidates: Int[np.ndarray, " R"]) -> Exact:
-        return _double_cosines(x[candidates], x[i]), np.full(len(candidates), tie)
-
-    # If all others are neighbours, nothing has shown yet that they are not all equally near.
-    most = 0 if k == len(x) - 1 else _CANDIDATES * len(x)
-    return _chosen(near, k, lambda least: np.full((1, 1), 2 * _SINGLE, np.float32), exact, most)
-
-
-@devices.compiled
-def _single_products(x: Float[AnyArray, "N D"]) -> Float[AnyArray, "N N"]:
-    xp = x.__array_namespace__()
-    # Divided by the largest first, so that squares neither over- nor underflow.
-    unit = _unit(x / xp.maximum(xp.max(xp.abs(x), axis=1, keepdims=True), np.finfo(np.float32).tiny))
-    return symmetric_product(unit)
-
-
-def _double_cosines(x: Float[np.ndarray, "R D"], item: Float[np.ndarray, " D"]) -> Float[np.ndarray, " R"]:
-    """Cosines with one item; 0 for items of zeros."""
-    sides = x.astype(np.float64), item.astype(np.float64)[None]
-    with np.errstate(invalid="ignore"):
-        return np.nan_to_num(np.sum(_unit(sides[0]) * _unit(sides[1]), axis=1))
-
-
-def _unit(x: Float[AnyArray, "N D"]) -> Float[AnyArray, "N D"]:
-    xp = x.__array_namespace__()
-    return x / xp.linalg.norm(x, axis=1, keepdims=True)
-
-
-Exact = tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"]]
-"""How near some items are to one, and by how much equally near ones may differ from them."""
-
-
-def _chosen(
-    near: Float[np.ndarray, "N N"],
-    k: int,
-    margin: Callable[[Float[np.ndarray, "R 1"]], Float[np.ndarray, "#R #1"]],
-    exact: Callable[[int, Int[np.ndarray, " R"]], Exact],
-    most_candidates: int | None = None,
-) -> Neighbours | None:
-    """The items of the k largest entries of every row.
-
-    Args:
-      near: As for `largest`.
-      k: As for `largest`.
-      margin: From the k-th largest entries to how far below them an entry may be that could be one of the k.
-      exact: From an item and its candidates to what decides among them.
-      most_candidates: None is returned if more entries than these are to be decided by `exact`.
-    """
-    n = len(near)
-    certain, tied, share = [], [np.empty(0, np.int64)], np.zeros(n)
-    step = max(1, _ROWS_BYTES // near[0].nbytes)  # a few rows at a time, which stay in the cache
-    candidates_left = np.inf if most_candidates is None else most_candidates
-    for start in range(0, n, step):
-        part = near[start : start + step]
-        least = np.partition(part, n - k, axis=1)[:, n - k, None]
-        wanted = part >= least - margin(least)
-        count = np.count_nonzero(wanted, axis=1)
-        candidates_left -= count[count > k].sum()
-        if candidates_left < 0:
-            return None
-        for row in np.flatnonzero(count > k):
-            i, candidates = start + row, np.flatnonzero(wanted[row])
-            values, tie = exact(int(i), candidates)
-            last = np.partition(values, len(values) - k)[len(values) - k]
-            above, level = values > last + tie, np.abs(values - last) <= tie
-            places = k - np.count_nonzero(above)
-            wanted[row] = False
-            if np.count_nonzero(level) == places:
-                wanted[row, candidates[above | level]] = True
-            else:
-                wanted[row, candidates[above]] = True
-                tied.append(i * n + candidates[level])
-                share[i] = places / np.count_nonzero(level)
-        certain.append(np.flatnonzero(wanted) + start * n)
-    return Neighbours(np.concatenate(certain), np.concatenate(tied), share)
-
-
-@devices.spread_layers
-@devices.in_float64
-def all_pairs(
-    x: Float[np.ndarray, "X N D"],
-    y: Float[np.ndarray, "Y N E"],
-    settings: NeighbourSettings,
-    pairings: Int[np.ndarray, "P N"] | None = None,
-    advance: Callable[[int], None] = lambda cells: None,
-    *,
-    expected: bool = False,
-) -> Float[np.ndarray, "R X Y"]:
-    """Shared neighbours of every item over K, averaged over items.
-
-    Tied neighbours count in the share of the orders of ties in which they are neighbours (`neighbours.Neighbours`), and
-    ties of the two sides are in independent orders: the score is the mean over all these orders,
-    sum_ij w_x(i, j) w_y(i, j) / (N K). Under it a layer with ties scores below 1 with itself.
-
-    Neighbours are sought once per layer. Of the layers of `y` is kept, for every pair of items, in which of them the
-    second is a neighbour of the first: a byte per layer and pair of items, and a second byte for layers with ties. Each
-    layer of `x` then counts only its own pairs, N K without ties, whatever the pairing.
-
-    Args:
-      x: Activations of one model.
-      y: Activations of the other model on the same items.
-      settings: See `NeighbourSettings`.
-      pairings: Row p pairs item i of `x` with item `pairings[p, i]` of `y`; None pairs i with i.
-      advance: Called with the number of cells just finished.
-      expected: Whether one more row follows: the exact mean over all pairings that there are, K / (N - 1).
+def prepare(x: Float[Array, "N D"], settings: NeighbourSettings, width: int | None = None) -> Neighbours:
+    """The neighbours of every item.
 
     Raises:
       ValueError: As many neighbours as items, or more.
     """
-    N, K = x.shape[1], settings.neighbours
-    pairings = np.arange(N)[None] if pairings is None else pairings
-
-    table = np.full((len(pairings) + expected, len(x), len(y)), K / max(N - 1, 1))
-
-    @devices.in_float64
-    def neighbours_of(layer: np.ndarray) -> Neighbours | None:
-        return None if np.isnan(layer).any() else nearest(layer, settings)
-
-    with ThreadPoolExecutor(devices.workers()) as pool:
-        left, right = list(pool.map(neighbours_of, x)), list(pool.map(neighbours_of, y))
-        members = _members(right, N)
-
-        def shared(p: int) -> None:
-            for i, neighbours in enumerate(left):
-                if neighbours is not None:
-                    table[p, i] = _shared(neighbours, members, pairings[p]) / (N * K)
-
-        for _ in pool.map(shared, range(len(pairings))):
-            advance(len(x) * len(y))
-    table[:, [neighbours is None for neighbours in left]] = np.nan
-    table[:, :, [neighbours is None for neighbours in right]] = np.nan
-    return table
+    (n, d), k = x.shape, settings.neighbours
+    check_count(n, k)
+    return nearest(points(x, settings), n, d, k, min(n, width or k + SPARE))
 
 
-class _Members(NamedTuple):
-    """The neighbours of all layers of one side, by pairs of items.
+class Lists(NamedTuple):
+    """The neighbours of every item of one layer, as they are compared.
 
     Attributes:
-      certain: 1 where a pair is of certain neighbours.
-      layers: Layers with ties, the Z columns of the following.
-      tied: 1 where a pair is of tied neighbours.
-      share: The share of each of the tied neighbours of an item.
+      items: As `Neighbours.items`, of as many as there are at most.
+      weight: In which share of the orders of tied items each is a neighbour; None where no layer has ties.
+      alike: As `Neighbours.alike`.
     """
 
-    certain: UInt8[np.ndarray, "NN Y"]
-    layers: Int[np.ndarray, " Z"]
-    tied: UInt8[np.ndarray, "NN Z"]
-    share: Float[np.ndarray, "N Z"]
+    items: Int[Array, "T N"]
+    weight: Float[Array, "T N"] | None
+    alike: Bool[Array, ""]
 
 
-def _members(layers: Sequence[Neighbours | None], n: int) -> _Members:
-    with_ties = [j for j, layer in enumerate(layers) if layer is not None and len(layer.tied)]
-    certain, tied = (np.zeros((n * n, count), np.uint8) for count in (len(layers), len(with_ties)))
-    share = np.zeros((n, len(with_ties)))
-    for j, layer in enumerate(layers):
-        if layer is not None:
-            certain[layer.certain, j] = 1
-    for z, j in enumerate(with_ties):
-        layer = layers[j]
-        assert layer is not None
-        tied[layer.tied, z], share[:, z] = 1, layer.share
-    return _Members(certain, np.array(with_ties, np.int64), tied, share)
+# Of the candidates of all items of a layer.
+_MOST_BYTES = 1 << 31
 
 
-# Pairs of items looked up at a time where they are weighted.
-_CHUNK = 1 << 14
-
-
-def _shared(own: Neighbours, members: _Members, order: Int[np.ndarray, " N"]) -> Float[np.ndarray, " Y"]:
-    """sum_ij w(i, j) v(order[i], order[j]) of the weights w of one layer and v of every layer of the other side."""
-    N = len(order)
-
-    def there(pairs: Int[np.ndarray, " M"]) -> Int[np.ndarray, " M"]:
-        i, j = np.divmod(pairs, N)
-        return order[i] * N + order[j]
-
-    certain, tied = there(own.certain), there(own.tied)
-    total = np.take(members.certain, certain, axis=0).sum(axis=0, dtype=np.uint32).astype(np.float64)
-    weights = own.share[own.tied // N]
-    for start in range(0, len(tied), _CHUNK):
-        some = slice(start, start + _CHUNK)
-        total += weights[some] @ np.take(members.certain, tied[some], axis=0)
-    if len(members.layers):
-        # Only items that have ties in some layer of the other side.
-        has_ties = np.asarray(members.share.any(axis=1))
-        for pairs, weight in ((certain, np.ones(len(certain))), (tied, weights)):
-            ties = np.flatnonzero(has_ties[pairs // N])
-            for start in range(0, len(ties), _CHUNK):
-                some = ties[start : start + _CHUNK]
-                product = weight[some][:, None] * members.share[pairs[some] // N]
-                total[members.layers] += np.einsum("mz,mz->z", product, np.take(members.tied, pairs[some], axis=0))
-    return total
-
-
-def signature(near: Float[Array, "N N"], settings: NeighbourSettings) -> Float[Array, "N N"]:
-    """The weights of neighbours over sqrt(N K): inner products are shares of neighbours; NaN where all items are
-    equally near.
+def settle(states: Neighbours, settings: NeighbourSettings, shape: tuple[int, int]) -> Lists | int:
+    """The neighbours without the candidates that are none; or of how many candidates `prepare` must look at.
 
     Raises:
-      ValueError: As many neighbours as items, or more.
+      ValueError: So many items are equally near that their list does not fit into memory.
     """
-    neighbours, N = nearest_of(np.asarray(near), settings), len(near)
-    if neighbours is None:
-        return jnp.full((N, N), jnp.nan)
-    return jnp.asarray(neighbours.weights() / np.sqrt(N * settings.neighbours))
+    wanted = more_candidates(states, shape[0])
+    return wanted or _lists(states, settings.neighbours, *most_neighbours(states, settings.neighbours))
 
 
-MUTUAL_KNN = Metric(
+def more_candidates(states: Neighbours, n: int) -> int:
+    """How many candidates are to be looked at where some neighbours are not among those that were; else 0.
+
+    Raises:
+      ValueError: So many items are equally near that their list does not fit into memory.
+    """
+    complete, alike = devices.fetched((states.complete, states.alike))
+    if np.all(complete | alike):
+        return 0
+    width = min(n, 4 * states.items.shape[2])
+    if 4 * n * width > _MOST_BYTES:
+        raise ValueError(
+            f"more than {states.items.shape[2]} of {n} items are equally near to an item: their ties do not fit into "
+            "memory. Leave out items that have the same activations, or score fewer items."
+        )
+    return width
+
+
+def most_neighbours(states: Neighbours, k: int) -> tuple[int, bool]:
+    """How many neighbours an item has at most, tied ones included, and whether there are ties."""
+    count, alike = devices.fetched((states.certain + states.tied, states.alike))
+    most = int(np.max(count[~alike], initial=k))
+    # Few different shapes to compile.
+    return (k, False) if most == k else (min(1 << (most - 1).bit_length(), states.items.shape[2]), True)
+
+
+@functools.partial(jax.jit, static_argnames=("k", "width", "ties"))
+def _lists(states: Neighbours, k: int, width: int, ties: bool) -> Lists:
+    # Items last: as many as there are compare at once.
+    weight = jnp.swapaxes(jax.vmap(lambda layer: layer.weights(k))(states)[:, :, :width], 1, 2) if ties else None
+    return Lists(jnp.swapaxes(states.items[:, :, :width], 1, 2), weight, states.alike)
+
+
+def shared(a: Lists, b: Lists, settings: NeighbourSettings) -> Float[Array, ""]:
+    """Neighbours that an item has in both layers over K, as a mean over items and all orders of tied neighbours.
+
+    Ties of the two sides are in independent orders: sum_ij w_a(i, j) w_b(i, j) / (N K). Under it a layer with ties
+    scores below 1 with itself.
+    """
+    n = a.items.shape[1]
+
+    def add(total: Array, of_b: tuple[Array, Array | None]) -> tuple[Array, None]:
+        index, weight = of_b
+        same = a.items == index
+        in_a = jnp.sum(same, axis=0) if a.weight is None else jnp.sum(jnp.where(same, a.weight, 0.0), axis=0)
+        return total + (in_a if weight is None else in_a * weight), None
+
+    dtype = jnp.int64 if a.weight is None and b.weight is None else jnp.float64
+    total, _ = jax.lax.scan(add, jnp.zeros(n, dtype), (b.items, b.weight))
+    return jnp.where(a.alike | b.alike, jnp.nan, jnp.sum(total) / (n * settings.neighbours))
+
+
+def permute(state: Lists, order: Int[Array, " N"]) -> Lists:
+    """The neighbours of the reordered items, under their new numbers."""
+    place = jnp.zeros_like(order).at[order].set(jnp.arange(len(order))).astype(state.items.dtype)
+    weight = None if state.weight is None else state.weight[:, order]
+    return Lists(place[state.items[:, order]], weight, state.alike)
+
+
+class MutualKnn(PairMetric):
+    """Mutual nearest neighbours, whose chance level follows from the number of items."""
+
+    def chance_of(self, settings: NeighbourSettings, n_items: int) -> float:
+        """K / (N - 1), the exact mean over all pairings of the items."""
+        return settings.neighbours / max(n_items - 1, 1)
+
+
+MUTUAL_KNN = MutualKnn(
     name="mutual_knn",
     directed=False,
     lowest=0.0,
@@ -411,12 +433,10 @@ MUTUAL_KNN = Metric(
     formula="mean over items, and over all orders of tied neighbours, of |N_K(x_i) & N_K(y_i)| / K; "
     "by chance K / (N - 1)",
     source="Huh, Cheung, Wang & Isola 2024",
-    all_pairs=all_pairs,
     settings=NeighbourSettings,
-    # What values are clipped to depends on all items.
-    pairwise=Pairwise(
-        nearness,
-        signature,
-        lambda settings: settings.clip_quantile is None,
-    ),
+    prepare=prepare,
+    settle=settle,
+    compare=shared,
+    permute=permute,
+    distances=of_distances,
 )

@@ -6,16 +6,14 @@ import numpy as np
 
 from vla.checks import check_choice
 from vla.metrics.cca import CCA, PWCCA, SVCCA
-from vla.metrics.cka import CKA, CKA_DEBIASED
-from vla.metrics.cka_rbf import CKA_RBF, CKA_RBF_DEBIASED
+from vla.metrics.cka import CKA, CKA_DEBIASED, CKA_RBF, CKA_RBF_DEBIASED
 from vla.metrics.cknna import CKNNA
 from vla.metrics.linear_predictivity import LINEAR_PREDICTIVITY, MATCHING_ACCURACY, RETRIEVAL
 from vla.metrics.matching import PAIRWISE_MATCHING, PERMUTATION_MATCHING, SOFT_MATCHING, SOFT_MATCHING_DISTANCE
 from vla.metrics.metric import Metric
 from vla.metrics.neighbours import MUTUAL_KNN
-from vla.metrics.procrustes import PROCRUSTES
 from vla.metrics.rsa import RSA
-from vla.metrics.shape import SHAPE_DISTANCE, SHAPE_DISTANCE_CV
+from vla.metrics.shape import PROCRUSTES, SHAPE_DISTANCE, SHAPE_DISTANCE_CV
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
