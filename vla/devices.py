@@ -251,26 +251,22 @@ def over_layers(
     compiled = jax.jit(local)
 
     def call(*args: Any) -> T:
-        placed = [
-            jax.tree.map(lambda leaf, axis=axis: _placed(leaf, NamedSharding(mesh, PartitionSpec(axis))), arg)
+        arguments = [
+            jax.tree.map(lambda leaf, axis=axis: placed(leaf, mesh, axis), arg)
             for arg, axis in zip(args, inputs, strict=True)
         ]
-        return compiled(*placed)
+        return compiled(*arguments)
 
     return call
 
 
-def _placed(array: Any, sharding: NamedSharding) -> jax.Array:
-    """The array where it is wanted, each device of this process with its part."""
+def placed(array: Any, mesh: Mesh, axis: str | None) -> jax.Array:
+    """The array with its leading axis spread over an axis of the mesh, each device of this process with its part."""
+    sharding = NamedSharding(mesh, PartitionSpec(axis))
     if isinstance(array, jax.Array) and array.sharding.is_equivalent_to(sharding, array.ndim):
         return array
     host = np.asarray(array)
     return jax.make_array_from_callback(host.shape, sharding, lambda part: host[part])
-
-
-def placed(array: Any, mesh: Mesh, axis: str | None) -> jax.Array:
-    """The array on the devices of a mesh, its leading axis spread over an axis of the mesh."""
-    return _placed(array, NamedSharding(mesh, PartitionSpec(axis)))
 
 
 def on_cores(function: Callable[[Any], R], items: Iterable[Any]) -> list[R]:

@@ -88,12 +88,12 @@ def prepare(x: Float[Array, "N D"], settings: CknnaSettings, width: int | None =
         raise ValueError(f"neighbours={k}, but an item can have only {most}: use at most {most}.")
     layer = _points(x, settings)
     width = min(n, width or k + neighbours.SPARE)
-    found = neighbours.nearest(layer, n, d, k, width, itself=not settings.unbiased)
+    lists = neighbours.nearest(layer, n, d, k, width, itself=not settings.unbiased)
 
     def products(item: tuple[Array, Array]) -> Float[Array, " T"]:
         return layer.rows(item[1]) @ layer.rows(item[0])
 
-    return Candidates(found, jax.lax.map(products, (jnp.arange(n), found.items)))
+    return Candidates(lists, jax.lax.map(products, (jnp.arange(n), lists.items)))
 
 
 def _points(x: Float[Array, "N D"], settings: CknnaSettings) -> Points:
@@ -187,8 +187,8 @@ def compare(a: Neighbourhood, b: Neighbourhood, settings: CknnaSettings) -> Floa
 
     def add(total: Array, of_b: tuple[Array, Array, Array]) -> tuple[Array, None]:
         index, weight, value = of_b
-        there = (a.nearest == index[:, None]) & (weight > 0)[:, None]
-        return total + jnp.where(there, value[:, :, None], 0.0), None
+        listed = (a.nearest == index[:, None]) & (weight > 0)[:, None]
+        return total + jnp.where(listed, value[:, :, None], 0.0), None
 
     columns = b.nearest.T, b.weight.T, jnp.moveaxis(values, 2, 0)
     (kernel, weight, back), _ = jax.lax.scan(add, jnp.zeros((3, *a.nearest.shape)), columns)
@@ -200,8 +200,7 @@ def compare(a: Neighbourhood, b: Neighbourhood, settings: CknnaSettings) -> Floa
 def permute(state: Neighbourhood, order: Int[Array, " N"]) -> Neighbourhood:
     """The neighbourhood of the reordered items, under their new numbers."""
     moved = jax.tree.map(lambda part: part[order], state._replace(hsic=order))
-    place = jnp.zeros_like(order).at[order].set(jnp.arange(len(order))).astype(state.nearest.dtype)
-    return moved._replace(nearest=place[moved.nearest], hsic=state.hsic)
+    return moved._replace(nearest=neighbours.renumbered(moved.nearest, order), hsic=state.hsic)
 
 
 CKNNA = PairMetric(

@@ -75,9 +75,9 @@ class Neighbours(NamedTuple):
 
     def weights(self, k: int) -> Float[Array, "N T"]:
         """In which share of the orders of tied items each is a neighbour; rows sum to K."""
-        place, certain = jnp.arange(self.items.shape[1]), self.certain[:, None]
+        rank, certain = jnp.arange(self.items.shape[1]), self.certain[:, None]
         share = (k - certain) / jnp.maximum(self.tied, 1)[:, None]
-        return jnp.where(place < certain, 1.0, jnp.where(place < certain + self.tied[:, None], share, 0.0))
+        return jnp.where(rank < certain, 1.0, jnp.where(rank < certain + self.tied[:, None], share, 0.0))
 
 
 class Points(NamedTuple):
@@ -253,10 +253,10 @@ def _told_apart(
 
     def turn(state: tuple[Array, ...]) -> tuple[Array, ...]:
         number, chosen, certain, tied = state
-        some = jax.lax.dynamic_slice(queue, (number * at_a_time,), (at_a_time,))
-        items, others = index[some], chosen[some]
-        own, other = layer.rows(items)[:, None], layer.rows(others)
-        near = -jnp.sum((other - own) ** 2, axis=2) if layer.distance else jnp.sum(other * own, axis=2)
+        unsure = jax.lax.dynamic_slice(queue, (number * at_a_time,), (at_a_time,))
+        items, others = index[unsure], chosen[unsure]
+        row, rows = layer.rows(items)[:, None], layer.rows(others)
+        near = -jnp.sum((rows - row) ** 2, axis=2) if layer.distance else jnp.sum(rows * row, axis=2)
         bound = tolerance * (layer.power[items, None] + layer.power[others])
         if layer.distance:  # by the difference, they are exact to a share of themselves
             bound = jnp.minimum(bound, TIE * jnp.abs(near))
@@ -265,9 +265,9 @@ def _told_apart(
         ordered, above, level = order_of(near, bound, k)
         return (
             number + 1,
-            chosen.at[some].set(jnp.take_along_axis(others, ordered, axis=1)),
-            certain.at[some].set(above),
-            tied.at[some].set(level),
+            chosen.at[unsure].set(jnp.take_along_axis(others, ordered, axis=1)),
+            certain.at[unsure].set(above),
+            tied.at[unsure].set(level),
         )
 
     start = jnp.zeros((), turns.dtype), chosen, jnp.full(len(index), k), jnp.zeros(len(index), jnp.asarray(k).dtype)
@@ -410,9 +410,14 @@ def shared(a: Lists, b: Lists, settings: NeighbourSettings) -> Float[Array, ""]:
 
 def permute(state: Lists, order: Int[Array, " N"]) -> Lists:
     """The neighbours of the reordered items, under their new numbers."""
-    place = jnp.zeros_like(order).at[order].set(jnp.arange(len(order))).astype(state.items.dtype)
     weight = None if state.weight is None else state.weight[:, order]
-    return Lists(place[state.items[:, order]], weight, state.alike)
+    return Lists(renumbered(state.items[:, order], order), weight, state.alike)
+
+
+def renumbered(items: Int[Array, "*shape"], order: Int[Array, " N"]) -> Int[Array, "*shape"]:
+    """The numbers that items have in another order of all items."""
+    number = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
+    return number.astype(items.dtype)[items]
 
 
 class MutualKnn(PairMetric):

@@ -150,9 +150,7 @@ class RsaMetric(PairMetric):
 
     def under(self, settings: RsaSettings) -> PairMetric:
         """See `PairMetric.under`."""
-        if settings.comparison not in TAUS:
-            return self
-        return dataclasses.replace(self, compare=_pair_of_ranks, permute=reordered, finish=kendall)
+        return _KENDALL if settings.comparison in TAUS else self
 
 
 RSA = RsaMetric(
@@ -169,3 +167,6 @@ RSA = RsaMetric(
     distances=unchanged,
     prepare=prepare,
 )
+
+# One object for all calls: programs are compiled once for a metric.
+_KENDALL = dataclasses.replace(RSA, compare=_pair_of_ranks, permute=reordered, finish=kendall)
